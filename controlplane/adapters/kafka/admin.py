@@ -1,0 +1,245 @@
+"""ports.KafkaAdmin against real brokers.
+
+Every call has a deadline. Bulk calls go out in batches of at most `BATCH` items; results of batches that were answered
+are kept when a later one is not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from controlplane.adapters.kafka import raw
+from controlplane.adapters.kafka.connections import Broker, Connections, Question
+from controlplane.adapters.kafka.errors import check, of_code
+from controlplane.domain.observation import (
+    BrokerObservation,
+    KafkaObservation,
+    PartitionObservation,
+    QuorumObservation,
+    TopicPartition,
+)
+from controlplane.ports import KafkaError, NewTopic, TopicDescription
+
+T = TypeVar("T")
+Results = dict[str, KafkaError | None]
+
+BATCH = 500
+ELECTION_BATCH = 200
+MIN_ISR = "min.insync.replicas"
+LAGGING = "STALE_BROKER"
+
+
+class KafkaPythonAdmin:
+    """Implements ports.KafkaAdmin. `timeout` is the deadline of one request to the cluster, in seconds."""
+
+    def __init__(self, connections: Connections, *, timeout: float, voter_caught_up_seconds: float) -> None:
+        self._connections = connections
+        self._timeout = timeout
+        self._caught_up_seconds = voter_caught_up_seconds
+
+    async def observe(self) -> tuple[KafkaObservation, QuorumObservation]:
+        """All sections from one broker, which must be caught up with the controllers: its metadata is its own."""
+        return await self._connections.read(self._observe, self._timeout)
+
+    async def describe_topics(self, names: Sequence[str] | None = None) -> dict[str, TopicDescription]:
+        if names is not None:
+            found: dict[str, TopicDescription] = {}
+            for batch in raw.batches(names, BATCH):
+                found |= await self._connections.read(_describe(batch), self._timeout)
+            return found
+        return await self._connections.read(_describe(None), self._timeout)
+
+    async def create_topics(self, topics: Sequence[NewTopic]) -> Results:
+        async def create(broker: Broker, batch: list[NewTopic]) -> Results:
+            return raw.created(await broker.send(raw.create_topics(batch, broker.milliseconds_left)))
+
+        return await self._in_bulk(topics, create, lambda topic: topic.name)
+
+    async def create_partitions(self, totals: Mapping[str, int]) -> Results:
+        async def create(broker: Broker, batch: list[tuple[str, int]]) -> Results:
+            request = raw.create_partitions(dict(batch), broker.milliseconds_left)
+            return raw.partitions_created(await broker.send(request))
+
+        return await self._in_bulk(totals.items(), create, lambda item: item[0])
+
+    async def alter_topic_configs(self, changes: Mapping[str, Mapping[str, str | None]]) -> Results:
+        async def alter(broker: Broker, batch: list[tuple[str, Mapping[str, str | None]]]) -> Results:
+            return raw.altered(await broker.send(raw.alter_configs(raw.TOPIC, dict(batch))))
+
+        return await self._in_bulk(changes.items(), alter, lambda item: item[0])
+
+    async def alter_cluster_config(self, changes: Mapping[str, str | None]) -> None:
+        async def alter(broker: Broker) -> None:
+            for error in raw.altered(await broker.send(raw.alter_configs(raw.BROKER, {"": changes}))).values():
+                if error is not None:
+                    raise error
+
+        if changes:
+            await self._connections.write(alter, self._timeout)
+
+    async def elect_preferred_leaders(self, partitions: Sequence[TopicPartition]) -> None:
+        """All batches are tried; then the first failure is raised, saying how many there were."""
+        failures: dict[TopicPartition, KafkaError] = {}
+        for batch in raw.batches(partitions, ELECTION_BATCH):
+            failures |= await self._connections.write(_elect(batch), self._timeout)
+        if failures:
+            partition, error = next(iter(failures.items()))
+            raise KafkaError(
+                error.code,
+                f"{len(failures)} of {len(partitions)} preferred elections failed, first {partition}: {error.message}",
+                retriable=all(each.retriable for each in failures.values()),
+            )
+
+    async def update_features(self, levels: Mapping[str, int]) -> None:
+        async def update(broker: Broker) -> None:
+            raw.check_features(await broker.send(raw.upgrade_features(levels, broker.milliseconds_left)))
+
+        await self._connections.write(update, self._timeout)
+
+    async def close(self) -> None:
+        await self._connections.close()
+
+    async def _in_bulk(
+        self,
+        items: Iterable[T],
+        send: Callable[[Broker, list[T]], Awaitable[Results]],
+        name: Callable[[T], str],
+    ) -> Results:
+        results: Results = {}
+        failure: KafkaError | None = None
+        for batch in raw.batches(items, BATCH):
+            if failure is None:
+                try:
+                    results |= await self._connections.write(_sending(send, batch), self._timeout)
+                    continue
+                except KafkaError as error:
+                    if not results:
+                        raise
+                    failure = error
+            results |= {name(item): failure for item in batch}
+        return results
+
+    async def _observe(self, broker: Broker) -> tuple[KafkaObservation, QuorumObservation]:
+        as_of = time.time()
+        asked = [
+            broker.start(request)
+            for request in (
+                raw.metadata(None),
+                raw.describe_quorum(),
+                raw.list_reassignments(broker.milliseconds_left),
+                raw.api_versions(),
+                raw.describe_configs(raw.BROKER, [""]),
+            )
+        ]
+        metadata, quorum_answer, reassignments, versions, dynamic = [await answer for answer in asked]
+        check(getattr(metadata, "error_code", None) or 0)
+        quorum = self._quorum(raw.quorum_partition(quorum_answer), as_of)
+        brokers = tuple(
+            sorted(
+                (BrokerObservation(node.node_id, node.rack, node.host, node.port) for node in metadata.brokers),
+                key=lambda one: one.id,
+            )
+        )
+        _refuse_lagging(broker.address, brokers, quorum)
+        for topic in metadata.topics:
+            check(topic.error_code, f"topic {topic.name} cannot be read")
+        min_isr: dict[str, dict[str, str]] = {}
+        for batch in raw.batches((topic.name for topic in metadata.topics), BATCH):
+            min_isr |= raw.configs(await broker.send(raw.describe_configs(raw.TOPIC, batch, [MIN_ISR])))
+        kafka = KafkaObservation(
+            as_of=as_of,
+            cluster_id=metadata.cluster_id,
+            brokers=brokers,
+            partitions=_partitions(metadata.topics, min_isr),
+            reassigning=raw.reassigning(reassignments),
+            features=raw.finalized_features(versions),
+            dynamic_config=raw.configs(dynamic, raw.DYNAMIC_DEFAULT_BROKER_CONFIG).get("", {}),
+        )
+        return kafka, quorum
+
+    def _quorum(self, partition: Any, as_of: float) -> QuorumObservation:
+        leader = next((one for one in partition.current_voters if one.replica_id == partition.leader_id), None)
+        if leader is None:
+            raise KafkaError("LEADER_NOT_AVAILABLE", "the controllers have no leader at the moment", retriable=True)
+        return QuorumObservation(
+            as_of=as_of,
+            leader=partition.leader_id,
+            epoch=partition.leader_epoch,
+            voters=raw.replicas_of_quorum(partition.current_voters, leader, self._caught_up_seconds),
+            observers=raw.replicas_of_quorum(partition.observers, leader, self._caught_up_seconds),
+        )
+
+
+def _refuse_lagging(address: str, brokers: Sequence[BrokerObservation], quorum: QuorumObservation) -> None:
+    """Raises KafkaError (retriable: another broker is asked) if the broker at `address` lags behind the controllers.
+
+    A broker under another address than it advertises cannot be told apart, and is believed.
+    """
+    answering = next((one.id for one in brokers if f"{one.host}:{one.port}" == address), None)
+    for replica in (*quorum.voters, *quorum.observers):
+        if replica.id == answering and not replica.caught_up:
+            raise KafkaError(LAGGING, f"broker {replica.id} is {replica.lag} metadata records behind", retriable=True)
+
+
+def _partitions(topics: Iterable[Any], configs: Mapping[str, Mapping[str, str]]) -> tuple[PartitionObservation, ...]:
+    """Topics without configs were deleted between the two questions, and are left out."""
+    found = [
+        PartitionObservation(
+            topic=topic.name,
+            partition=partition.partition_index,
+            leader=partition.leader_id if partition.leader_id >= 0 else None,
+            replicas=tuple(partition.replica_nodes),
+            isr=tuple(partition.isr_nodes),
+            min_isr=int(configs[topic.name][MIN_ISR]),
+        )
+        for topic in topics
+        if topic.name in configs
+        for partition in topic.partitions
+    ]
+    return tuple(sorted(found, key=lambda one: (one.topic, one.partition)))
+
+
+def _describe(names: Sequence[str] | None) -> Question[dict[str, TopicDescription]]:
+    async def describe(broker: Broker) -> dict[str, TopicDescription]:
+        answer = await broker.send(raw.metadata(names))
+        topics = {}
+        for topic in answer.topics:
+            error = of_code(topic.error_code)
+            if error is None and (names is not None or not topic.is_internal):
+                topics[topic.name] = topic
+            elif error is not None and error.code != raw.UNKNOWN_TOPIC:
+                raise KafkaError(error.code, f"topic {topic.name}: {error.message}", retriable=error.retriable)
+        configs: dict[str, dict[str, str]] = {}
+        for batch in raw.batches(topics, BATCH):
+            configs |= raw.configs(await broker.send(raw.describe_configs(raw.TOPIC, batch)), raw.DYNAMIC_TOPIC_CONFIG)
+        return {
+            name: TopicDescription(
+                name=name,
+                topic_id=raw.kafka_uuid(topic.topic_id),
+                replicas=tuple(
+                    tuple(partition.replica_nodes)
+                    for partition in sorted(topic.partitions, key=lambda one: one.partition_index)
+                ),
+                config=configs[name],
+            )
+            for name, topic in sorted(topics.items())
+            if name in configs
+        }
+
+    return describe
+
+
+def _elect(batch: list[TopicPartition]) -> Question[dict[TopicPartition, KafkaError]]:
+    async def elect(broker: Broker) -> dict[TopicPartition, KafkaError]:
+        return raw.failed_elections(await broker.send(raw.elect_preferred(batch, broker.milliseconds_left)))
+
+    return elect
+
+
+def _sending(send: Callable[[Broker, list[T]], Awaitable[Results]], batch: list[T]) -> Question[Results]:
+    async def command(broker: Broker) -> Results:
+        return await send(broker, batch)
+
+    return command

@@ -1,0 +1,125 @@
+"""One canary run: find the topic, write and read until told to stop, read to a fixed end, account from the journal."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import confluent_kafka
+from confluent_kafka import KafkaException, Producer
+
+from controlplane.adapters.journal import JournalWriter, account_journals
+from controlplane.adapters.kafka.canary_reader import LogReader, end_offsets
+from controlplane.adapters.kafka.canary_writer import RecordWriter, client_config
+from controlplane.domain.accounting import CanaryResult
+from controlplane.domain.canary import READ_LIVE, CanaryError, CanaryOptions
+from controlplane.domain.journal import Header, note_line, summary_line
+
+PROGRESS_S = 5.0
+REPEATED_NOTE_S = 1.0
+
+
+class Canary:
+    """Raises CanaryError for what a person can mend: no broker answers, no such topic, no journal."""
+
+    def __init__(self, options: CanaryOptions, journal: JournalWriter, say: Callable[[str], None]) -> None:
+        self._options, self._journal, self._say = options, journal, say
+        self._noted: dict[str, float] = {}
+
+    def run(self, stop: threading.Event, *, warm_up_s: float) -> CanaryResult:
+        options = self._options
+        partitions = self._find_topic()
+        starts = end_offsets(options, partitions, time.monotonic() + options.connect_timeout, self._note)
+        if starts is None:
+            raise CanaryError(f"{options.bootstrap} does not tell the end of topic {options.topic}; is it serving?")
+        self._journal.write(self._header(starts).line())
+        writer = RecordWriter(options, partitions, self._journal, self._note)
+        reader = LogReader(options, starts, writer.acked_offsets, self._journal, self._note)
+        if options.read == READ_LIVE:
+            reader.start()
+        self._say(f"run {options.run}: {options.rate:g} records/s to {options.topic} ({partitions} partitions)")
+        writer.run(stop, _Progress(writer, reader, self._say))
+        why = self._drain(writer, reader, partitions)
+        self._journal.sync()
+        account, _ = account_journals([self._journal.path], warm_up_s=warm_up_s)
+        result = CanaryResult(
+            account=account,
+            complete=not why,
+            why=why,
+            worst_pause_ms=round(writer.worst_pause_ms, 3),
+            clients_replaced=writer.replaced + reader.replaced,
+        )
+        self._journal.write(summary_line(result.to_json()))
+        return result
+
+    def _find_topic(self) -> int:
+        """The topic's partitions; asks until `connect_timeout`, because a fresh cluster may still elect leaders."""
+        options = self._options
+        client = Producer(client_config(options, self._note))
+        try:
+            found = client.list_topics(options.topic, timeout=options.connect_timeout).topics[options.topic]
+        except KafkaException as error:
+            raise CanaryError(
+                f"no broker answered at {options.bootstrap} within {options.connect_timeout:g} s "
+                f"({error.args[0].str()}); check --bootstrap and that the cluster is up"
+            ) from error
+        if found.error is not None or not found.partitions:
+            why = found.error.str() if found.error is not None else "no partitions"
+            raise CanaryError(f"topic {options.topic} at {options.bootstrap}: {why}; create the topic first")
+        return len(found.partitions)
+
+    def _header(self, starts: list[int]) -> Header:
+        options = self._options
+        return Header(
+            run=options.run,
+            topic=options.topic,
+            start_offsets=tuple(starts),
+            bootstrap=options.bootstrap,
+            rate=options.rate,
+            client=f"librdkafka {confluent_kafka.libversion()[0]}",
+            started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        )
+
+    def _drain(self, writer: RecordWriter, reader: LogReader, partitions: int) -> str:
+        """Answers first, then the log to the end it has after them. Empty, or why it did not get there."""
+        options = self._options
+        deadline = time.monotonic() + options.drain_timeout
+        self._say(f"stopped producing; reading to the end (at most {options.drain_timeout:g} s)")
+        flushed = writer.flush(deadline)
+        ends = end_offsets(options, partitions, deadline, self._note)
+        if ends is not None and options.read != READ_LIVE:
+            reader.start()
+        if ends is None:
+            if options.read == READ_LIVE:
+                reader.finish([0] * partitions, deadline)
+            return f"the log's end was not told within {options.drain_timeout:g} s"
+        if not reader.finish(ends, deadline):
+            return f"the log was not read to its end within {options.drain_timeout:g} s"
+        return "" if flushed else f"{writer.outstanding} records were not answered in {options.drain_timeout:g} s"
+
+    def _note(self, text: str) -> None:
+        """Into the journal, the same text at most once a second."""
+        now = time.monotonic()
+        if now - self._noted.get(text, -REPEATED_NOTE_S) >= REPEATED_NOTE_S:
+            self._noted[text] = now
+            self._journal.write(note_line(time.monotonic_ns(), text))
+
+
+class _Progress:
+    """A line every PROGRESS_S; called on every tick."""
+
+    def __init__(self, writer: RecordWriter, reader: LogReader, say: Callable[[str], None]) -> None:
+        self._writer, self._reader, self._say = writer, reader, say
+        self._begin = self._last = time.monotonic()
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if now - self._last >= PROGRESS_S:
+            self._last = now
+            writer = self._writer
+            self._say(
+                f"{now - self._begin:.0f} s: sent {writer.sent} acknowledged {writer.acked} "
+                f"failed {writer.failed} read {self._reader.read}"
+            )

@@ -1,0 +1,118 @@
+"""What the operator may do, in one table: the chart's roles are generated from it and tests read it.
+
+`OPERATOR` is the whole of it. No wildcards, no Secrets: nothing the operator does yet needs one. A test compares the
+table with the API server's audit log, so a verb that nothing uses is found.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from controlplane.api import approval, kafka_cluster, kafka_topic
+from controlplane.api.approval_policies import ADMISSION_GROUP, ENFORCING
+from controlplane.api.group import GROUP
+from controlplane.api.names import OPERATOR as OPERATOR_NAME
+from controlplane.api.names import OPERATOR_NAMESPACE
+
+Object = dict[str, Any]
+RBAC_GROUP = "rbac.authorization.k8s.io"
+RBAC_API = f"{RBAC_GROUP}/v1"
+
+READ = ("get", "list", "watch")
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """`verbs` on `resource` of API group `group`, in every namespace; only on the objects of these `names`, if any.
+
+    Server-side apply of an object that may not exist yet takes `patch` and `create`.
+    """
+
+    group: str
+    resource: str
+    verbs: tuple[str, ...]
+    why: str
+    names: tuple[str, ...] = ()
+
+
+EDITABLE = (kafka_cluster.PLURAL, kafka_topic.PLURAL)
+"""What whoever may edit a namespace may edit in it. Approvals are not among them."""
+
+OPERATOR: tuple[Grant, ...] = (
+    Grant(GROUP, kafka_cluster.PLURAL, READ, "the objects to reconcile"),
+    Grant(GROUP, kafka_topic.PLURAL, ("list", "watch"), "the objects to reconcile, in bulk"),
+    *(Grant(GROUP, f"{plural}/status", ("update",), "status, written with a resourceVersion") for plural in EDITABLE),
+    Grant(GROUP, approval.PLURAL, ("list", "watch"), "who has approved or denied the plan of an operation"),
+    *(
+        Grant(ADMISSION_GROUP, plural, ("get",), "an Approval proves nothing where these are missing", ENFORCING)
+        for plural in ("validatingadmissionpolicies", "validatingadmissionpolicybindings")
+    ),
+    Grant("", "pods", ("list", "watch", "create", "delete"), "Kafka nodes; delete is how one is restarted"),
+    Grant("", "persistentvolumeclaims", ("list", "watch", "create", "patch"), "volumes and their marks; never deleted"),
+    Grant("", "services", ("list", "get", "create", "patch"), "headless and bootstrap Services"),
+    Grant("", "configmaps", ("list", "get", "create", "patch"), "configuration of nodes, addresses of controllers"),
+    Grant("policy", "poddisruptionbudgets", ("list", "get", "create", "patch"), "the drain gate"),
+    Grant("", "events", ("create", "get", "patch"), "Events, repeats counted"),
+    Grant("coordination.k8s.io", "leases", ("get", "create", "update"), "one active operator; one operation a cell"),
+)
+
+USER_READ = READ
+USER_WRITE = ("create", "update", "patch", "delete", "deletecollection")
+APPROVER: tuple[Grant, ...] = (
+    *(
+        Grant(GROUP, plural, (*USER_READ, approval.VERB), "the plans, and the right to decide on them")
+        for plural in approval.TARGETS.values()
+    ),
+    Grant(GROUP, approval.PLURAL, (*USER_READ, "create", "delete"), "a decision; delete takes one's own back"),
+)
+"""ClusterRole approval.ROLE. It is aggregated into nothing: whoever may edit must not thereby be able to approve."""
+
+
+def rules(grants: tuple[Grant, ...]) -> list[Object]:
+    """PolicyRules, one for each API group, set of verbs and set of names, in the table's order."""
+    merged: dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[str]] = {}
+    for grant in grants:
+        merged.setdefault((grant.group, grant.verbs, grant.names), []).append(grant.resource)
+    return [
+        {"apiGroups": [group], "resources": resources}
+        | ({"resourceNames": list(names)} if names else {})
+        | {"verbs": list(verbs)}
+        for (group, verbs, names), resources in merged.items()
+    ]
+
+
+def _role(name: str, entries: list[Object], **meta: Any) -> Object:
+    return {"apiVersion": RBAC_API, "kind": "ClusterRole", "metadata": {"name": name} | meta, "rules": entries}
+
+
+def _operator_binding() -> Object:
+    return {
+        "apiVersion": RBAC_API,
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": OPERATOR_NAME},
+        "roleRef": {"apiGroup": RBAC_GROUP, "kind": "ClusterRole", "name": OPERATOR_NAME},
+        "subjects": [{"kind": "ServiceAccount", "name": OPERATOR_NAME, "namespace": OPERATOR_NAMESPACE}],
+    }
+
+
+def _aggregated(name: str, plurals: tuple[str, ...], verbs: tuple[str, ...], into: tuple[str, ...]) -> Object:
+    labels = {f"{RBAC_GROUP}/aggregate-to-{role}": "true" for role in into}
+    entry = {"apiGroups": [GROUP], "resources": list(plurals), "verbs": list(verbs)}
+    return _role(name, [entry], labels=labels)
+
+
+def objects() -> list[Object]:
+    """ServiceAccount, the operator's role with its binding, the users' aggregated roles and the approvers' role."""
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": OPERATOR_NAME, "namespace": OPERATOR_NAMESPACE},
+        },
+        _role(OPERATOR_NAME, rules(OPERATOR)),
+        _operator_binding(),
+        _aggregated("kfleet-view", (*EDITABLE, approval.PLURAL), USER_READ, ("view", "edit", "admin")),
+        _aggregated("kfleet-edit", EDITABLE, USER_WRITE, ("edit", "admin")),
+        _role(approval.ROLE, rules(APPROVER)),
+    ]

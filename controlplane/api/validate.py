@@ -1,0 +1,130 @@
+"""Everything admission refuses about one object by itself, refused again: reconcile may meet objects that older CRDs or
+policies let in. Each problem is (field path, message); no problems means that nothing but other objects and Kafka
+itself can stand in the way. What compares with the object's past (immutable fields) is not here: reconcile compares
+with the marks on the claims instead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from pydantic import ValidationError
+
+from controlplane.api import kafka_cluster as cluster_kind
+from controlplane.api import kafka_topic as topic_kind
+from controlplane.api.kafka_cluster import KafkaCluster, Listener, NodePool
+from controlplane.api.kafka_topic import KafkaTopic
+from controlplane.api.owned_config import CLUSTER, TOPIC, check_config
+from controlplane.api.quantity import parse_quantity
+from controlplane.api.roles import Role
+
+Problem = tuple[str, str]
+
+
+def check_cluster(cluster: KafkaCluster) -> list[Problem]:
+    """What is wrong with a KafkaCluster by itself."""
+    spec = cluster.spec
+    return [
+        *_cluster_name(cluster.metadata.name),
+        *_pools(spec.node_pools),
+        *(problem for pool in spec.node_pools for problem in _pool(pool)),
+        *_listeners(spec.listeners),
+        *check_config(spec.config, CLUSTER),
+    ]
+
+
+def check_topic(topic: KafkaTopic) -> list[Problem]:
+    """What is wrong with a KafkaTopic by itself."""
+    problems: list[Problem] = []
+    name = topic.topic_name
+    if name in (".", "..") or name.startswith("__"):
+        problems.append(_split(topic_kind.BAD_TOPIC_NAME))
+    if len(name) > topic_kind.MAX_TOPIC_NAME:
+        problems.append(_split(topic_kind.NAME_TOO_LONG))
+    return problems + check_config(topic.spec.config, TOPIC)
+
+
+def problems_of(error: ValidationError) -> list[Problem]:
+    """What `KafkaCluster.model_validate` or `KafkaTopic.model_validate` could not read, by field path."""
+    return [(_field_path(entry["loc"]), entry["msg"].removeprefix("Value error, ")) for entry in error.errors()]
+
+
+def _field_path(location: tuple[int | str, ...]) -> str:
+    """("spec", "nodePools", 0, "name") as spec.nodePools[0].name."""
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
+    return text.removeprefix(".")
+
+
+def explain(problems: Iterable[Problem]) -> str:
+    """All problems as one condition message."""
+    return "; ".join(f"{path}: {message}" for path, message in problems)
+
+
+def _split(message: str) -> Problem:
+    path, _, text = message.partition(": ")
+    return path, text
+
+
+def _cluster_name(name: str) -> list[Problem]:
+    if len(name) <= cluster_kind.MAX_CLUSTER_NAME and re.fullmatch(cluster_kind.CLUSTER_NAME_PATTERN[1:-1], name):
+        return []
+    return [_split(cluster_kind.BAD_NAME)]
+
+
+def _pools(pools: tuple[NodePool, ...]) -> list[Problem]:
+    problems: list[Problem] = []
+    voters = sum(pool.replicas for pool in pools if Role.CONTROLLER in pool.roles)
+    if voters == 0:
+        problems.append(_split(cluster_kind.NO_CONTROLLERS))
+    elif voters % 2 == 0:
+        problems.append(_split(cluster_kind.EVEN_VOTERS))
+    if not any(Role.BROKER in pool.roles for pool in pools):
+        problems.append(_split(cluster_kind.NO_BROKERS))
+    if sum(pool.replicas for pool in pools) > cluster_kind.MAX_NODES:
+        problems.append(_split(cluster_kind.TOO_MANY_NODES))
+    problems += [("spec.nodePools", f"two pools are named {name}") for name in _repeated(pool.name for pool in pools)]
+    return problems
+
+
+def _pool(pool: NodePool) -> list[Problem]:
+    path = f"spec.nodePools[{pool.name}]"
+    problems = [
+        (f"{path}.storage.volumes", f"two volumes have the id {volume}")
+        for volume in _repeated(str(volume.id) for volume in pool.storage.volumes)
+    ]
+    if _repeated(pool.roles):
+        problems.append((f"{path}.roles", "a role stands there twice"))
+    requests = pool.resources.requests if pool.resources else None
+    limits = pool.resources.limits if pool.resources else None
+    heap = pool.jvm.heap if pool.jvm else None
+    for section, resources in (("limits", limits), ("requests", requests)):
+        if heap and resources and resources.memory and parse_quantity(heap) >= parse_quantity(resources.memory):
+            message = cluster_kind.HEAP_OVER_MEMORY.format(section=section)
+            problems.append((f"{path}.jvm.heap", _split(message)[1]))
+    if requests and limits:
+        for name, low, high in (
+            ("memory", requests.memory, limits.memory),
+            ("cpu", requests.cpu, limits.cpu),
+        ):
+            if low is not None and high is not None and parse_quantity(low) > parse_quantity(high):
+                problems.append((f"{path}.resources.requests.{name}", f"must not exceed resources.limits.{name}"))
+    return problems
+
+
+def _listeners(listeners: tuple[Listener, ...]) -> list[Problem]:
+    problems = [
+        ("spec.listeners", f"two listeners are named {name}") for name in _repeated(item.name for item in listeners)
+    ]
+    if _repeated(str(item.port) for item in listeners):
+        problems.append(_split(cluster_kind.DUPLICATE_PORT))
+    if any(item.name in cluster_kind.RESERVED_LISTENERS for item in listeners):
+        problems.append(_split(cluster_kind.RESERVED_LISTENER))
+    return problems
+
+
+def _repeated(values: Iterable[str]) -> list[str]:
+    seen: dict[str, int] = {}
+    for value in values:
+        seen[value] = seen.get(value, 0) + 1
+    return [value for value, count in seen.items() if count > 1]

@@ -1,0 +1,45 @@
+"""What completion asks the API server. No answer is an answer here: the Tab key has nobody to complain to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from controlplane.adapters.kubernetes.config import KubeConfigError
+from controlplane.cli.connect import connect
+from controlplane.cli.lookup import CLUSTERS
+from controlplane.cli.options import Where
+from controlplane.ports import KubeError
+
+
+def clusters(parameters: Mapping[str, Any]) -> list[str]:
+    """Names of the KafkaClusters that `parameters` (namespace, kubeconfig, context) reach; none if they reach none."""
+    where = Where(parameters.get("namespace"), parameters.get("kubeconfig"), parameters.get("context"))
+
+    async def ask() -> list[str]:
+        async with connect(where) as connection:
+            return [obj["metadata"]["name"] for obj in await connection.kube.list(CLUSTERS, connection.namespace)]
+
+    try:
+        return asyncio.run(ask())
+    except (KubeError, KubeConfigError):
+        return []
+
+
+def operations(parameters: Mapping[str, Any]) -> list[str]:
+    """Ids of the operations in the statuses of those clusters: under way, or the last one."""
+    where = Where(parameters.get("namespace"), parameters.get("kubeconfig"), parameters.get("context"))
+
+    async def ask() -> list[str]:
+        async with connect(where) as connection:
+            statuses = [obj.get("status") or {} for obj in await connection.kube.list(CLUSTERS, connection.namespace)]
+        found = [
+            status[field]["id"] for field in ("operation", "lastOperation") for status in statuses if field in status
+        ]
+        return list(dict.fromkeys(found))
+
+    try:
+        return asyncio.run(ask())
+    except (KubeError, KubeConfigError):
+        return []

@@ -1,0 +1,45 @@
+"""Objects by name, with errors that say what is missing: the object, its kind, or kfleet itself."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from controlplane.api import kafka_cluster
+from controlplane.api.group import GROUP, VERSION
+from controlplane.cli.connect import Connection
+from controlplane.cli.errors import CliError
+from controlplane.ports import NotFoundError, Object, Resource
+
+CLUSTERS = Resource(GROUP, VERSION, kafka_cluster.PLURAL, kafka_cluster.KIND)
+
+
+async def find(connection: Connection, resource: Resource, name: str) -> Object:
+    """One object in the connection's namespace. Raises CliError with the nearest names when it is not there."""
+    try:
+        return await connection.kube.get(resource, name, connection.namespace)
+    except NotFoundError:
+        there = await objects(connection, resource, connection.namespace)
+    known = sorted(obj["metadata"]["name"] for obj in there)
+    raise CliError(f"no {resource.kind} {name} in namespace {connection.namespace}{did_you_mean(name, known)}")
+
+
+async def objects(connection: Connection, resource: Resource, namespace: str | None) -> Sequence[Object]:
+    """Every object of a namespace (None: of all), by namespace and name. Raises CliError without kfleet's CRDs."""
+    try:
+        found = await connection.kube.list(resource, namespace)
+    except NotFoundError as error:
+        raise CliError(
+            f"kfleet is not installed at {connection.kube.config.server}: it knows no {resource.kind}; "
+            "install the chart (kubectl apply -f charts/kfleet), or choose another --context"
+        ) from error
+    return sorted(found, key=lambda obj: (obj["metadata"].get("namespace", ""), obj["metadata"]["name"]))
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """The end of a "not found" line: the nearest names, else the names there are, else that there are none."""
+    if near := difflib.get_close_matches(name, known, n=3, cutoff=0.5):
+        return f"; did you mean {' or '.join(near)}?"
+    if not known:
+        return "; there are none"
+    return f"; there are {', '.join(known[:5])}" + (f" and {len(known) - 5} more" if len(known) > 5 else "")

@@ -1,0 +1,263 @@
+"""One pass of a KafkaCluster as a value: what is refused, what is missing, and the roll's next action. Pure.
+
+The service carries it out; tests and, later, `kfleet cluster plan` ask the same question.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from controlplane.api import names
+from controlplane.api.duration import parse_seconds
+from controlplane.api.operation import Operation
+from controlplane.domain import versions
+from controlplane.domain.check import Check, explain
+from controlplane.domain.cluster import checks, manifests, setup
+from controlplane.domain.cluster.layout import Layout, lay_out
+from controlplane.domain.cluster.manifests import Placement
+from controlplane.domain.cluster.status import CANNOT_START, CRASH_STATES, Verdict
+from controlplane.domain.cluster.world import World
+from controlplane.domain.operation.approval import UNDECIDED
+from controlplane.domain.operation.permit import Permit
+from controlplane.domain.rolling import health
+from controlplane.domain.rolling import operation as operations
+from controlplane.domain.rolling import values as rolling
+from controlplane.domain.rolling.planner import plan_roll
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One pass's outcome before anything was done.
+
+    `roll` is None when nothing is to be rolled; `begun` says that a node which the roll stopped is not back yet;
+    `settled` that nothing is expected to change by itself.
+    """
+
+    layout: Layout
+    verdict: Verdict
+    setup: tuple[setup.SetupStep, ...] = ()
+    roll: rolling.Action | None = None
+    begun: bool = False
+    settled: bool = False
+
+
+def decide(world: World, placement: Placement, permit: Permit, now: float) -> Decision:
+    """The pass as a value: pure, so that `kfleet cluster plan` and tests ask the same question."""
+    layout = lay_out(
+        world.cluster, world.observation.nodes, world.zones, formed=world.formed, known_ids=world.known_ids
+    )
+    refused = checks.spec_checks(world, layout)
+    before = world.cluster.status.operation
+    if refused:
+        return _refuse(world, layout, refused, permit, now)
+    target = roll_target(world, layout, placement, permit.holds)
+    transition = plan_roll(world.observation, target, _progress(world, target, before))
+    action, begun = transition.action, bool(transition.progress.replicas_out_before)
+    operation, ended = _operation(world, target, transition, permit, now)
+    held = bool(permit.holds) and not permit.locked
+    waits = isinstance(action, rolling.Done) or (held and not begun and _waits_for_people(action, permit))
+    gate_open = waits and _in_sync(world)
+    restored = _restored(world, transition.progress, permit) if held else frozenset()
+    steps = setup.setup_steps(world, layout, placement, gate_open=gate_open, restored=restored)
+    if held or world.cluster.metadata.annotations.get(names.PAUSED) == "true":
+        steps = tuple(step for step in steps if not isinstance(step, setup.CreateVolume | setup.AlterClusterConfig))
+    stopped = permit.holds if permit.stop is not None and operation is None else ()
+    verdict = Verdict(
+        blocked=(*permit.refused, *stopped, *blocking(world, action, permit)),
+        pending=tuple(sorted({type(step).__name__ for step in steps})),
+        operation=operation,
+        last_operation=ended,
+    )
+    settled = (gate_open and not steps) or (held and not begun)
+    return Decision(layout, verdict, steps, action if operation is not None else None, begun, settled)
+
+
+def _refuse(world: World, layout: Layout, refused: tuple[Check, ...], permit: Permit, now: float) -> Decision:
+    """Nothing new is begun for a spec that is refused; what was begun before comes back, and may be cancelled."""
+    steps = setup.restore_steps(world, layout, frozenset(check.name for check in refused))
+    operation = world.cluster.status.operation
+    ended: Operation | None = None
+    begun = operation is not None and _down(world, operation)
+    if operation is not None and permit.stop is not None and not begun:
+        ended = operations.ended(operation, permit.stop, message=explain(permit.holds), now=now)
+        operation = None
+    verdict = Verdict(refused=refused, operation=operation, last_operation=ended)
+    return Decision(layout, verdict, steps, begun=begun, settled=not begun)
+
+
+def _down(world: World, operation: Operation) -> bool:
+    """Whether a node that the roll stopped is not back, whatever it runs."""
+    for node_id, out in operations.from_operation(operation).replicas_out_before.items():
+        node = world.observation.node(node_id)
+        if node is None or node.pod is None or health.not_back(world.observation, node, out):
+            return True
+    return False
+
+
+def _waits_for_people(action: rolling.Action, permit: Permit) -> bool:
+    """The roll stands still for nothing but what people have said or not said."""
+    return isinstance(action, rolling.Blocked) and set(action.checks) <= set(permit.holds)
+
+
+def _restored(world: World, progress: rolling.RollProgress, permit: Permit) -> frozenset[int]:
+    """Nodes that must not get what they are wanted to be: all while nobody has agreed to it, else those not begun."""
+    agreed = (
+        frozenset(progress.replicas_out_before) if not any(c.name in UNDECIDED for c in permit.holds) else frozenset()
+    )
+    return frozenset(node.id for node in world.observation.nodes) - agreed
+
+
+def _operation(
+    world: World, target: rolling.RollTarget, transition: rolling.Transition, permit: Permit, now: float
+) -> tuple[Operation | None, Operation | None]:
+    """(the roll under way, the roll that has just ended)."""
+    before, action = world.cluster.status.operation, transition.action
+    if before is not None and permit.locked:
+        return _standing(before, permit), None
+    superseded = None
+    if before is not None and before.id != transition.progress.id:
+        superseded = operations.ended(before, "Superseded", message=f"by {target.goal}", now=now)
+    mine = before if superseded is None else None
+    if isinstance(action, rolling.Done):
+        if mine is not None:
+            return None, operations.ended(mine, "Succeeded", message="every node is back", now=now)
+        return None, superseded
+    if permit.stop is not None and not transition.progress.replicas_out_before:
+        if mine is not None:
+            return None, operations.ended(mine, permit.stop, message=explain(permit.holds), now=now)
+        return None, superseded
+    if before is None and not _disruptive(world, target, action):
+        return None, None
+    message = describe(action)
+    return operations.to_operation(
+        transition,
+        target,
+        before,
+        message=message,
+        now=now,
+        approval=permit.approval,
+        requested_by=world.cluster.metadata.annotations.get(names.REQUESTED_BY, ""),
+    ), superseded
+
+
+def _standing(operation: Operation, permit: Permit) -> Operation:
+    """The operation while somebody else has the cell: what it intends stays written, and nothing is concluded."""
+    if operation.step is None:
+        return operation
+    checks = operations.step_checks(rolling.Blocked(permit.holds))
+    step = operation.step.model_copy(update={"checks": checks})
+    return operation.model_copy(update={"step": step, "message": f"blocked: {explain(permit.holds)}"[:4096]})
+
+
+def _in_sync(world: World) -> bool:
+    """Nothing is out, moving or behind: taking one node harms nobody."""
+    kafka, quorum = world.observation.kafka, world.observation.quorum
+    return (
+        kafka is not None
+        and quorum is not None
+        and not kafka.reassigning
+        and all(set(partition.replicas) <= set(partition.isr) for partition in kafka.partitions)
+        and all(voter.caught_up for voter in quorum.voters)
+        and all(node.pod and node.pod.ready and not node.pod.terminating for node in world.observation.nodes)
+    )
+
+
+def roll_target(
+    world: World, layout: Layout, placement: Placement, holds: tuple[Check, ...] = ()
+) -> rolling.RollTarget:
+    cluster, kafka = world.cluster, world.observation.kafka
+    nodes = []
+    running: set[str] = set()
+    for wanted in layout.nodes:
+        observed = world.observation.node(wanted.id)
+        pod = observed.pod if observed else None
+        digest = manifests.spec_hash(cluster, wanted, layout, placement)
+        reasons: tuple[rolling.RestartReason, ...] = ()
+        if pod is not None and pod.spec_hash != digest:
+            changed = pod.version != cluster.spec.version
+            reasons = (rolling.RestartReason.VERSION_CHANGED if changed else rolling.RestartReason.CONFIG_CHANGED,)
+        if pod is not None:
+            running.add(pod.version)
+        nodes.append(rolling.NodeTarget(wanted.id, digest, cluster.spec.version, reasons))
+    finalise = versions.finalisation_target(
+        cluster.spec.version, cluster.spec.metadata_version, kafka.features if kafka else None
+    )
+    older = sorted(running - {cluster.spec.version})
+    if older:
+        goal = f"Version {older[0]} to {cluster.spec.version}"
+    elif finalise:
+        goal = f"Version {cluster.spec.version}"
+    else:
+        goal = f"Restart for generation {cluster.metadata.generation}"
+    return rolling.RollTarget(
+        goal=goal,
+        nodes=tuple(nodes),
+        unprotected=rolling.UnprotectedPolicy(cluster.spec.rollout.unprotected_partitions.value),
+        soak_seconds=parse_seconds(cluster.spec.rollout.soak) if finalise else 0.0,
+        finalise=finalise,
+        constraints={
+            "version": cluster.spec.version,
+            "metadataVersion": cluster.spec.metadata_version or "",
+            "soak": cluster.spec.rollout.soak,
+        },
+        holds=holds,
+    )
+
+
+def _progress(world: World, target: rolling.RollTarget, operation: Operation | None) -> rolling.RollProgress:
+    """What the status remembers, under a new id once the spec asks for something else."""
+    meta = world.cluster.metadata
+    fresh = operations.new_progress(
+        target,
+        object_uid=meta.uid,
+        generation=meta.generation,
+        last=world.cluster.status.last_operation,
+        cancelled=meta.annotations.get(names.CANCEL, ""),
+    )
+    if operation is None:
+        return fresh
+    progress = operations.from_operation(operation)
+    if operation.plan_hash == operations.plan_of(target).hash:
+        return progress
+    return replace(progress, id=fresh.id, goal=fresh.goal)
+
+
+def _disruptive(world: World, target: rolling.RollTarget, action: rolling.Action) -> bool:
+    """A roll exists once a running pod differs from its target or features are to be raised; not while nodes start."""
+    if any(node.reasons for node in target.nodes):
+        return True
+    return isinstance(action, rolling.Soak | rolling.Finalise) and bool(world.observation.kafka)
+
+
+def blocking(world: World, action: rolling.Action, permit: Permit) -> tuple[Check, ...]:
+    """Why a roll stands still, as checks: its own block, or a node that cannot come up."""
+    if isinstance(action, rolling.Blocked):
+        formed = bool(world.cluster.status.bootstrap_servers)
+        return action.checks if formed or set(permit.holds) & set(action.checks) else ()
+    if isinstance(action, rolling.AwaitNode):
+        node = world.observation.node(action.node)
+        pod = node.pod if node else None
+        if pod and not pod.ready and (pod.restarts or pod.waiting_reason in CANNOT_START | CRASH_STATES):
+            return action.checks
+    return ()
+
+
+def describe(action: rolling.Action) -> str:
+    """What an operation waits for or does next, for people."""
+    match action:
+        case rolling.StopNode(node=node, accepted=accepted):
+            return f"restarting node {node}. {explain(accepted)}".strip()
+        case rolling.StartNode(node):
+            return f"starting node {node}"
+        case rolling.AwaitNode(node, failed):
+            return f"waiting for node {node}: {explain(failed)}"
+        case rolling.ElectLeaders(partitions):
+            return f"returning the leaders of {len(partitions)} partitions"
+        case rolling.Soak():
+            return "soaking before metadata.version is finalised"
+        case rolling.Finalise(levels):
+            return "finalising " + ", ".join(f"{name} {level}" for name, level in sorted(levels.items()))
+        case rolling.Blocked(failed):
+            return f"blocked: {explain(failed)}"
+        case _:
+            return ""

@@ -1,0 +1,346 @@
+"""The Kubernetes objects of a cluster, as values. Pure; the same spec makes the same objects to the letter."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from controlplane.api import names
+from controlplane.api.group import API_VERSION
+from controlplane.api.kafka_cluster import KafkaCluster, NodePool
+from controlplane.api.owned_config import config_texts
+from controlplane.api.quantity import parse_bytes
+from controlplane.domain import versions
+from controlplane.domain.cluster import dynamic, naming, properties
+from controlplane.domain.cluster.layout import Layout, NodeLayout, VolumeLayout
+from controlplane.domain.cluster.observe import identity_mark
+from controlplane.domain.observation import NodeObservation
+
+Manifest = dict[str, Any]
+
+CONFIG_DIR = "/etc/kafka/config"
+PEERS_DIR = "/etc/kafka/peers"
+RUN_DIR = "/etc/kafka/run"
+DEFAULT_HEAP = "1Gi"
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """What an installation decides about pods: see OperatorSettings."""
+
+    image_prefix: str
+    addressing: Literal["PodIP", "DNS"]
+    stop_grace_seconds: int
+    probe_period_seconds: int
+
+
+POD_TEMPLATE = "pod.json"
+"""Key of a node's ConfigMap: the pod it was last started with, without marks."""
+
+
+def config_map(cluster: KafkaCluster, node: NodeLayout, layout: Layout, placement: Placement) -> Manifest:
+    """server.properties and pod of one node, applied right before the pod is made."""
+    return {
+        "metadata": _meta(cluster, naming.config(cluster.metadata.name, node.pool, node.id), node, owned=True),
+        "data": {
+            "server.properties": server_properties(cluster, node, layout),
+            POD_TEMPLATE: json.dumps(_pod(cluster, node, layout, placement), sort_keys=True),
+        },
+    }
+
+
+def server_properties(cluster: KafkaCluster, node: NodeLayout, layout: Layout) -> str:
+    brokers = len(layout.brokers)
+    declared = config_texts(cluster.spec.config)
+    _, static = dynamic.split(properties.defaults(brokers, _heap_bytes(_pool(cluster, node))) | declared)
+    return properties.render(
+        properties.NodeProperties(
+            node_id=node.id,
+            controller=node.is_controller,
+            broker=node.is_broker,
+            rack=node.zone,
+            volumes=[volume.volume_id for volume in node.volumes],
+            listeners=[properties.Listener(item.name, item.port) for item in cluster.spec.listeners],
+            static_config=static,
+            min_isr=declared.get(dynamic.MIN_ISR, properties.default_min_isr(brokers)),
+        )
+    )
+
+
+def spec_hash(cluster: KafkaCluster, node: NodeLayout, layout: Layout, placement: Placement) -> str:
+    """What a running pod is compared with: everything a restart would change, nothing that changes by itself.
+
+    Min ISR in a controller's file only seeds the cluster at creation; afterwards it is set cluster-wide, so it does not
+    count here (and restarts nothing).
+    """
+    text = "\n".join(
+        line
+        for line in server_properties(cluster, node, layout).splitlines()
+        if not (node.is_controller and line.startswith(f"{dynamic.MIN_ISR}="))
+    )
+    body = _pod_spec(cluster, node, placement)
+    document = json.dumps([text, body], sort_keys=True)
+    return hashlib.sha256(document.encode()).hexdigest()[:16]
+
+
+def pod(
+    cluster: KafkaCluster, node: NodeLayout, layout: Layout, placement: Placement, observed: NodeObservation
+) -> Manifest:
+    """The pod of one node."""
+    return with_marks(_pod(cluster, node, layout, placement), observed)
+
+
+def claims_of(pod_template: Manifest) -> set[str]:
+    """The names of the claims that a pod mounts."""
+    volumes = pod_template["spec"]["volumes"]
+    return {v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v}
+
+
+def with_marks(template: Manifest, observed: NodeObservation) -> Manifest:
+    """A pod from its template: whether it may format is decided here, from the marks on its volumes."""
+    directory = next(
+        (v.identity.directory_id for v in observed.volumes if v.identity and v.identity.directory_id is not None), ""
+    )
+    marks = {
+        "KAFKA_FORMATTED": ",".join(volume.formatted or "" for volume in observed.volumes),
+        "KAFKA_FIRST_VOTER": str(bool(directory)).lower(),
+        "KAFKA_IDENTITY_DIRECTORY_ID": directory,
+    }
+    made = copy.deepcopy(template)
+    made["spec"]["initContainers"][0]["env"] += [{"name": key, "value": value} for key, value in marks.items()]
+    return made
+
+
+def _pod(cluster: KafkaCluster, node: NodeLayout, layout: Layout, placement: Placement) -> Manifest:
+    meta = _meta(cluster, naming.pod(cluster.metadata.name, node.pool, node.id), node, owned=True)
+    meta["annotations"] = {
+        names.SPEC_HASH: spec_hash(cluster, node, layout, placement),
+        names.KAFKA_VERSION: cluster.spec.version,
+    } | ({names.RACK: node.zone} if node.zone else {})
+    spec = _pod_spec(cluster, node, placement)
+    release = {"name": "KAFKA_RELEASE_VERSION", "value": format_version(cluster)}
+    spec["initContainers"][0]["env"].append(release)
+    return {"metadata": meta, "spec": spec}
+
+
+def _pod_spec(cluster: KafkaCluster, node: NodeLayout, placement: Placement) -> Manifest:
+    """What a restart would change: without marks, and without what only a first format reads."""
+    pool = _pool(cluster, node)
+    name = cluster.metadata.name
+    volumes = [volume.volume_id for volume in node.volumes]
+    image = f"{placement.image_prefix}kafka:{cluster.spec.version}"
+    mounts = [
+        {"name": "config", "mountPath": CONFIG_DIR, "readOnly": True},
+        {"name": "peers", "mountPath": PEERS_DIR, "readOnly": True},
+        {"name": "run", "mountPath": RUN_DIR},
+        *({"name": f"data-{v}", "mountPath": properties.DATA_DIR.format(volume=v)} for v in volumes),
+    ]
+    host: Manifest = {"name": "KFLEET_NODE_HOST"}
+    if placement.addressing == "PodIP":
+        host["valueFrom"] = {"fieldRef": {"fieldPath": "status.podIP"}}
+    else:
+        host["value"] = dns_name(cluster, node)
+    format_env = {
+        "KAFKA_NODE_ID": str(node.id),
+        "KAFKA_CLUSTER_ID": node.volumes[0].identity.cluster_id,
+        "KAFKA_LOG_DIRS": ",".join(properties.DATA_DIR.format(volume=v) for v in volumes),
+    }
+    probe_port = properties.REPLICATION_PORT if node.is_broker else properties.CONTROLLER_PORT
+    return {
+        "restartPolicy": "Always",
+        "terminationGracePeriodSeconds": placement.stop_grace_seconds,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        **(
+            {"hostname": naming.pod(name, node.pool, node.id), "subdomain": naming.headless(name)}
+            if placement.addressing == "DNS"
+            else {}
+        ),
+        **_scheduling(cluster, node),
+        "initContainers": [
+            {
+                "name": "format",
+                "image": image,
+                "command": ["kafka-node-format"],
+                "env": [host, *({"name": key, "value": value} for key, value in format_env.items())],
+                "volumeMounts": mounts,
+            }
+        ],
+        "containers": [
+            {
+                "name": "kafka",
+                "image": image,
+                "command": ["kafka-node-run"],
+                "env": [host, {"name": "KAFKA_HEAP", "value": _heap(pool)}],
+                "ports": [{"name": port_name, "containerPort": port} for port_name, port in _ports(cluster, node)],
+                "volumeMounts": mounts,
+                "resources": _resources(pool),
+                "readinessProbe": {
+                    "tcpSocket": {"port": probe_port},
+                    "periodSeconds": placement.probe_period_seconds,
+                    "failureThreshold": 3,
+                },
+            }
+        ],
+        "volumes": [
+            {"name": "config", "configMap": {"name": naming.config(name, node.pool, node.id)}},
+            {"name": "peers", "configMap": {"name": naming.peers(name), "optional": True}},
+            {"name": "run", "emptyDir": {}},
+            *(
+                {"name": f"data-{volume.volume_id}", "persistentVolumeClaim": {"claimName": volume.claim}}
+                for volume in node.volumes
+            ),
+        ],
+    }
+
+
+def format_version(cluster: KafkaCluster) -> str:
+    """metadata.version that new volumes are formatted with: the pin, else the level of the declared version."""
+    return cluster.spec.metadata_version or versions.release(cluster.spec.version).metadata_version
+
+
+def _scheduling(cluster: KafkaCluster, node: NodeLayout) -> Manifest:
+    if node.zone is not None:
+        return {"nodeSelector": {names.ZONE: node.zone}}
+    selector = {"matchLabels": {names.CLUSTER: cluster.metadata.name, names.POOL: node.pool}}
+    return {
+        "topologySpreadConstraints": [
+            {"maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": selector}
+            for key in (names.ZONE, names.HOSTNAME)
+        ]
+    }
+
+
+def _ports(cluster: KafkaCluster, node: NodeLayout) -> list[tuple[str, int]]:
+    ports = [("controller", properties.CONTROLLER_PORT)] if node.is_controller else []
+    if node.is_broker:
+        ports += [("replication", properties.REPLICATION_PORT)]
+        ports += [(listener.name, listener.port) for listener in cluster.spec.listeners]
+    return ports
+
+
+def _pool(cluster: KafkaCluster, node: NodeLayout) -> NodePool:
+    return next(pool for pool in cluster.spec.node_pools if pool.name == node.pool)
+
+
+def _heap_bytes(pool: NodePool) -> int:
+    return parse_bytes(pool.jvm.heap if pool.jvm and pool.jvm.heap else DEFAULT_HEAP)
+
+
+def _heap(pool: NodePool) -> str:
+    """As the JVM spells it: whole mebibytes."""
+    return f"{max(1, _heap_bytes(pool) // 2**20)}m"
+
+
+def _resources(pool: NodePool) -> Manifest:
+    return pool.resources.to_object() if pool.resources else {}
+
+
+def dns_name(cluster: KafkaCluster, node: NodeLayout) -> str:
+    """The pod's name through the headless Service."""
+    meta = cluster.metadata
+    return f"{naming.pod(meta.name, node.pool, node.id)}.{naming.headless(meta.name)}.{meta.namespace}.svc"
+
+
+def claim(cluster: KafkaCluster, node: NodeLayout, volume: VolumeLayout) -> Manifest:
+    """A PVC with its identity mark. No owner reference: it outlives the object that asked for it (Retain)."""
+    meta = _meta(cluster, volume.claim, node, owned=False)
+    meta["labels"][names.VOLUME_ID] = str(volume.volume_id)
+    if node.zone is not None:
+        meta["labels"][names.ZONE] = node.zone
+    meta["annotations"] = {names.IDENTITY: identity_mark(volume.identity)}
+    spec: Manifest = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": volume.size}}}
+    if volume.storage_class is not None:
+        spec["storageClassName"] = volume.storage_class
+    return {"metadata": meta, "spec": spec}
+
+
+def services(cluster: KafkaCluster) -> list[Manifest]:
+    """The headless Service of all nodes, and one bootstrap Service for each listener."""
+    name = cluster.metadata.name
+    selector = {names.CLUSTER: name, names.APP_MANAGED_BY: names.MANAGED_BY_KFLEET}
+    headless = {
+        "metadata": _meta(cluster, naming.headless(name), None, owned=True),
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": selector,
+            "ports": [
+                {"name": "controller", "port": properties.CONTROLLER_PORT},
+                {"name": "replication", "port": properties.REPLICATION_PORT},
+            ],
+        },
+    }
+    return [
+        headless,
+        *(
+            {
+                "metadata": _meta(cluster, naming.listener_service(name, listener.name), None, owned=True),
+                "spec": {
+                    "type": "ClusterIP",
+                    "selector": selector | {names.ROLE_BROKER: "true"},
+                    "ports": [{"name": listener.name, "port": listener.port, "targetPort": listener.port}],
+                },
+            }
+            for listener in cluster.spec.listeners
+        ),
+    ]
+
+
+def disruption_budget(cluster: KafkaCluster, min_available: int) -> Manifest:
+    """The drain gate: all nodes must stay while anything is under way or out of sync, all but one otherwise."""
+    name = cluster.metadata.name
+    return {
+        "metadata": _meta(cluster, naming.disruption_budget(name), None, owned=True),
+        "spec": {
+            "minAvailable": min_available,
+            "selector": {"matchLabels": {names.CLUSTER: name, names.APP_MANAGED_BY: names.MANAGED_BY_KFLEET}},
+        },
+    }
+
+
+def peers(cluster: KafkaCluster, bootstrap: str, initial_controllers: str) -> Manifest:
+    """Where the controllers are (`peers.properties`) and who the first voters were (KIP-853's --initial-controllers).
+
+    No owner reference: with the volumes it is what an operator that starts from nothing adopts a cluster by.
+    """
+    return {
+        "metadata": _meta(cluster, naming.peers(cluster.metadata.name), None, owned=False),
+        "data": {
+            "peers.properties": f"controller.quorum.bootstrap.servers={bootstrap}\n",
+            "initial-controllers": initial_controllers,
+        },
+    }
+
+
+def _meta(cluster: KafkaCluster, name: str, node: NodeLayout | None, *, owned: bool) -> Manifest:
+    meta = cluster.metadata
+    labels = {
+        names.APP_NAME: names.KAFKA_APP,
+        names.APP_INSTANCE: meta.name,
+        names.APP_MANAGED_BY: names.MANAGED_BY_KFLEET,
+        names.CLUSTER: meta.name,
+    }
+    if node is not None:
+        labels |= {
+            names.POOL: node.pool,
+            names.NODE_ID: str(node.id),
+            names.ROLE_CONTROLLER: str(node.is_controller).lower(),
+            names.ROLE_BROKER: str(node.is_broker).lower(),
+        }
+    result: Manifest = {"name": name, "namespace": meta.namespace, "labels": labels}
+    if owned:
+        result["ownerReferences"] = [
+            {
+                "apiVersion": API_VERSION,
+                "kind": "KafkaCluster",
+                "name": meta.name,
+                "uid": meta.uid,
+                "controller": True,
+                "blockOwnerDeletion": False,
+            }
+        ]
+    return result

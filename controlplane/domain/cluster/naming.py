@@ -1,0 +1,35 @@
+"""Names of what a cluster consists of in Kubernetes. Pure functions of the cluster's, pool's and node's names."""
+
+from __future__ import annotations
+
+NAME_LIMIT = 63
+"""A pod's name is a label value and a host name as well."""
+
+
+def pod(cluster: str, pool: str, node_id: int) -> str:
+    return f"{cluster}-{pool}-{node_id}"
+
+
+def volume(cluster: str, pool: str, node_id: int, volume_id: int) -> str:
+    return f"data-{volume_id}-{pod(cluster, pool, node_id)}"
+
+
+def config(cluster: str, pool: str, node_id: int) -> str:
+    return f"{pod(cluster, pool, node_id)}-config"
+
+
+def peers(cluster: str) -> str:
+    """The ConfigMap that tells every node where the controllers are."""
+    return f"{cluster}-peers"
+
+
+def headless(cluster: str) -> str:
+    return f"{cluster}-nodes"
+
+
+def listener_service(cluster: str, listener: str) -> str:
+    return f"{cluster}-{listener}"
+
+
+def disruption_budget(cluster: str) -> str:
+    return f"{cluster}-nodes"

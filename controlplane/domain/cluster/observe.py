@@ -1,0 +1,148 @@
+"""From Kubernetes objects to NodeObservations. Pure: the objects come from the API server, nothing is asked here."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from controlplane.api import names
+from controlplane.api.quantity import parse_bytes
+from controlplane.domain.observation import (
+    Identity,
+    NodeObservation,
+    PodObservation,
+    Role,
+    VolumeObservation,
+)
+
+KubeObject = Mapping[str, Any]
+
+
+def observe_nodes(pods: Iterable[KubeObject], claims: Iterable[KubeObject]) -> tuple[NodeObservation, ...]:
+    """Every Kafka node that a pod or a PVC stands for, by id.
+
+    Objects without a readable node id are not ours to judge and are left out. Roles come from the PVC's labels, so that
+    they are known while no pod exists.
+    """
+    volumes: dict[int, list[KubeObject]] = defaultdict(list)
+    for claim in claims:
+        if (node_id := _node_id(claim)) is not None:
+            volumes[node_id].append(claim)
+    running = {node_id: pod for pod in pods if (node_id := _node_id(pod)) is not None}
+    nodes = []
+    for node_id in sorted(volumes.keys() | running.keys()):
+        objects = [*volumes[node_id], *([running[node_id]] if node_id in running else [])]
+        labels = objects[0]["metadata"].get("labels", {})
+        nodes.append(
+            NodeObservation(
+                id=node_id,
+                pool=labels.get(names.POOL, ""),
+                roles=frozenset(
+                    role
+                    for role, label in ((Role.CONTROLLER, names.ROLE_CONTROLLER), (Role.BROKER, names.ROLE_BROKER))
+                    if labels.get(label) == "true"
+                ),
+                pod=_pod(running[node_id]) if node_id in running else None,
+                volumes=tuple(sorted((_volume(claim) for claim in volumes[node_id]), key=lambda v: v.volume_id)),
+            )
+        )
+    return tuple(nodes)
+
+
+def _node_id(obj: KubeObject) -> int | None:
+    text = obj["metadata"].get("labels", {}).get(names.NODE_ID, "")
+    return int(text) if text.isdecimal() else None
+
+
+def _pod(obj: KubeObject) -> PodObservation:
+    meta, status = obj["metadata"], obj.get("status", {})
+    annotations = meta.get("annotations", {})
+    containers = status.get("containerStatuses") or []
+    inits = status.get("initContainerStatuses") or []
+    waiting: Mapping[str, Any] = next(
+        (state for container in [*inits, *containers] if (state := container.get("state", {}).get("waiting"))), {}
+    )
+    failed = next((text for container in [*inits, *containers] if (text := _failure(container))), None)
+    return PodObservation(
+        name=meta["name"],
+        uid=meta["uid"],
+        resource_version=meta["resourceVersion"],
+        spec_hash=annotations.get(names.SPEC_HASH, ""),
+        version=annotations.get(names.KAFKA_VERSION, ""),
+        ip=status.get("podIP"),
+        rack=annotations.get(names.RACK) or None,
+        scheduled=bool(obj.get("spec", {}).get("nodeName")),
+        ready=_is_true(status, "Ready"),
+        terminating="deletionTimestamp" in meta,
+        ended="deletionTimestamp" not in meta and status.get("phase") in {"Failed", "Succeeded"},
+        restarts=sum(container.get("restartCount", 0) for container in [*inits, *containers]),
+        waiting_reason=waiting.get("reason"),
+        waiting_message=waiting.get("message") or failed or _unscheduled(status),
+        format_message=next((text for container in inits if (text := _last_words(container))), None),
+    )
+
+
+def _is_true(status: KubeObject, kind: str) -> bool:
+    return any(c.get("type") == kind and c.get("status") == "True" for c in status.get("conditions") or [])
+
+
+def _unscheduled(status: KubeObject) -> str | None:
+    for condition in status.get("conditions") or []:
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return str(condition.get("message", ""))
+    return None
+
+
+def _last_words(container: KubeObject) -> str | None:
+    """What the container wrote to its termination log when it ended last."""
+    for state in (container.get("state", {}), container.get("lastState", {})):
+        if message := state.get("terminated", {}).get("message"):
+            return str(message)
+    return None
+
+
+def _failure(container: KubeObject) -> str | None:
+    for state in (container.get("state", {}), container.get("lastState", {})):
+        ended = state.get("terminated")
+        if ended and ended.get("exitCode"):
+            return f"container {container['name']} exited with {ended['exitCode']}" + (
+                f": {ended['message'].strip()}" if ended.get("message") else ""
+            )
+    return None
+
+
+def _volume(obj: KubeObject) -> VolumeObservation:
+    meta, spec = obj["metadata"], obj.get("spec", {})
+    annotations = meta.get("annotations", {})
+    return VolumeObservation(
+        name=meta["name"],
+        volume_id=int(meta.get("labels", {}).get(names.VOLUME_ID, "0")),
+        size_bytes=parse_bytes(spec.get("resources", {}).get("requests", {}).get("storage", "0")),
+        storage_class=spec.get("storageClassName"),
+        bound=obj.get("status", {}).get("phase") == "Bound",
+        identity=parse_identity(annotations.get(names.IDENTITY)),
+        formatted=annotations.get(names.FORMATTED) or None,
+        uid=meta.get("uid", ""),
+        terminating="deletionTimestamp" in meta,
+    )
+
+
+def parse_identity(text: str | None) -> Identity | None:
+    """None for a missing mark and for one that is not ours: both block, neither is overwritten."""
+    try:
+        mark = json.loads(text or "")
+        return Identity(
+            cluster_id=str(mark["clusterId"]), node_id=int(mark["nodeId"]), directory_id=mark.get("directoryId")
+        )
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def identity_mark(identity: Identity) -> str:
+    """The annotation's text; `parse_identity(identity_mark(x)) == x`."""
+    mark: dict[str, Any] = {"clusterId": identity.cluster_id, "nodeId": identity.node_id}
+    if identity.directory_id is not None:
+        mark["directoryId"] = identity.directory_id
+    return json.dumps(mark, sort_keys=True)

@@ -1,0 +1,118 @@
+"""server.properties of one node.
+
+Values we write may refer to `${env:...}` (Kafka's EnvVarConfigProvider): the pod's address and the prefix under which a
+pod's paths lie. Values of users never may; `controlplane.api.owned_config` refuses `${` in them. Keys and values are
+escaped as java.util.Properties reads them, so nothing a user writes can start a second line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+CONTROLLER_PORT = 9090
+REPLICATION_PORT = 9091
+CONTROLLER_LISTENER = "CONTROLLER"
+REPLICATION_LISTENER = "REPLICATION"
+DATA_DIR = "/var/lib/kafka/data-{volume}"
+POD_ROOT = "${env:KFLEET_POD_ROOT}"
+POD_HOST = "${env:KFLEET_NODE_HOST}"
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A users' listener; the name is upper-cased for Kafka."""
+
+    name: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeProperties:
+    """What decides one node's static configuration."""
+
+    node_id: int
+    controller: bool
+    broker: bool
+    rack: str | None
+    volumes: Sequence[int]
+    listeners: Sequence[Listener]
+    static_config: Mapping[str, str]
+    min_isr: str
+
+
+SMALL_HEAP_BYTES = 2**30
+
+
+def defaults(brokers: int, heap_bytes: int = SMALL_HEAP_BYTES) -> dict[str, str]:
+    """What Kafka gets wrong for production, set right; a declared value wins. RF follows the number of brokers up to 3.
+
+    `replica.fetch.backoff.ms` is 100 because after a leader change followers that still ask the old leader wait it out,
+    and acks=all waits for them: the default of 1,000 costs producers up to a second at each leader move. The log
+    cleaner's buffer is 128 MiB whatever the heap, which a small heap cannot carry; below 1 GiB it gets an eighth.
+    """
+    replicas = min(3, brokers)
+    min_isr = default_min_isr(brokers)
+    return {
+        "auto.create.topics.enable": "false",
+        "default.replication.factor": str(replicas),
+        "offsets.topic.replication.factor": str(replicas),
+        "transaction.state.log.replication.factor": str(replicas),
+        "transaction.state.log.min.isr": min_isr,
+        "share.coordinator.state.topic.replication.factor": str(replicas),
+        "share.coordinator.state.topic.min.isr": min_isr,
+        "replica.fetch.backoff.ms": "100",
+    } | ({"log.cleaner.dedupe.buffer.size": str(heap_bytes // 8)} if heap_bytes < SMALL_HEAP_BYTES else {})
+
+
+def default_min_isr(brokers: int) -> str:
+    return "2" if brokers >= 3 else "1"
+
+
+def dynamic_defaults(brokers: int) -> dict[str, str]:
+    """Cluster-wide dynamic configs every cluster gets unless declared otherwise."""
+    return {"min.insync.replicas": default_min_isr(brokers)}
+
+
+def render(node: NodeProperties) -> str:
+    """The file's text, keys sorted, so that equal configuration is equal text."""
+    names = ([CONTROLLER_LISTENER] if node.controller else []) + (
+        [REPLICATION_LISTENER, *(listener.name.upper() for listener in node.listeners)] if node.broker else []
+    )
+    ports = {CONTROLLER_LISTENER: CONTROLLER_PORT, REPLICATION_LISTENER: REPLICATION_PORT} | {
+        listener.name.upper(): listener.port for listener in node.listeners
+    }
+    every = [CONTROLLER_LISTENER, REPLICATION_LISTENER, *(listener.name.upper() for listener in node.listeners)]
+    bind = ",".join(f"{name}://{POD_HOST}:{ports[name]}" for name in names)
+    owned = {
+        "process.roles": ",".join(
+            role for role, held in (("broker", node.broker), ("controller", node.controller)) if held
+        ),
+        "node.id": str(node.node_id),
+        "controller.listener.names": CONTROLLER_LISTENER,
+        "listeners": bind,
+        "advertised.listeners": bind,
+        "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in every),
+        "log.dirs": ",".join(POD_ROOT + DATA_DIR.format(volume=volume) for volume in node.volumes),
+        "config.providers": "env",
+        "config.providers.env.class": "org.apache.kafka.common.config.provider.EnvVarConfigProvider",
+        # The operator waits for a controlled shutdown up to the pod's grace period, not Kafka up to its own retries.
+        "controlled.shutdown.enable": "true",
+    }
+    if node.broker:
+        owned["inter.broker.listener.name"] = REPLICATION_LISTENER
+    if node.rack is not None and node.broker:
+        owned["broker.rack"] = node.rack
+    if node.controller:
+        owned["min.insync.replicas"] = node.min_isr
+    lines = {**node.static_config, **owned}
+    return "".join(f"{escape(key, key=True)}={escape(value)}\n" for key, value in sorted(lines.items()))
+
+
+def escape(text: str, *, key: bool = False) -> str:
+    """As java.util.Properties.store writes it: one logical line whatever `text` holds."""
+    special = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\f": "\\f"}
+    if key:
+        special |= {"=": "\\=", ":": "\\:", " ": "\\ ", "#": "\\#", "!": "\\!"}
+    escaped = "".join(special.get(char, char) for char in text)
+    return "\\" + escaped if escaped.startswith(" ") else escaped

@@ -1,0 +1,291 @@
+"""The steps that bring a cluster's objects into being, apart from the roll: each idempotent, none disruptive.
+
+A pass carries out all of them in order and observes again. Their order is the crash safety: a volume carries its
+identity before any pod may use it, the list of first voters is published once and never changed, and a pod is made
+from marks that were read, never from memory.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from controlplane.api.owned_config import config_texts
+from controlplane.domain.cluster import dynamic, manifests, naming, properties
+from controlplane.domain.cluster.layout import Layout, NodeLayout
+from controlplane.domain.cluster.manifests import Manifest, Placement
+from controlplane.domain.cluster.world import World
+from controlplane.domain.observation import NodeObservation
+
+
+@dataclass(frozen=True, slots=True)
+class CreateVolume:
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyService:
+    """`ours`: it was found with our labels; otherwise one of that name must not be there at all."""
+
+    manifest: Manifest
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyPeers:
+    manifest: Manifest
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyDisruptionBudget:
+    manifest: Manifest
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MarkFormatted:
+    """Write the directory id that the node's init container read back from meta.properties."""
+
+    claim: str
+    uid: str
+    directory_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartPod:
+    """Apply the node's ConfigMap unless it is there as wanted, then create its pod.
+
+    What is written is never written again: an operator that dies after each write still comes to the next one.
+    """
+
+    config_map: Manifest | None
+    pod: Manifest
+    ours: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveEndedPod:
+    """A pod that ended for good (evicted, or its Kubernetes node shut down) stands in the way of its successor."""
+
+    pod: str
+    uid: str
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlterClusterConfig:
+    """Set or reset cluster-wide settings that the status already claims as ours."""
+
+    changes: Mapping[str, str | None]
+
+
+SetupStep = (
+    CreateVolume
+    | ApplyService
+    | ApplyPeers
+    | ApplyDisruptionBudget
+    | MarkFormatted
+    | StartPod
+    | RemoveEndedPod
+    | AlterClusterConfig
+)
+
+
+def setup_steps(
+    world: World, layout: Layout, placement: Placement, *, gate_open: bool, restored: frozenset[int] = frozenset()
+) -> tuple[SetupStep, ...]:
+    """Everything that is missing or differs now. `gate_open` lets the PDB spare one node (section 5's drain gate).
+
+    `restored` are nodes whose pod, when it is missing, comes back as it was last: what is wanted of them is not
+    permitted yet.
+    """
+    return (
+        *_services(world),
+        *_volumes(world, layout),
+        *_peers(world, layout, placement),
+        *_pods(world, layout, placement, restored),
+        *_marks(world),
+        *_disruption_budget(world, layout, gate_open=gate_open),
+        *_dynamic_config(world, layout),
+    )
+
+
+def _services(world: World) -> Iterator[SetupStep]:
+    for wanted in manifests.services(world.cluster):
+        found = world.services.get(wanted["metadata"]["name"])
+        if found is None or _service_differs(wanted["spec"], found["spec"]):
+            yield ApplyService(wanted, found is not None)
+
+
+def _service_differs(wanted: Manifest, found: Mapping[str, Any]) -> bool:
+    def ports(spec: Mapping[str, Any]) -> list[tuple[str, int]]:
+        return sorted((port.get("name", ""), port["port"]) for port in spec.get("ports") or [])
+
+    return bool(ports(wanted) != ports(found) or wanted["selector"] != found.get("selector"))
+
+
+def _volumes(world: World, layout: Layout) -> Iterator[SetupStep]:
+    """New nodes of a formed cluster wait until Kafka answers: only it knows which ids are taken."""
+    if world.formed and world.observation.kafka is None and any(not node.exists for node in layout.nodes):
+        return
+    for node in layout.nodes:
+        observed = world.observation.node(node.id)
+        present = {volume.volume_id for volume in observed.volumes} if observed else set()
+        for volume in node.volumes:
+            if volume.volume_id not in present:
+                yield CreateVolume(manifests.claim(world.cluster, node, volume))
+
+
+def _peers(world: World, layout: Layout, placement: Placement) -> Iterator[SetupStep]:
+    """Published once, when every first controller has an address; never changed afterwards."""
+    if world.peers.get("initial-controllers"):
+        return
+    controllers = []
+    for node in layout.controllers:
+        observed = world.observation.node(node.id)
+        directory = _directory(observed)
+        address = (
+            manifests.dns_name(world.cluster, node)
+            if placement.addressing == "DNS"
+            else (observed.pod.ip if observed and observed.pod else None)
+        )
+        if directory is None or address is None:
+            return
+        controllers.append((node.id, address, directory))
+    port = properties.CONTROLLER_PORT
+    yield ApplyPeers(
+        manifests.peers(
+            world.cluster,
+            ",".join(f"{address}:{port}" for _, address, _ in controllers),
+            ",".join(f"{node_id}@{address}:{port}:{directory}" for node_id, address, directory in controllers),
+        ),
+        bool(world.peers),
+    )
+
+
+def _directory(node: NodeObservation | None) -> str | None:
+    if node is None:
+        return None
+    return next((v.identity.directory_id for v in node.volumes if v.identity and v.identity.directory_id), None)
+
+
+def _pods(world: World, layout: Layout, placement: Placement, restored: frozenset[int]) -> Iterator[SetupStep]:
+    """A pod for each node that has all its volumes and no pod."""
+    for node in layout.nodes:
+        observed = world.observation.node(node.id)
+        if observed is not None and observed.pod is not None and observed.pod.ended:
+            yield RemoveEndedPod(observed.pod.name, observed.pod.uid, observed.pod.resource_version)
+        if observed is not None and observed.pod is None and len(observed.volumes) >= len(node.volumes):
+            again = _as_it_was(world, observed) if node.id in restored else None
+            yield again or start_pod(world, node, layout, placement, observed)
+
+
+IDENTITY_REFUSALS = frozenset({"ForeignVolume", "ClusterIdMismatch"})
+
+
+def restore_steps(world: World, layout: Layout, refused: frozenset[str]) -> tuple[SetupStep, ...]:
+    """While a spec is refused: nodes whose pod went away come back as they were last, from their ConfigMap, and no
+    drain takes another one.
+
+    A bad spec touches nothing, and a node that was drained or was being restarted meanwhile must not stay down for it.
+    When the volumes themselves are in doubt nothing is started.
+    """
+    if refused & IDENTITY_REFUSALS:
+        return ()
+    steps: list[SetupStep] = list(_disruption_budget(world, layout, gate_open=False)) if world.formed else []
+    for node in world.observation.nodes:
+        if node.pod is not None and node.pod.ended:
+            steps.append(RemoveEndedPod(node.pod.name, node.pod.uid, node.pod.resource_version))
+        elif node.pod is None and (again := _as_it_was(world, node)):
+            steps.append(again)
+    return tuple(steps)
+
+
+def _as_it_was(world: World, node: NodeObservation) -> StartPod | None:
+    """The node's last pod, from its ConfigMap; None when it never had one or its volumes are others."""
+    name = naming.config(world.cluster.metadata.name, node.pool, node.id)
+    template = json.loads(world.config_maps.get(name, {}).get(manifests.POD_TEMPLATE, "null"))
+    if not template or manifests.claims_of(template) != {volume.name for volume in node.volumes}:
+        return None
+    return StartPod(None, manifests.with_marks(template, node))
+
+
+def start_pod(
+    world: World, node: NodeLayout, layout: Layout, placement: Placement, observed: NodeObservation
+) -> StartPod:
+    wanted = manifests.config_map(world.cluster, node, layout, placement)
+    found = world.config_maps.get(wanted["metadata"]["name"])
+    return StartPod(
+        None if found == wanted["data"] else wanted,
+        manifests.pod(world.cluster, node, layout, placement, observed),
+        ours=found is not None,
+    )
+
+
+def _marks(world: World) -> Iterator[SetupStep]:
+    """`formatted` once the node has registered: a broker in the metadata, a controller in the quorum."""
+    kafka, quorum = world.observation.kafka, world.observation.quorum
+    if kafka is None or quorum is None:
+        return
+    brokers = {broker.id for broker in kafka.brokers}
+    controllers = {voter.id for voter in quorum.voters}
+    for node in world.observation.nodes:
+        if node.pod is None or (node.is_broker and node.id not in brokers):
+            continue
+        if node.is_controller and node.id not in controllers:
+            continue
+        directories = directory_ids(node)
+        for volume in node.volumes:
+            found = directories.get(volume.volume_id)
+            if volume.formatted is None and found is not None:
+                yield MarkFormatted(volume.name, volume.uid, found)
+
+
+def directory_ids(node: NodeObservation) -> dict[int, str]:
+    """Volume id to directory id, as the node's init container reported them; empty before it has."""
+    try:
+        report = json.loads(node.pod.format_message or "") if node.pod else {}
+        reported: Mapping[str, str] = report["directoryIds"] if isinstance(report, dict) and report else {}
+    except (ValueError, KeyError):
+        return {}
+    paths = {properties.DATA_DIR.format(volume=volume.volume_id): volume.volume_id for volume in node.volumes}
+    return {paths[path]: directory for path, directory in reported.items() if path in paths}
+
+
+def _disruption_budget(world: World, layout: Layout, *, gate_open: bool) -> Iterator[SetupStep]:
+    wanted = len(layout.nodes) - (1 if gate_open else 0)
+    if world.disruption_budget != wanted:
+        yield ApplyDisruptionBudget(
+            manifests.disruption_budget(world.cluster, wanted), world.disruption_budget is not None
+        )
+
+
+def _dynamic_config(world: World, layout: Layout) -> Iterator[SetupStep]:
+    kafka = world.observation.kafka
+    if kafka is None or len(kafka.brokers) < len(layout.brokers):
+        return
+    changes = dynamic.changes(
+        desired_dynamic(world, layout),
+        frozenset(world.cluster.status.dynamic_config),
+        kafka.dynamic_config,
+        replicas_out=any(set(p.isr) != set(p.replicas) for p in kafka.partitions),
+    )
+    # A key is claimed in the status by one pass and set by the next, so that none is ever set and forgotten.
+    claimed = {key: value for key, value in changes.items() if key in world.cluster.status.dynamic_config}
+    if changes:
+        yield AlterClusterConfig(claimed)
+
+
+def desired_dynamic(world: World, layout: Layout) -> dict[str, str]:
+    declared = config_texts(world.cluster.spec.config)
+    wanted, _ = dynamic.split(properties.dynamic_defaults(len(layout.brokers)) | declared)
+    return wanted
+
+
+def listener_service_names(world: World) -> tuple[tuple[str, int], ...]:
+    """(Service name, port) of each users' listener."""
+    name = world.cluster.metadata.name
+    return tuple((naming.listener_service(name, item.name), item.port) for item in world.cluster.spec.listeners)

@@ -1,0 +1,205 @@
+"""status of a KafkaCluster from what was observed and decided. Pure: equal input makes an equal status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from controlplane.api import conditions as c
+from controlplane.api import names
+from controlplane.api.kafka_cluster import KafkaClusterStatus, NodeStatus
+from controlplane.api.operation import Operation
+from controlplane.domain import versions
+from controlplane.domain.check import Check, explain
+from controlplane.domain.cluster import setup
+from controlplane.domain.cluster.layout import Layout
+from controlplane.domain.cluster.world import World
+from controlplane.domain.observation import NodeObservation
+
+MESSAGE_LIMIT = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the pass decided: `refused` are failed spec checks, `blocked` failed checks of the roll."""
+
+    refused: tuple[Check, ...] = ()
+    blocked: tuple[Check, ...] = ()
+    pending: tuple[str, ...] = ()
+    operation: Operation | None = None
+    last_operation: Operation | None = None
+
+
+def cluster_status(
+    world: World, layout: Layout, verdict: Verdict, *, addressing: Literal["PodIP", "DNS"], now: float
+) -> KafkaClusterStatus:
+    cluster, observation = world.cluster, world.observation
+    old = cluster.status
+    nodes = tuple(_node(node, world) for node in observation.nodes)
+    bootstrap = _bootstrap(world, layout, addressing)
+    kafka = observation.kafka
+    level = kafka.features.get("metadata.version") if kafka else None
+    running = {node.pod.version for node in observation.nodes if node.pod}
+    conditions: Sequence[c.Condition] = old.conditions
+    for kind, (status, reason, message) in _conditions(world, layout, verdict, nodes, bootstrap).items():
+        conditions = c.set_condition(
+            conditions,
+            kind,
+            status,
+            reason,
+            message[: c.MESSAGE_LIMIT],
+            observed_generation=cluster.metadata.generation,
+            now=now,
+        )
+    return KafkaClusterStatus(
+        conditions=tuple(conditions),
+        observed_generation=cluster.metadata.generation,
+        cluster_id=layout.cluster_id if observation.nodes else old.cluster_id,
+        version=running.pop() if len(running) == 1 else old.version,
+        metadata_version=versions.level_name(level) if level is not None else old.metadata_version,
+        bootstrap_servers=bootstrap or old.bootstrap_servers,
+        nodes=nodes,
+        last_handled_reconcile_at=cluster.metadata.annotations.get(names.RECONCILE_AT, "")[:64] or None,
+        dynamic_config=_claimed(world, layout) if kafka and not verdict.refused else old.dynamic_config,
+        operation=verdict.operation,
+        last_operation=verdict.last_operation or old.last_operation,
+    )
+
+
+def _claimed(world: World, layout: Layout) -> tuple[str, ...]:
+    """Cluster-wide settings that are ours: claimed here a pass before they are set, and until they are gone."""
+    kafka = world.observation.kafka
+    still = {key for key in world.cluster.status.dynamic_config if kafka and key in kafka.dynamic_config}
+    return tuple(sorted({*setup.desired_dynamic(world, layout), *still}))
+
+
+Entry = tuple[bool, str, str]
+
+
+def _conditions(
+    world: World, layout: Layout, verdict: Verdict, nodes: Sequence[NodeStatus], bootstrap: Sequence[str]
+) -> dict[str, Entry]:
+    operation = verdict.operation
+    ready = _ready(layout, verdict, nodes, bootstrap)
+    blocked = (*verdict.refused, *_disks(nodes), *verdict.blocked)
+    return {
+        c.READY: ready,
+        c.AVAILABLE: _available(world),
+        c.ROLLING_OUT: (True, "RollInProgress", f"{operation.goal}: {operation.message}".rstrip(": "))
+        if operation
+        else (False, "NothingToRoll", ""),
+        c.BLOCKED: (True, blocked[0].name, explain(blocked)) if blocked else (False, "NotBlocked", ""),
+        c.RECONCILING: (not ready[0] and not blocked, ready[1], ready[2]),
+        c.STALLED: (bool(blocked), ready[1], ready[2] if blocked else ""),
+    }
+
+
+def _ready(layout: Layout, verdict: Verdict, nodes: Sequence[NodeStatus], bootstrap: Sequence[str]) -> Entry:
+    if verdict.refused:
+        return False, verdict.refused[0].name, explain(verdict.refused)
+    if disks := _disks(nodes):
+        return False, disks[0].name, explain(disks)
+    broken = [node for node in nodes if node.message]
+    if verdict.blocked:
+        return False, verdict.blocked[0].name, explain(verdict.blocked)
+    if broken:
+        return False, broken[0].state, "; ".join(f"node {node.id}: {node.message}" for node in broken)
+    if verdict.operation:
+        return False, "RollInProgress", verdict.operation.message
+    waiting = [node for node in nodes if not node.ready]
+    if len(nodes) < len(layout.nodes) or waiting:
+        return False, "NodesStarting", f"{len(layout.nodes) - len(nodes) + len(waiting)} of {len(layout.nodes)} nodes."
+    if not bootstrap:
+        return False, "Registering", "Waiting for every node to register for the first time."
+    if verdict.pending:
+        return False, "Applying", "; ".join(verdict.pending)
+    return True, "AsDeclared", ""
+
+
+def _disks(nodes: Sequence[NodeStatus]) -> tuple[Check, ...]:
+    """Nodes whose init container would not format or use a log dir: the reason comes before all its consequences."""
+    return tuple(
+        Check(
+            node.state,
+            ok=False,
+            evidence=f"Node {node.id}: {(node.message or '').strip()}.",
+            remedy="It is never formatted by itself; put the right volume back, then delete the node's pod.",
+        )
+        for node in nodes
+        if node.state in REFUSALS
+    )
+
+
+def _available(world: World) -> Entry:
+    kafka = world.observation.kafka
+    if kafka is None or not kafka.brokers:
+        return False, "NoBrokerAnswers", "No broker answers on its replication listener."
+    offline = [p for p in kafka.partitions if p.leader is None]
+    if offline:
+        return False, "PartitionsOffline", f"{len(offline)} partitions have no leader, such as {offline[0].id}."
+    under = [p for p in kafka.partitions if len(p.isr) < min(p.min_isr, len(p.replicas))]
+    if under:
+        return False, "UnderMinIsr", f"{len(under)} partitions are below min ISR, such as {under[0].id}."
+    return True, "Serving", ""
+
+
+def _node(node: NodeObservation, world: World) -> NodeStatus:
+    state, message = _state(node)
+    return NodeStatus(
+        id=node.id,
+        pool=node.pool,
+        roles=tuple(sorted(node.roles)),
+        rack=world.zones.get(node.id),
+        version=node.pod.version if node.pod else None,
+        ready=bool(node.pod and node.pod.ready and not node.pod.terminating),
+        state=state,
+        message=message[:MESSAGE_LIMIT] if message else None,
+    )
+
+
+CRASH_STATES = frozenset({"CrashLoopBackOff", "Error", "RunContainerError"})
+CANNOT_START = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError"})
+REFUSALS = ("DiskLost", "ForeignLogDir")
+"""How the init container begins its last words when it will not format; see images/kafka/bin/kafka-node-format."""
+
+
+def _state(node: NodeObservation) -> tuple[str, str | None]:
+    pod = node.pod
+    if pod is None:
+        return "Stopped", None
+    if pod.terminating:
+        return "Stopping", None
+    if pod.ready:
+        return "Running", None
+    for refusal in REFUSALS:
+        if (pod.format_message or "").startswith(refusal):
+            return refusal, pod.format_message
+    if pod.waiting_reason in CANNOT_START or pod.waiting_reason in CRASH_STATES or pod.restarts:
+        return pod.waiting_reason or "Crashed", pod.waiting_message or f"restarted {pod.restarts} times"
+    if not pod.scheduled:
+        return "Pending", pod.waiting_message
+    return "Starting", None
+
+
+def _bootstrap(world: World, layout: Layout, addressing: Literal["PodIP", "DNS"]) -> tuple[str, ...]:
+    """Only once every declared node carries both marks on all its volumes."""
+    by_id = {node.id: node for node in world.observation.nodes}
+    for wanted in layout.nodes:
+        node = by_id.get(wanted.id)
+        if node is None or len(node.volumes) < len(wanted.volumes):
+            return ()
+        if any(volume.identity is None or volume.formatted is None for volume in node.volumes):
+            return ()
+    servers = []
+    for name, port in setup.listener_service_names(world):
+        service: Mapping[str, Any] | None = world.services.get(name)
+        if service is None:
+            return ()
+        host = (
+            service["spec"].get("clusterIP")
+            if addressing == "PodIP"
+            else f"{name}.{world.cluster.metadata.namespace}.svc"
+        )
+        servers.append(f"{host}:{port}")
+    return tuple(servers)

@@ -1,0 +1,293 @@
+"""What a roll waits for, the steps it takes, and why it restarts a node."""
+
+from __future__ import annotations
+
+from controlplane.domain.explain.entry import Entry, Sort
+
+_CHECK = (Sort.CHECK,)
+_STEP = (Sort.STEP,)
+_ACTION = (Sort.ACTION,)
+_HEALTH = ("kfleet cluster health NAME",)
+_LOGS = (*_HEALTH, "kubectl logs POD")
+_WATCH = ("kfleet op watch ID",)
+_WAITS = "The roll waits and looks again; no further node is stopped."
+
+HEALTH = (
+    Entry("NodeMissing", _CHECK, "A node has no pod.", "Its pod is created in this pass.", "Nothing.", _HEALTH),
+    Entry(
+        "NodeStopping",
+        _CHECK,
+        "A node's pod is being stopped: Kafka hands over its leaders and closes its log (controlled shutdown).",
+        "It waits until the pod is gone, then starts its successor.",
+        "Nothing. If it does not end, its Kubernetes node may be lost: remove that node, or delete the pod by force.",
+        (*_HEALTH, "kubectl get nodes"),
+    ),
+    Entry(
+        "NodeNotReady",
+        _CHECK,
+        "A node's pod is there and not ready; the message has what Kubernetes says about it.",
+        "No other node is stopped meanwhile. If the spec has changed since, this node gets the new spec first.",
+        "Read its logs. A corrected spec reaches this node before all others.",
+        (*_LOGS, "kubectl describe pod POD"),
+    ),
+    Entry(
+        "BrokerNotRegistered",
+        _CHECK,
+        "A broker's pod is ready, and the cluster does not list it among its live brokers.",
+        _WAITS,
+        "Read its logs: it may be fenced, or not reach the controllers.",
+        _LOGS,
+    ),
+    Entry(
+        "ReplicasOutOfSync",
+        _CHECK,
+        "A node that was restarted is catching up: replicas that were in sync before are not yet.",
+        _WAITS,
+        "Nothing. If the number does not fall, look at that broker's disks and at replication traffic.",
+        _HEALTH,
+    ),
+    Entry(
+        "NotAVoter",
+        _CHECK,
+        "A controller runs and is not among the voters of the metadata quorum.",
+        _WAITS,
+        "Find out who removed it; add it again (kafka-metadata-quorum.sh add-controller).",
+        _LOGS,
+    ),
+    Entry(
+        "VoterBehind",
+        _CHECK,
+        "A controller has not caught up with the metadata log.",
+        _WAITS,
+        "Nothing. If it does not end, read its logs.",
+        _LOGS,
+    ),
+    Entry(
+        "ClusterUnreachable",
+        _CHECK,
+        "No broker answers the operator, so nothing is known about partitions and who may be stopped.",
+        "Brokers that may be serving are left alone. Nodes without a pod get one; when every broker is down they get "
+        "the new spec.",
+        "Read the brokers' logs. A pod deleted by hand comes back with the new spec.",
+        _LOGS,
+    ),
+    Entry(
+        "QuorumUnknown",
+        _CHECK,
+        "The metadata quorum cannot be described, so it is not known which controllers have caught up.",
+        "Controllers that are ready are left alone.",
+        "Read the controllers' logs. A pod deleted by hand comes back with the new spec.",
+        _LOGS,
+    ),
+)
+
+GATES = (
+    Entry(
+        "WouldStopWrites",
+        _CHECK,
+        "Stopping the next node now would leave partitions with fewer in-sync replicas than acks=all writes need.",
+        _WAITS,
+        "Wait until the other replicas of the partitions named are in sync; if they do not catch up, see those "
+        "brokers.",
+        (*_HEALTH, "kfleet cluster snapshot NAME"),
+    ),
+    Entry(
+        "WouldLoseQuorum",
+        _CHECK,
+        "Stopping the next controller now would leave the quorum without a majority that is up and caught up.",
+        _WAITS,
+        "Wait until the other controllers have caught up; if they do not, read their logs.",
+        _LOGS,
+    ),
+    Entry(
+        "UnprotectedPartitions",
+        _CHECK,
+        "Partitions whose replication factor does not exceed min.insync.replicas: they refuse acks=all writes while "
+        "any of their replicas is down, so no restart can spare them.",
+        "With rollout.unprotectedPartitions: Block (the default) nothing is stopped. With Accept they are named and "
+        "their writes pause during a restart.",
+        "Raise their replication factor, lower their min.insync.replicas, or accept the pause.",
+        ("kubectl explain kfc.spec.rollout.unprotectedPartitions", "kfleet cluster snapshot NAME"),
+    ),
+    Entry(
+        "UnprotectedQuorum",
+        _CHECK,
+        "A quorum of one or two controllers has no majority while one of them restarts.",
+        "With rollout.unprotectedPartitions: Block (the default) none is stopped; with Accept the pause is taken.",
+        "Run three controllers, or accept the pause.",
+        ("kubectl explain kfc.spec.rollout.unprotectedPartitions",),
+    ),
+    Entry(
+        "ReassignmentInFlight",
+        _CHECK,
+        "Partitions are being moved between brokers. A restart in the middle of that makes it longer and hides what "
+        "went wrong.",
+        _WAITS,
+        "Wait until it is complete, or cancel it (kafka-reassign-partitions.sh --cancel).",
+        ("kfleet cluster snapshot NAME",),
+    ),
+    Entry(
+        "NodeOutOfSync",
+        _CHECK,
+        "So many replicas of the next node are out of sync that it could not be told afterwards whether the restart "
+        "did harm.",
+        _WAITS,
+        "Wait until it has caught up; if it does not, look at its disks.",
+        _HEALTH,
+    ),
+)
+
+STEPS = (
+    Entry(
+        "Pending",
+        (Sort.STEP, Sort.STATE),
+        "Step: nothing was begun yet. Node: its pod has no place to run yet.",
+        "It waits for the scheduler, or for the first observation.",
+        "If a pod stays pending, see why no Kubernetes node takes it.",
+        ("kubectl describe pod POD",),
+    ),
+    Entry(
+        "Stopping",
+        (Sort.STEP, Sort.STATE),
+        "A node is being stopped for a restart: its pod is deleted, Kafka hands over its leaders and closes its log.",
+        "The pod is deleted with its uid as precondition, so that never a newer one is hit.",
+        "Nothing; clients of that broker go on with the other replicas.",
+        _WATCH,
+    ),
+    Entry(
+        "Starting",
+        (Sort.STEP, Sort.STATE),
+        "A node's pod is being made, or is there and not ready yet.",
+        "The pod is made from the spec as it stands.",
+        "Nothing for a minute; then read its logs.",
+        _LOGS,
+    ),
+    Entry(
+        "Awaiting",
+        _STEP,
+        "A restarted node is not back yet; the step's checks say what is missing.",
+        "It waits until the node is in sync with everything that it was in sync with before.",
+        "Nothing; look at the checks if it takes long.",
+        _WATCH,
+    ),
+    Entry(
+        "Electing",
+        _STEP,
+        "Leaders go back to their preferred replicas on a node that has been restarted.",
+        "Preferred election (KIP-460), at most 500 partitions at a time; safe to repeat.",
+    ),
+    Entry(
+        "Soaking",
+        _STEP,
+        "Every node is back on the new version; spec.rollout.soak passes before metadata.version is finalised. Until "
+        "then setting spec.version back rolls everything back.",
+        "It waits, and starts over if a node has to be restarted meanwhile.",
+        "Look at your metrics. Set spec.version back if you do not like them.",
+        _WATCH,
+    ),
+    Entry(
+        "Finalising",
+        _STEP,
+        "metadata.version is raised to the new release's level (or to spec.metadataVersion). If that level changed "
+        "the metadata format there is no way back afterwards.",
+        "Only this feature is raised, explicitly and once; others (kraft.version, eligible leader replicas) never.",
+    ),
+    Entry(
+        "RestartNode",
+        _STEP,
+        "In a plan: this node is restarted, with everything that belongs to it (stop, start, wait, leaders back).",
+        "In the order of the plan if nothing surprises it; each step is planned anew from what is seen then.",
+        see=("kfleet cluster plan NAME",),
+    ),
+    Entry(
+        "Soak",
+        _STEP,
+        "In a plan: spec.rollout.soak passes with every node back before features are finalised.",
+        "See Soaking.",
+        see=("kfleet explain Soaking",),
+    ),
+    Entry(
+        "FinaliseFeatures",
+        _STEP,
+        "In a plan: metadata.version is raised. There is no way back to the old version afterwards if the metadata "
+        "format changes.",
+        "See Finalising.",
+        see=("kfleet explain Finalising",),
+    ),
+    Entry("Done", (Sort.STEP, Sort.OUTCOME), "The step was taken and its effect was seen.", "The next step follows."),
+)
+
+CAUSES = (
+    Entry(
+        "VersionChanged",
+        (Sort.CAUSE,),
+        "A node is restarted because its pod runs another Kafka version than declared.",
+        "Controllers first, the active one last, then brokers.",
+    ),
+    Entry(
+        "ConfigChanged",
+        (Sort.CAUSE,),
+        "A node is restarted because its pod was made from other settings than "
+        "declared now (config that Kafka cannot change live, jvm, resources).",
+        "One node at a time.",
+    ),
+)
+
+ACTIONS = (
+    Entry(
+        "CreateVolume",
+        _ACTION,
+        "A PVC of a node is made, with its identity marked on it before any pod may use it.",
+        "Done once; an existing claim is never replaced.",
+    ),
+    Entry("ApplyService", _ACTION, "A Service of the cluster is made or corrected.", "Server-side apply."),
+    Entry(
+        "ApplyPeers",
+        _ACTION,
+        "The list of the first controllers is published, for their first start.",
+        "Once, when every one of them has an address; it never changes afterwards.",
+    ),
+    Entry(
+        "ApplyDisruptionBudget",
+        _ACTION,
+        "The PodDisruptionBudget is set: it lets a drain take one node while "
+        "everything is in sync, and none otherwise.",
+        "It follows every observation.",
+    ),
+    Entry(
+        "MarkFormatted",
+        _ACTION,
+        "The claim of a node that has registered gets the mark that its log dir was "
+        "formatted (annotation kfleet.dev/formatted).",
+        "From then on an empty volume there is DiskLost, never formatted again.",
+        see=("kfleet explain DiskLost",),
+    ),
+    Entry("StartPod", _ACTION, "A node's pod is made, after its ConfigMap.", "From the spec as it stands."),
+    Entry(
+        "RemoveEndedPod",
+        _ACTION,
+        "A pod that ended for good (evicted, or its Kubernetes node was shut down) makes way for its successor.",
+        "Deleted with its uid as precondition; its volume stays.",
+    ),
+    Entry(
+        "AlterClusterConfig",
+        _ACTION,
+        "Settings that Kafka changes live are set cluster-wide, or reset when they are no longer declared.",
+        "Only settings that kfleet set are ever reset; nothing restarts.",
+    ),
+    Entry(
+        "StopNode",
+        _ACTION,
+        "A roll deletes a node's pod, to make it anew from the spec.",
+        "With the pod's uid as precondition.",
+        see=("kfleet explain Stopping",),
+    ),
+    Entry(
+        "ElectLeaders",
+        _ACTION,
+        "A roll asks Kafka to give leadership back to preferred replicas.",
+        "Safe to repeat.",
+        see=("kfleet explain Electing",),
+    ),
+    Entry("Finalise", _ACTION, "A roll raises metadata.version.", "Never lowered.", see=("kfleet explain Finalising",)),
+)

@@ -1,0 +1,283 @@
+"""The roll: from one observation to the one next action. Pure; the same inputs give the same action.
+
+`_Roll._actions` yields what could be done, most urgent first; the first is the plan. Nothing of it is remembered but
+`RollProgress`, so each pass starts from what it sees and a crash between two passes is ordinary:
+
+    Write `Transition.progress`, carry out `Transition.action`, observe, plan again. The observation must have been made
+    after the last action, from the API server and not from a watch cache, and a stop must carry the pod's uid.
+
+Invariants (each a property test; design section 6):
+
+1. No partition stops accepting acks=all writes through a stop (`safety`). A ready node is stopped only while every
+   other node is up and every node stopped before is back. `safety.judge` takes a batch, so that batches of one rack
+   can follow; for now a batch is one node.
+2. A majority of caught-up controllers stays up (`safety`). Controllers go before brokers, the active one last of them.
+4. A reassignment in flight or an unready node elsewhere blocks a ready node. An unready node blocks others but not
+   itself and goes first: a corrected spec can always reach it. It too is stopped only as far as 1 and 2 hold for what
+   it still adds; a process that does not run adds nothing. While anything is held (`RollTarget.holds`) none is stopped.
+5. A stopped node is back when `health.not_back` finds nothing; then its leaders return by preferred election.
+9. A pod made from its target is never stopped, so nothing is restarted twice for one target. Whether an intended stop
+   happened is seen from the pod's uid.
+
+A block is a state with reasons, examined again at every pass, never a failure by count. Unready nodes at their target
+are awaited without end; the checks say what is wrong with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from controlplane.domain.check import Check
+from controlplane.domain.observation import ClusterObservation, NodeObservation
+from controlplane.domain.rolling import health, safety
+from controlplane.domain.rolling.values import (
+    Action,
+    AwaitNode,
+    Blocked,
+    Done,
+    ElectLeaders,
+    Finalise,
+    Intent,
+    RollProgress,
+    RollTarget,
+    Soak,
+    StartNode,
+    Step,
+    StopNode,
+    Transition,
+    UnprotectedPolicy,
+)
+from controlplane.domain.rolling.view import RollView
+
+ELECTION_BATCH = 500
+"""Partitions of one preferred election; leaders return in batches, so that clients do not all move at once."""
+
+MAX_RECORDED_TOPICS = 100
+MAX_RECORDED_PARTITIONS = 2000
+"""What one node's `replicas_out_before` may hold; status.operation is bounded. A ready node that exceeds it waits."""
+
+
+def plan_roll(observation: ClusterObservation, target: RollTarget, progress: RollProgress) -> Transition:
+    """The next action and what to write down before it. Never raises, whatever was observed."""
+    return _Roll(observation, target, progress).next()
+
+
+def to_restart(observation: ClusterObservation, target: RollTarget) -> tuple[int, ...]:
+    """Nodes whose pod was not made from its target, in the order that a roll without surprises takes."""
+    return tuple(node.id for node in RollView(observation, target, RollProgress("", "")).pending)
+
+
+class _Roll:
+    def __init__(self, observation: ClusterObservation, target: RollTarget, progress: RollProgress) -> None:
+        self.observation, self.target, self.progress = observation, target, progress
+        self.view = RollView(observation, target, progress)
+
+    def next(self) -> Transition:
+        action = next(self._actions())
+        return Transition(action, self._record(action), self.view.undone)
+
+    def _actions(self) -> Iterator[Action]:
+        yield from self._start_missing()
+        refusals: list[Check] = []
+        yield from self._replace_unready(refusals)
+        yield from self._await_unready_and_stopped()
+        yield from _block(refusals)
+        yield from self._block_on_strangers()
+        yield from self._replace_stopped()
+        yield from self._return_leaders()
+        yield from self._block_on_silence()
+        yield from self._stop_next()
+        yield from self._soak()
+        yield from self._finalise()
+        yield Done()
+
+    def _start_missing(self) -> Iterator[Action]:
+        for node in self.view.nodes:
+            if node.pod is None:
+                yield StartNode(node.id)
+        for node_id in sorted(self.view.targets.keys() - {node.id for node in self.view.nodes}):
+            yield StartNode(node_id)
+
+    def _replace_unready(self, refusals: list[Check]) -> Iterator[Action]:
+        """Nodes that are not up and wait for their target.
+
+        Several may be under way at once, since one may be unable to come up without the next (a quorum of crashed
+        controllers); what keeps that safe is `safety`, not their number.
+        """
+        for node in self.view.pending:
+            if node.id in self.view.unhealthy and node.pod and not node.pod.terminating:
+                verdict = self._judge(node)
+                failed = (*self.target.holds, *verdict.failed)
+                if not failed:
+                    yield self._stop(node, verdict)
+                refusals += (*self.view.unhealthy[node.id], *failed)
+
+    def _await_unready_and_stopped(self) -> Iterator[Action]:
+        """Nodes at their target that are not up, or not back if we stopped them; and any that are stopping."""
+        stopped = self.view.stopped
+        for node in sorted(self.view.nodes, key=lambda n: n.id not in stopped):
+            if not self.view.at_target(node) and not (node.pod and node.pod.terminating):
+                continue
+            checks = (
+                health.not_back(self.observation, node, stopped[node.id])
+                if node.id in stopped
+                else self.view.unhealthy.get(node.id, ())
+            )
+            if checks:
+                yield AwaitNode(node.id, checks)
+
+    def _block_on_strangers(self) -> Iterator[Action]:
+        """Nodes that exist and are not part of the target: not ours to restart, but unready they block."""
+        strangers = self.view.unhealthy.keys() - self.view.targets.keys()
+        yield from _block([check for node in sorted(strangers) for check in self.view.unhealthy[node]])
+
+    def _replace_stopped(self) -> Iterator[Action]:
+        """A node that this roll stopped, up but not back when its target changed: it goes first, others are up.
+
+        While anything is held it comes back on what it runs, and its restart is over with that.
+        """
+        refusals: list[Check] = []
+        for node in self.view.pending:
+            if node.id not in self.view.stopped:
+                continue
+            if self.target.holds:
+                if checks := health.not_back(self.observation, node, self.view.stopped[node.id]):
+                    yield AwaitNode(node.id, checks)
+                continue
+            verdict = self._judge(node)
+            if not verdict.failed:
+                yield self._stop(node, verdict)
+            refusals += verdict.failed
+        yield from _block(refusals)
+
+    def _return_leaders(self) -> Iterator[Action]:
+        """Every stopped node is back; what it is the preferred leader of, it leads again."""
+        if waiting := self.view.led_elsewhere(self.view.stopped.keys()):
+            yield ElectLeaders(tuple(waiting[:ELECTION_BATCH]))
+
+    def _block_on_silence(self) -> Iterator[Action]:
+        """Whatever comes now needs to know partitions and quorum."""
+        if self.observation.kafka is None:
+            yield Blocked((health.unreachable(self.observation),))
+        if self.observation.quorum is None and any(node.is_controller for node in self.observation.nodes):
+            yield Blocked((health.quorum_unknown(self.observation),))
+
+    def _stop_next(self) -> Iterator[Action]:
+        """One ready node of the first group that has any left; within it the first that may go."""
+        if not self.view.pending:
+            return
+        yield from _block([*self._gates()])
+        refusals: list[Check] = []
+        group = self.view.group(self.view.pending[0])
+        for node in self.view.pending:
+            if self.view.group(node) == group:
+                verdict = self._judge(node)
+                failed = (*verdict.failed, *self._too_much_to_record(node))
+                if not failed:
+                    yield self._stop(node, verdict)
+                refusals += failed
+        yield from _block(refusals)
+
+    def _gates(self) -> Iterator[Check]:
+        """What blocks every ready node, asked before the first, so that a roll does not stop half-way over it."""
+        yield from self.target.holds
+        if self.observation.kafka and (moving := self.observation.kafka.reassigning):
+            yield Check(
+                "ReassignmentInFlight",
+                ok=False,
+                evidence=f"{len(moving)} partitions are being reassigned: {health.listing(sorted(moving))}.",
+                remedy="Wait until the reassignment is complete, or cancel it.",
+            )
+        if self.target.unprotected is UnprotectedPolicy.BLOCK:
+            pending = frozenset(node.id for node in self.view.pending)
+            if partitions := safety.unprotected_partitions(self.observation, pending):
+                yield safety.unprotected_check(partitions)
+
+    def _too_much_to_record(self, node: NodeObservation) -> Iterator[Check]:
+        out = self.view.out_before(node)
+        if len(out) > MAX_RECORDED_PARTITIONS or len({p.topic for p in out}) > MAX_RECORDED_TOPICS:
+            yield Check(
+                "NodeOutOfSync",
+                ok=False,
+                evidence=f"Node {node.id} has {len(out)} replicas out of sync ({health.listing(sorted(out))}), "
+                "too many to tell afterwards whether a restart did harm.",
+                remedy="Wait until it has caught up; if it does not, look at its disks.",
+            )
+
+    def _soak(self) -> Iterator[Action]:
+        until = self._all_back_since() + self.target.soak_seconds
+        if self.observation.as_of < until:
+            yield Soak(until)
+
+    def _finalise(self) -> Iterator[Action]:
+        features = self.observation.kafka.features if self.observation.kafka else {}
+        levels = {name: level for name, level in (self.target.finalise or {}).items() if features.get(name, 0) < level}
+        if levels:
+            yield from _block([*self.target.holds])
+            yield Finalise(levels)
+
+    def _judge(self, node: NodeObservation) -> safety.Verdict:
+        suspects = frozenset(() if self.view.undone is None else (self.view.undone,))
+        return safety.judge(self.observation, frozenset({node.id}), self.target.unprotected, suspects=suspects)
+
+    def _stop(self, node: NodeObservation, verdict: safety.Verdict) -> StopNode:
+        if node.pod is None:
+            raise AssertionError(f"node {node.id} is pending without a pod")
+        return StopNode(
+            node.id,
+            node.pod.name,
+            node.pod.uid,
+            tuple(sorted(self.view.out_before(node))),
+            reasons=self.view.targets[node.id].reasons,
+            accepted=verdict.accepted,
+        )
+
+    def _all_back_since(self) -> float:
+        """Never later than this observation, so that a clock set back cannot stretch a soak."""
+        since = self.progress.all_back_since
+        return self.observation.as_of if since is None else min(since, self.observation.as_of)
+
+    def _record(self, action: Action) -> RollProgress:
+        """What must be in the status before `action` is carried out."""
+        stopped = dict(self.view.stopped)
+        if isinstance(action, StopNode):
+            stopped[action.node] = frozenset(action.replicas_out_before)
+        return replace(
+            self.progress,
+            goal=self.target.goal,
+            step=_STEPS[type(action)],
+            intent=self._intent(action),
+            replicas_out_before=stopped,
+            all_back_since=self._all_back_since() if isinstance(action, Soak | Finalise | Done) else None,
+        )
+
+    def _intent(self, action: Action) -> Intent | None:
+        """Present while a node that this roll stopped is not back: such a restart is gone on with whatever is held."""
+        step = _STEPS[type(action)]
+        if isinstance(action, StopNode):
+            return Intent(step, action.node, action.pod_uid)
+        if not self.view.stopped:
+            return None
+        named = action.node if isinstance(action, StartNode | AwaitNode) else None
+        node = named if named in self.view.stopped else min(self.view.stopped)
+        before = self.progress.intent
+        return Intent(step, node, before.pod_uid if before and before.node == node else None)
+
+
+def _block(checks: list[Check]) -> Iterator[Action]:
+    """Blocked, each reason once, if there is any."""
+    if checks:
+        yield Blocked(tuple(dict.fromkeys(checks)))
+
+
+_STEPS: dict[type[Action], Step] = {
+    StopNode: Step.STOPPING,
+    StartNode: Step.STARTING,
+    AwaitNode: Step.AWAITING,
+    ElectLeaders: Step.ELECTING,
+    Soak: Step.SOAKING,
+    Finalise: Step.FINALISING,
+    Blocked: Step.BLOCKED,
+    Done: Step.DONE,
+}

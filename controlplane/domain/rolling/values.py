@@ -1,0 +1,187 @@
+"""The words of a roll: what is wanted, what has been recorded, and the one next thing to do.
+
+A roll brings every pod of a cluster to a desired spec, one node at a time, under the invariants of `planner`. Nodes are
+Kafka node ids; times are seconds since the epoch, durations seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from controlplane.domain.check import Check
+from controlplane.domain.observation import TopicPartition
+
+KRAFT_VERSION = "kraft.version"
+
+
+class RestartReason(StrEnum):
+    """Why a pod has to be replaced; shown to people, never decided upon (the spec hash decides)."""
+
+    VERSION_CHANGED = "VersionChanged"
+    CONFIG_CHANGED = "ConfigChanged"
+    POD_TEMPLATE_CHANGED = "PodTemplateChanged"
+    CERTIFICATE_CHANGED = "CertificateChanged"
+    REQUESTED = "Requested"
+
+
+class UnprotectedPolicy(StrEnum):
+    """What to do about partitions, and quorums, that cannot lose a node: `rollout.unprotectedPartitions`."""
+
+    BLOCK = "Block"
+    ACCEPT = "Accept"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeTarget:
+    """What one node's pod is to be made from; a pod whose annotation carries `spec_hash` is done."""
+
+    node: int
+    spec_hash: str
+    version: str
+    reasons: tuple[RestartReason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RollTarget:
+    """Where a roll leads. `goal` is for people: "Restart", "VersionChange 4.2.0 -> 4.3.1".
+
+    `soak_seconds` pass with every node back before `finalise` (feature levels, from `versions.finalisation_target`) is
+    carried out; a roll with nothing to finalise may soak as well. kraft.version is never finalised: raising it turns a
+    static quorum into a dynamic one with no way back (KAFKA-21426), so a target that names it cannot be made.
+    `constraints` are what was declared beside the nodes' specs; they are part of what is approved. `holds` are failed
+    checks from outside the cluster (paused, not approved, the cell taken): while there is one no node is stopped and
+    nothing is finalised; what was begun goes on.
+    """
+
+    goal: str
+    nodes: tuple[NodeTarget, ...]
+    unprotected: UnprotectedPolicy = UnprotectedPolicy.BLOCK
+    soak_seconds: float = 0.0
+    finalise: Mapping[str, int] | None = None
+    constraints: Mapping[str, str] = field(default_factory=dict)
+    holds: tuple[Check, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.finalise and KRAFT_VERSION in self.finalise:
+            raise ValueError(f"{KRAFT_VERSION} must never be finalised by a roll (KAFKA-21426)")
+
+    def node(self, node_id: int) -> NodeTarget | None:
+        return next((node for node in self.nodes if node.node == node_id), None)
+
+
+class Step(StrEnum):
+    """Where a roll stands: `status.operation.step`."""
+
+    PENDING = "Pending"
+    STOPPING = "Stopping"
+    STARTING = "Starting"
+    AWAITING = "Awaiting"
+    ELECTING = "Electing"
+    SOAKING = "Soaking"
+    FINALISING = "Finalising"
+    BLOCKED = "Blocked"
+    DONE = "Done"
+
+
+@dataclass(frozen=True, slots=True)
+class StopNode:
+    """Delete this pod, with its uid as precondition. `accepted` names what the restart is allowed to interrupt."""
+
+    node: int
+    pod_name: str
+    pod_uid: str
+    replicas_out_before: tuple[TopicPartition, ...] = ()
+    reasons: tuple[RestartReason, ...] = ()
+    accepted: tuple[Check, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StartNode:
+    """Create the node's pod from its target."""
+
+    node: int
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitNode:
+    """Nothing to do but look again: `checks` (all failed) say what is missing until this node is back."""
+
+    node: int
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ElectLeaders:
+    """Preferred election (KIP-460) for these partitions; safe to repeat."""
+
+    partitions: tuple[TopicPartition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Soak:
+    """Every node is back; look again, and at the latest at `until`."""
+
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finalise:
+    """Raise these features to these levels, and no others; never a downgrade."""
+
+    levels: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Nothing may be done now; `checks` (all failed) say why and what would help. Examined again at every pass."""
+
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Every node runs its target, is back and has soaked; features are at their levels."""
+
+
+Action = StopNode | StartNode | AwaitNode | ElectLeaders | Soak | Finalise | Blocked | Done
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What was about to be done when the status was written. `pod_uid` is the pod to be stopped, None for a start."""
+
+    action: Step
+    node: int
+    pod_uid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RollProgress:
+    """What `status.operation` carries from one pass to the next; everything else is observed.
+
+    `replicas_out_before` has an entry for every node that this roll stopped and that is not back yet, with the replicas
+    that were out of sync before: those are not waited for. `all_back_since` is when every node was first seen back with
+    nothing left to restart; it is forgotten as soon as that stops being true.
+    """
+
+    id: str
+    goal: str
+    step: Step = Step.PENDING
+    intent: Intent | None = None
+    replicas_out_before: Mapping[int, frozenset[TopicPartition]] = field(default_factory=dict)
+    all_back_since: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """Write `progress` to the status first, then carry out `action`, then observe and plan again.
+
+    Killed between the two, the next plan finds out from the observation alone whether the action happened.
+    """
+
+    action: Action
+    progress: RollProgress
+    undone: int | None = None
+    """The node whose stop was written down and did not happen."""

@@ -1,0 +1,287 @@
+"""What the outside must offer, as Protocols. Adapters implement them, services ask only for them.
+
+Every error a port may raise stands here too, so that services handle them without knowing the library behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from controlplane.api.operation import Operation
+from controlplane.domain.observation import KafkaObservation, QuorumObservation, TopicPartition
+from controlplane.domain.topics.values import NewTopic as NewTopic
+from controlplane.domain.topics.values import TopicDescription as TopicDescription
+
+Object = dict[str, Any]
+"""A Kubernetes object as the API server sends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Where a kind lives in the API: `Resource("apps", "v1", "deployments", "Deployment")`."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
+        """The REST path; a namespaced resource without `namespace` means all namespaces."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        parts = [root]
+        if self.namespaced and namespace is not None:
+            parts += ["namespaces", namespace]
+        parts.append(self.plural)
+        if name is not None:
+            parts.append(name)
+        if subresource is not None:
+            parts.append(subresource)
+        return "/".join(parts)
+
+
+class KubeError(Exception):
+    """The API server refused or could not be reached. `status` is the HTTP code, 0 when there was no answer."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.reason, self.message = status, reason, message
+
+
+NAMESPACE_TERMINATING = "NamespaceTerminating"
+"""The `reason` of a refused create: the namespace is being deleted and takes nothing new."""
+
+
+class NotFoundError(KubeError):
+    """404: no such object (or no such kind: the CRDs are not installed)."""
+
+
+class ConflictError(KubeError):
+    """409: the object moved under us, or a precondition (uid, resourceVersion) no longer holds."""
+
+
+class AlreadyExistsError(ConflictError):
+    """409 AlreadyExists: a create met an object of that name."""
+
+
+class ForbiddenError(KubeError):
+    """401 or 403: credentials or RBAC."""
+
+
+class InvalidError(KubeError):
+    """400 or 422: schema, CEL or an admission policy refused it; `message` names the field."""
+
+
+class UnreachableError(KubeError):
+    """No answer: refused, timed out, or 5xx/429 after which a retry may help."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    """`SYNCED` (object {}) marks the end of the initial list; after it come live changes.
+
+    After a reconnect that needs a new list the whole state is sent again as ADDED, then SYNCED again; objects that went
+    away meanwhile are sent as DELETED first.
+    """
+
+    type: Literal["ADDED", "MODIFIED", "DELETED", "SYNCED"]
+    object: Object
+
+
+class KubeApi(Protocol):
+    """The Kubernetes API, unstructured. All calls raise KubeError subclasses only."""
+
+    async def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object: ...
+
+    async def list(
+        self, resource: Resource, namespace: str | None = None, *, labels: str = "", fields: str = ""
+    ) -> Sequence[Object]: ...
+
+    async def create(self, resource: Resource, body: Object, namespace: str | None = None) -> Object: ...
+
+    async def replace(self, resource: Resource, body: Object, *, subresource: str | None = None) -> Object:
+        """PUT; `body` carries metadata.name, namespace and resourceVersion (ConflictError if it moved)."""
+        ...
+
+    async def apply(self, resource: Resource, body: Object, *, force: bool = True) -> Object:
+        """Server-side apply under the client's field manager; `body` carries metadata.name and namespace."""
+        ...
+
+    async def patch(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None,
+        body: Object,
+        *,
+        subresource: str | None = None,
+    ) -> Object:
+        """JSON merge patch (RFC 7386); put metadata.resourceVersion into `body` for a precondition."""
+        ...
+
+    async def delete(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None = None,
+        *,
+        uid: str | None = None,
+        resource_version: str | None = None,
+        grace_seconds: int | None = None,
+    ) -> None:
+        """DELETE with preconditions; raises NotFoundError, or ConflictError when a precondition fails."""
+        ...
+
+    def watch(
+        self, resource: Resource, namespace: str | None = None, *, labels: str = "", fields: str = ""
+    ) -> AsyncIterator[WatchEvent]:
+        """List, then watch for ever, reconnecting with back-off (see WatchEvent)."""
+        ...
+
+
+class KafkaError(Exception):
+    """A Kafka admin call failed. `code` is Kafka's error name ("POLICY_VIOLATION"); `retriable` is Kafka's verdict."""
+
+    def __init__(self, code: str, message: str, *, retriable: bool = False) -> None:
+        super().__init__(message)
+        self.code, self.message, self.retriable = code, message, retriable
+
+
+class KafkaUnreachableError(KafkaError):
+    """No broker answered before the deadline."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("UNREACHABLE", message, retriable=True)
+
+
+class KafkaAdmin(Protocol):
+    """Admin calls against one cluster, in bulk. Results of bulk calls are per item: None is success.
+
+    All calls are bounded by a deadline and raise KafkaError (KafkaUnreachableError when nothing answers).
+    """
+
+    async def observe(self) -> tuple[KafkaObservation, QuorumObservation]: ...
+
+    async def describe_topics(self, names: Sequence[str] | None = None) -> dict[str, TopicDescription]:
+        """Topics by name; those that do not exist are absent. None means all but internal ones."""
+        ...
+
+    async def create_topics(self, topics: Sequence[NewTopic]) -> dict[str, KafkaError | None]: ...
+
+    async def create_partitions(self, totals: Mapping[str, int]) -> dict[str, KafkaError | None]: ...
+
+    async def alter_topic_configs(
+        self, changes: Mapping[str, Mapping[str, str | None]]
+    ) -> dict[str, KafkaError | None]:
+        """Incremental: a value sets a key, None removes it; keys not named stay."""
+        ...
+
+    async def alter_cluster_config(self, changes: Mapping[str, str | None]) -> None:
+        """Cluster-wide dynamic broker configs (resource name ""), incremental like topics'."""
+        ...
+
+    async def elect_preferred_leaders(self, partitions: Sequence[TopicPartition]) -> None:
+        """Preferred election (KIP-460); partitions that need none are not an error."""
+        ...
+
+    async def update_features(self, levels: Mapping[str, int]) -> None:
+        """Finalise explicit upgrade levels (KIP-584); never a downgrade."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class KafkaAdmins(Protocol):
+    """One connection set per (cluster, credential generation)."""
+
+    def get(self, cluster_key: str, bootstrap_servers: Sequence[str]) -> KafkaAdmin: ...
+
+    async def forget(self, cluster_key: str) -> None: ...
+
+
+class Clock(Protocol):
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        ...
+
+    def monotonic(self) -> float: ...
+
+
+class LedgerError(Exception):
+    """The ledger could not be reached or refused; `retriable` says whether the same call may succeed later."""
+
+    def __init__(self, message: str, *, retriable: bool = True) -> None:
+        super().__init__(message)
+        self.message, self.retriable = message, retriable
+
+
+@dataclass(frozen=True, slots=True)
+class OperationRecord:
+    """What the ledger is told of one operation: the operation as its status has it, and whose it is.
+
+    `uid` and `subject` ("KafkaCluster kafka/orders") name the object that asked for it, `cell` ("kafka/orders") what
+    it works on.
+    """
+
+    uid: str
+    subject: str
+    cell: str
+    operation: Operation
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRecord:
+    """One Approval object as it was when an operator first saw it."""
+
+    uid: str
+    name: str
+    namespace: str
+    target: str
+    target_uid: str
+    plan_hash: str
+    decision: str
+    approver: str
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """Who did what to what. `id` makes recording it twice the same as once; `at` is seconds since the epoch."""
+
+    id: str
+    at: float
+    actor: str
+    action: str
+    subject: str
+    detail: Mapping[str, Any]
+
+
+class LedgerWriter(Protocol):
+    """Copies of what happened, for audit and history; correctness never reads them.
+
+    Every call is one transaction, and the same call again changes nothing. Blocking, from any thread; raises
+    LedgerError, within the ledger's deadline.
+    """
+
+    def record_operation(self, record: OperationRecord) -> None:
+        """The operation (inserted, or its later state) and each of its journal entries under (uid, operation, step,
+        attempt)."""
+        ...
+
+    def record_approval(self, approval: ApprovalRecord) -> None: ...
+
+    def record_event(self, event: AuditEvent) -> None: ...
+
+    def remove_older_than(self, seconds: float) -> int:
+        """Retention: ended operations with their steps, approvals and events before then (seconds since the epoch).
+
+        One batch of them; how many rows, 0 when none is left.
+        """
+        ...

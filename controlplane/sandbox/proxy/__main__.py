@@ -1,0 +1,26 @@
+"""`python -m controlplane.sandbox.proxy --root ROOT`: the Service proxy of one sandbox, with its own identity."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from controlplane.adapters.clock import SystemClock
+from controlplane.adapters.kubernetes.client import KubeClient
+from controlplane.adapters.kubernetes.config import from_kubeconfig
+from controlplane.sandbox.config import SandboxPaths
+from controlplane.sandbox.part import main
+from controlplane.sandbox.proxy.server import ServiceProxy
+from controlplane.services.events import EventRecorder
+
+
+async def serve(root: Path) -> None:
+    paths = SandboxPaths(root)
+    config = from_kubeconfig(paths.kubeconfig("proxy"))
+    async with KubeClient(config, field_manager="kfleet-sandbox-proxy") as kube:
+        events = EventRecorder(kube, SystemClock(), component="kfleet-sandbox-proxy")
+        await ServiceProxy(kube, events, paths).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main("proxy", serve))

@@ -1,0 +1,145 @@
+"""KafkaCluster as a Kind of the engine: its world, its decision, its actions, its Events."""
+
+from __future__ import annotations
+
+from controlplane.api import conditions as c
+from controlplane.api import names
+from controlplane.api.group import GROUP, VERSION
+from controlplane.api.kafka_cluster import ApprovalPolicy, KafkaCluster, KafkaClusterStatus
+from controlplane.api.operation import OperationStatus
+from controlplane.domain.check import Check
+from controlplane.domain.cluster import setup
+from controlplane.domain.cluster.decide import decide
+from controlplane.domain.cluster.manifests import Placement
+from controlplane.domain.cluster.status import cluster_status
+from controlplane.domain.cluster.world import World
+from controlplane.domain.operation.permit import Permit
+from controlplane.domain.operation.progress import wordless
+from controlplane.domain.rolling import values as rolling
+from controlplane.ports import (
+    AlreadyExistsError,
+    Clock,
+    KafkaAdmin,
+    KafkaAdmins,
+    KafkaError,
+    KubeApi,
+    KubeError,
+    Object,
+    Resource,
+)
+from controlplane.services.cluster import execute
+from controlplane.services.cluster.observe import bootstrap, observe_world
+from controlplane.services.events import EventRecorder
+from controlplane.services.operation.kind import Decision, Request
+from controlplane.settings import OperatorSettings
+
+KAFKA_CLUSTERS = Resource(GROUP, VERSION, "kafkaclusters", "KafkaCluster")
+Action = setup.SetupStep | rolling.Action
+
+
+class ClusterKind:
+    """Implements Kind[World, Action]. Nothing is remembered between passes."""
+
+    resource = KAFKA_CLUSTERS
+
+    def __init__(
+        self, kube: KubeApi, admins: KafkaAdmins, clock: Clock, events: EventRecorder, settings: OperatorSettings
+    ) -> None:
+        self._kube, self._admins, self._clock, self._events, self._settings = kube, admins, clock, events, settings
+        self._placement = placement(settings)
+
+    def cell(self, obj: Object) -> str:
+        return f"{obj['metadata']['namespace']}/{obj['metadata']['name']}"
+
+    def status_of(self, obj: Object) -> KafkaClusterStatus:
+        return KafkaClusterStatus.model_validate(obj.get("status") or {})
+
+    async def observe(self, obj: Object) -> World:
+        return await observe_world(self._kube, self._admins, self._clock, KafkaCluster.model_validate(obj))
+
+    def request(self, world: World) -> Request:
+        cluster = world.cluster
+        return Request(
+            approval_required=cluster.spec.rollout.approval is ApprovalPolicy.REQUIRED,
+            requested_by=cluster.metadata.annotations.get(names.REQUESTED_BY, ""),
+        )
+
+    def decide(self, world: World, permit: Permit, now: float) -> Decision[Action]:
+        found = decide(world, self._placement, permit, now)
+        status = cluster_status(world, found.layout, found.verdict, addressing=self._settings.addressing, now=now)
+        return Decision(
+            status=status,
+            preparations=found.setup,
+            action=found.roll,
+            begun=found.begun,
+            settled=found.settled,
+        )
+
+    async def act(self, action: Action, world: World) -> bool:
+        if isinstance(action, setup.SetupStep):
+            await execute.set_up(self._kube, action, self._admin(world), world.cluster.metadata.namespace)
+            return True
+        return await execute.roll(self._kube, action, self._admin(world), world)
+
+    def explain(self, action: Action, error: KubeError | KafkaError) -> Check:
+        if isinstance(action, setup.AlterClusterConfig):
+            return Check("ConfigRejected", ok=False, evidence=f"spec.config: Kafka refused it: {error.message}")
+        name = "NameTaken" if isinstance(error, AlreadyExistsError) else "StepFailed"
+        return Check(name, ok=False, evidence=f"{type(action).__name__}: {error.message}", remedy="It is tried again.")
+
+    def without_words(self, status: OperationStatus) -> OperationStatus:
+        """Without messages, and without what moves at every look, such as how far a replica has come."""
+        bare = status.model_copy(
+            update={
+                "conditions": tuple(condition.model_copy(update={"message": ""}) for condition in status.conditions),
+                "operation": wordless(status.operation),
+            }
+        )
+        if isinstance(bare, KafkaClusterStatus):
+            nodes = tuple(node.model_copy(update={"message": None}) for node in bare.nodes)
+            return bare.model_copy(update={"nodes": nodes})
+        return bare
+
+    async def forget(self, namespace: str, name: str) -> None:
+        await self._admins.forget(f"{namespace}/{name}")
+
+    def _admin(self, world: World) -> KafkaAdmin | None:
+        if world.observation.kafka is None:
+            return None
+        meta = world.cluster.metadata
+        return self._admins.get(f"{meta.namespace}/{meta.name}", bootstrap(world.observation.nodes))
+
+    async def tell(self, obj: Object, before: OperationStatus, after: OperationStatus) -> None:
+        """Events for what changed between two statuses: an operation begun, moved on or ended, a block found."""
+        old, new = before.operation, after.operation
+        if new is not None and (old is None or old.id != new.id):
+            await self._events.record(obj, "Normal", "RollStarted", new.goal, new.id)
+        step = new.step if new is not None else None
+        if (
+            new is not None
+            and step is not None
+            and step.verb == rolling.Step.STOPPING
+            and (old is None or old.step is None or old.step.id != step.id)
+        ):
+            await self._events.record(obj, "Normal", "NodeRestarting", f"node {step.target}", new.id)
+        ended = after.last_operation
+        if ended is not None and (before.last_operation is None or before.last_operation.id != ended.id):
+            await self._events.record(obj, "Normal", f"Roll{ended.outcome}", f"{ended.goal}: {ended.message}", ended.id)
+        for condition in after.conditions:
+            was = c.find_condition(before.conditions, condition.type)
+            if (
+                condition.type == "Blocked"
+                and condition.status == "True"
+                and (was is None or was.status != "True" or was.reason != condition.reason)
+            ):
+                operation = new.id if new else ""
+                await self._events.record(obj, "Warning", condition.reason, condition.message, operation)
+
+
+def placement(settings: OperatorSettings) -> Placement:
+    return Placement(
+        image_prefix=settings.image_prefix,
+        addressing=settings.addressing,
+        stop_grace_seconds=settings.stop_grace,
+        probe_period_seconds=settings.probe_period,
+    )

@@ -1,0 +1,15 @@
+"""The keys of the work queue."""
+
+from __future__ import annotations
+
+from controlplane.services.queue import Key
+
+
+def cluster_key(namespace: str, name: str) -> Key:
+    """One KafkaCluster."""
+    return Key("KafkaCluster", namespace, name)
+
+
+def topics_key(namespace: str, cluster: str) -> Key:
+    """All KafkaTopics of one KafkaCluster: they reconcile in bulk."""
+    return Key("KafkaTopics", namespace, cluster)

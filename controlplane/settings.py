@@ -1,0 +1,64 @@
+"""Every interval, limit and name that an installation may change. Environment variables, prefix KFLEET_.
+
+Durations are seconds. Tests shorten intervals here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class OperatorSettings(BaseSettings):
+    """Settings of one operator process (`kfleet-operator`), read from KFLEET_*."""
+
+    model_config = SettingsConfigDict(env_prefix="KFLEET_", extra="ignore", hide_input_in_errors=True)
+
+    namespace: str = Field("kfleet", description="Where the operator's own Lease lives.")
+    watch_namespaces: list[str] = Field(default_factory=list, description="Namespaces to reconcile; empty means all.")
+    lease_name: str = Field("kfleet-operator", description="Name of the Lease that makes one operator the active one.")
+    identity: str = Field("", description="Lease holder identity; the pod's name by default.")
+    lease_duration: float = Field(15.0, gt=0, description="A holder silent for this long loses the Lease.")
+    lease_renew_interval: float = Field(5.0, gt=0)
+    cell_lock_duration: float = Field(30.0, gt=0, description="A holder of a cell silent for this long loses it.")
+    ledger_url: SecretStr = Field(
+        SecretStr(""),
+        description="SQLAlchemy URL of the ledger, such as postgresql+psycopg://...; empty: none is kept.",
+    )
+    ledger_timeout: float = Field(5.0, gt=0, description="Deadline of one call to the ledger.")
+    ledger_retry: float = Field(5.0, gt=0, description="Pause before the ledger is tried again after a failure.")
+    ledger_retention_days: float = Field(
+        400.0, gt=0, le=36_500, description="What is older than this leaves the ledger."
+    )
+    ledger_sweep_interval: float = Field(3600.0, gt=0, description="How often that is looked at.")
+    kubeconfig: Path | None = Field(None, description="Outside a pod: the kubeconfig to use.")
+    pod_root: str = Field("", description="Prefix of every absolute path inside a pod; empty in a real container.")
+    addressing: Literal["PodIP", "DNS"] = Field("DNS", description="PodIP only where addresses stick to pod names.")
+    image_prefix: str = Field("kfleet/", description="Images are <prefix>kafka:<version>.")
+    resync_interval: float = Field(30.0, gt=0, description="Every object is looked at again after this long.")
+    busy_interval: float = Field(1.0, gt=0, description="Pause between passes while something is under way.")
+    settle_interval: float = Field(0.2, gt=0, description="Pause after an action before the world is observed again.")
+    probe_period: int = Field(5, ge=1, description="periodSeconds of the readiness probe of Kafka pods.")
+    status_interval: float = Field(10.0, gt=0, description="A status that changed in its words only waits this long.")
+    retry_min: float = Field(0.5, gt=0, description="First back-off after a failed pass.")
+    retry_max: float = Field(30.0, gt=0, description="Longest back-off after failed passes.")
+    workers: int = Field(4, ge=1, description="Reconcile passes at the same time; never two for one cluster.")
+    topic_batch_delay: float = Field(0.2, ge=0, description="How long topic changes wait for company, to go in bulk.")
+    kafka_timeout: float = Field(10.0, gt=0, description="Deadline of one Kafka admin call.")
+    kafka_threads: int = Field(8, ge=1, description="Threads for blocking Kafka clients.")
+    kube_timeout: float = Field(15.0, gt=0, description="Deadline of one Kubernetes API call.")
+    voter_caught_up_seconds: float = Field(2.0, gt=0, description="A voter that fetched this recently is caught up.")
+    stop_grace: int = Field(120, ge=1, description="terminationGracePeriodSeconds of Kafka pods.")
+    health_port: int = Field(8080, ge=0, description="/healthz and /readyz; 0 turns them off.")
+    health_host: str = Field("0.0.0.0", description="Address of /healthz and /readyz.")  # noqa: S104 - probes come from the node
+    log_format: Literal["json", "text"] = "json"
+    log_level: str = "INFO"
+
+    @model_validator(mode="after")
+    def _renewed_in_time(self) -> Self:
+        if self.lease_renew_interval * 2 > self.lease_duration:
+            raise ValueError("KFLEET_LEASE_RENEW_INTERVAL must be at most half of KFLEET_LEASE_DURATION")
+        return self

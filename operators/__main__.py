@@ -1,0 +1,5 @@
+"""`python -m operators` is `kfleet-operator`."""
+
+from operators.main import main
+
+main()

@@ -1,0 +1,81 @@
+"""What kopf watches and which key of the queue each event wakes. Nothing is decided here.
+
+Only `on.event`: any other handler makes kopf keep annotations, finalizers or tasks on every object. Handlers swallow
+exceptions and are never retried, so all they do is wake the queue.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import kopf
+
+from controlplane.api import names
+from controlplane.api.group import GROUP, VERSION
+from controlplane.bootstrap import Wiring
+from controlplane.services.keys import cluster_key, topics_key
+from controlplane.settings import OperatorSettings
+
+WATCH_SERVER_SECONDS = 300
+"""An integer: kopf passes it on as it is, and the API server refuses 300.0."""
+
+WATCH_CLIENT_SECONDS = 310.0
+WATCH_CONNECT_SECONDS = 30.0
+WATCH_BACKOFF_SECONDS = 2.0
+LOGIN_SECONDS = 300.0
+
+
+def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorRegistry, kopf.OperatorSettings]:
+    """A registry of our handlers only, and kopf's settings for watching."""
+    handlers = kopf.OperatorRegistry()
+    queue = wiring.queue
+
+    @kopf.on.login(registry=handlers)
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        config = wiring.kube_config
+        return kopf.ConnectionInfo(
+            server=config.server,
+            ca_data=config.ca_pem.encode() if config.ca_pem else None,
+            insecure=not config.verify,
+            token=config.bearer(),
+            certificate_path=config.client_cert_file,
+            private_key_path=config.client_key_file,
+            default_namespace=settings.namespace,
+            # Bound tokens rotate on disk: log in again well before one runs out.
+            expiration=dt.datetime.now(dt.UTC) + dt.timedelta(seconds=LOGIN_SECONDS),
+        )
+
+    @kopf.on.event(GROUP, VERSION, "kafkaclusters", registry=handlers)
+    async def cluster(type: str | None, namespace: str | None, name: str, **_: Any) -> None:  # noqa: A002 - kopf's
+        queue.add(cluster_key(namespace or "", name))
+        if type in (None, "ADDED"):
+            queue.add(topics_key(namespace or "", name), settings.topic_batch_delay)
+
+    @kopf.on.event(GROUP, VERSION, "kafkatopics", registry=handlers)
+    async def topic(namespace: str | None, spec: kopf.Spec, **_: Any) -> None:
+        ref = spec.get("clusterRef") or {}
+        if name := ref.get("name"):
+            queue.add(topics_key(namespace or "", name), settings.topic_batch_delay)
+
+    @kopf.on.event(GROUP, VERSION, "approvals", registry=handlers)
+    async def approval(namespace: str | None, spec: kopf.Spec, **_: Any) -> None:
+        target = spec.get("targetRef") or {}
+        if target.get("kind") == "KafkaCluster" and (name := target.get("name")):
+            queue.add(cluster_key(namespace or "", name))
+
+    async def child(namespace: str | None, labels: kopf.Labels, **_: Any) -> None:
+        if name := labels.get(names.CLUSTER):
+            queue.add(cluster_key(namespace or "", name))
+
+    kopf_settings = kopf.OperatorSettings()
+    for plural in ("pods", "persistentvolumeclaims"):
+        kopf.on.event("", "v1", plural, registry=handlers, id=plural)(child)
+        kopf_settings.watching.label_selectors["v1", plural] = names.CLUSTER
+    kopf_settings.watching.server_timeout = WATCH_SERVER_SECONDS
+    kopf_settings.watching.client_timeout = WATCH_CLIENT_SECONDS
+    kopf_settings.watching.connect_timeout = WATCH_CONNECT_SECONDS
+    kopf_settings.watching.reconnect_backoff = WATCH_BACKOFF_SECONDS
+    kopf_settings.posting.enabled = False
+    kopf_settings.scanning.disabled = True
+    return handlers, kopf_settings

@@ -1,0 +1,35 @@
+"""Fixtures for every suite. Importing this must stay cheap: unit tests load it too."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import settings
+
+# Two busy cores make any deadline a coin toss; what a property costs is seen in the suite's durations.
+settings.register_profile("kfleet", deadline=None, print_blob=True)
+settings.load_profile("kfleet")
+
+if TYPE_CHECKING:
+    from support.sandbox import Sandbox
+
+
+@pytest.fixture(scope="session")
+def sandbox(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    """One real sandbox for the whole run, workers of pytest-xdist included. Tests keep to namespaces of their own.
+
+    No kfleet operator runs in it (CRDs and policies are there): tests that need one start their own.
+    """
+    from support.sandbox import shared_sandbox
+
+    base = tmp_path_factory.getbasetemp()
+    run = base.parent if hasattr(request.config, "workerinput") else base
+    # Not below pytest's own folder: later runs remove that, also under a sandbox that a killed run left behind.
+    state = Path(tempfile.gettempdir()) / f"kfleet-tests-{os.getuid()}"
+    with shared_sandbox(state, f"test-{run.name}") as shared:
+        yield shared

@@ -1,0 +1,208 @@
+"""`kfleet` at work on a real cluster: three nodes, an operator under its own account, users with their own rights."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.cell import Cell, combined_cluster, make_cell, topic
+from support.cli_tree import leaves
+from support.operator import HOME, write_kubeconfig
+from support.sandbox import Sandbox
+
+from controlplane.adapters.kubernetes.config import from_kubeconfig
+from controlplane.domain.observation import ClusterObservation
+from controlplane.sandbox.build import ensure_control_plane
+from controlplane.sandbox.progress import Silence
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.kafka, pytest.mark.timeout(900)]
+
+KFLEET = Path(sys.executable).parent / "kfleet"
+
+
+@pytest.fixture(scope="module")
+def cell(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cell]:
+    with make_cell(sandbox, "cli", tmp_path_factory.mktemp("cli")) as made:
+        made.apply(combined_cluster(rollout={"soak": "1s"}), topic("orders"))
+        made.wait_ready()
+        yield made
+
+
+def environment(cell: Cell, kubeconfig: Path | None = None) -> dict[str, str]:
+    """This shell's, told where the cell's own operator keeps its Lease."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("KFLEET_")}
+    return clean | {
+        "KUBECONFIG": str(kubeconfig or cell.kubeconfig),
+        "KFLEET_NAMESPACE": HOME,
+        "KFLEET_LEASE_NAME": f"operator-{cell.namespace}",
+    }
+
+
+def kfleet(cell: Cell, *arguments: str, kubeconfig: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [KFLEET, *arguments, "-n", cell.namespace],
+        env=environment(cell, kubeconfig),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+def user(cell: Cell, directory: Path, name: str, role: str = "") -> Path:
+    """A kubeconfig of a ServiceAccount, with one of Kubernetes' own roles in its namespace, or with none."""
+    cell.kubectl("create", "serviceaccount", name)
+    if role:
+        subject = f"--serviceaccount={cell.namespace}:{name}"
+        cell.kubectl("create", "rolebinding", name, f"--clusterrole={role}", subject)
+    token = cell.kubectl("create", "token", name).strip()
+    admin = from_kubeconfig(cell.kubeconfig)
+    path = directory / f"{name}.yaml"
+    write_kubeconfig(path, server=admin.server, ca_pem=admin.ca_pem or "", token=token)
+    return path
+
+
+def test_a_cluster_that_is_well(cell: Cell, tmp_path: Path) -> None:
+    cell.wait_ready()
+    status = kfleet(cell, "status", "-o", "json")
+    assert status.returncode == 0, status.stderr
+    document = json.loads(status.stdout)
+    assert (document["healthy"], document["operator"]["alive"]) == (1, True)
+    got = json.loads(kfleet(cell, "cluster", "get", "cell", "-o", "json").stdout)
+    assert (got["state"], got["nodes"]) == ("Healthy", {"declared": 3, "ready": 3})
+    health = kfleet(cell, "cluster", "health", "cell", "-o", "json")
+    checks = {check["name"]: check for check in json.loads(health.stdout)["checks"]}
+    assert health.returncode == 0, health.stdout
+    assert {"PartitionsServe", "ReplicasInSync", "QuorumCaughtUp"} <= set(checks)
+    assert json.loads(health.stdout)["brokersAsked"] is True
+    described = kfleet(cell, "cluster", "describe", "cell").stdout
+    assert "State:      Healthy" in described
+    assert "ID   POOL    ROLES" in described
+    file = tmp_path / "snapshot.json"
+    assert kfleet(cell, "cluster", "snapshot", "cell", "-f", str(file)).returncode == 0
+    observation = ClusterObservation.from_json(json.loads(file.read_text()))
+    assert observation.kafka is not None
+    assert len([p for p in observation.kafka.partitions if p.topic == "orders"]) == 6
+    planned = kfleet(cell, "cluster", "plan", "cell")
+    assert (planned.returncode, planned.stdout) == (0, f"{cell.namespace}/cell is as declared: nothing to do\n")
+
+
+def test_the_operator_is_asked_to_look_and_has(cell: Cell) -> None:
+    cell.wait_ready()
+    before = cell.cluster()["status"].get("lastHandledReconcileAt")
+    started = time.monotonic()
+    done = kfleet(cell, "cluster", "reconcile", "cell", "--timeout", "60")
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert "has been looked at: Healthy" in done.stderr
+    assert time.monotonic() - started < 60
+    assert cell.cluster()["status"]["lastHandledReconcileAt"] != before
+
+
+def test_the_plan_is_the_operators_own_and_nothing_is_done(cell: Cell) -> None:
+    """Foreseen while no operator runs; then the operator takes exactly that plan."""
+    cell.wait_ready()
+    cell.operator.stop()
+    try:
+        waited = kfleet(cell, "cluster", "reconcile", "cell", "--timeout", "1")
+        assert waited.returncode == 1
+        assert "the operator has not looked at cell within 1 s" in waited.stderr
+        uids, version = cell.pod_uids(), cell.cluster()["metadata"]["resourceVersion"]
+        cell.patch({"config": {"num.io.threads": 5}})
+        version = cell.cluster()["metadata"]["resourceVersion"]
+        planned = kfleet(cell, "cluster", "plan", "cell", "-o", "json")
+        assert planned.returncode == 3, planned.stderr
+        plan = json.loads(planned.stdout)["plan"]
+        assert [step["verb"] for step in plan["steps"]] == ["RestartNode"] * 3
+        assert "RestartNode" in kfleet(cell, "cluster", "plan", "cell").stdout
+        health = kfleet(cell, "cluster", "health", "cell")
+        assert health.returncode == 3
+        assert "FAIL  GenerationObserved" in health.stdout
+        assert (cell.pod_uids(), cell.cluster()["metadata"]["resourceVersion"]) == (uids, version)
+    finally:
+        cell.operator.start()
+    begun = cell.wait("the roll", lambda: cell.cluster()["status"].get("operation"), 60)
+    assert begun["planHash"] == plan["hash"]
+    rolling = kfleet(cell, "cluster", "health", "cell", "--exit-when-healthy", "--timeout", "240")
+    assert rolling.returncode == 0, rolling.stdout
+    cell.wait_ready(240)
+
+
+def test_a_lost_broker_is_seen_and_waited_for(cell: Cell) -> None:
+    """A pod that cannot come back: its node is lost, so health fails until it is; --timeout ends the wait with 3."""
+    cell.wait_ready()
+    cell.operator.stop()
+    try:
+        cell.kubectl("delete", "pod", cell.pods()[2]["metadata"]["name"], "--wait=true", "--grace-period=5")
+        cell.wait(
+            "its replicas out", lambda: "FAIL  ReplicasInSync" in kfleet(cell, "cluster", "health", "cell").stdout
+        )
+        ill = kfleet(cell, "cluster", "health", "cell", "--exit-when-healthy", "--timeout", "3")
+        assert ill.returncode == 3
+    finally:
+        cell.operator.start()
+    well = kfleet(cell, "cluster", "health", "cell", "--exit-when-healthy", "--timeout", "240")
+    assert well.returncode == 0, well.stdout
+    assert "ok    ReplicasInSync" in well.stdout
+    cell.wait_ready(240)
+
+
+def test_names_complete_from_the_cluster(cell: Cell) -> None:
+    line = ["kfleet", "cluster", "health", "-n", cell.namespace, "ce"]
+    completing = {"_KFLEET_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(line), "COMP_CWORD": str(len(line) - 1)}
+
+    def offered() -> bool:
+        done = subprocess.run(
+            [KFLEET], env=environment(cell) | completing, capture_output=True, text=True, check=False, timeout=60
+        )
+        assert done.stderr == ""
+        return done.stdout.split() == ["cell"]
+
+    cell.wait("an answer within the second that a lookup may take", offered, 60)
+
+
+def test_a_user_without_rights_is_told_which_one_is_missing(cell: Cell, tmp_path: Path) -> None:
+    nobody = user(cell, tmp_path, "nobody")
+    for leaf in leaves():
+        if not leaf.asks_kubernetes:
+            continue
+        done = kfleet(cell, *leaf.words, *leaf.arguments({"name": "cell", "target": "cell"}), kubeconfig=nobody)
+        assert (done.returncode, done.stdout) == (4, ""), (leaf.words, done.stderr)
+        assert done.stderr.count("\n") == 1, (leaf.words, done.stderr)
+        who = f'User "system:serviceaccount:{cell.namespace}:nobody" cannot '
+        assert who in done.stderr, (leaf.words, done.stderr)
+        assert 'in API group "kfleet.dev"' in done.stderr, (leaf.words, done.stderr)
+
+
+def test_who_may_look_may_not_change(cell: Cell, tmp_path: Path) -> None:
+    """The view role reads clusters and what they consist of, and is refused in one line at the first change."""
+    cell.wait_ready()
+    viewer = user(cell, tmp_path, "viewer", "view")
+    for command in (["cluster", "get"], ["cluster", "describe", "cell"], ["cluster", "health", "cell"], ["op", "list"]):
+        done = kfleet(cell, *command, kubeconfig=viewer)
+        assert done.returncode == 0, (command, done.stderr)
+    assert kfleet(cell, "cluster", "plan", "cell", kubeconfig=viewer).returncode == 0
+    done = kfleet(cell, "cluster", "reconcile", "cell", kubeconfig=viewer)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (4, "", 1)
+    assert 'cannot patch resource "kafkaclusters"' in done.stderr
+
+
+def test_kubectl_runs_it_as_a_plugin(cell: Cell, tmp_path: Path) -> None:
+    plugin = tmp_path / "kubectl-kfleet"
+    plugin.write_text(f"#!{sys.executable}\nfrom controlplane.cli.main import kubectl_main\n\nkubectl_main()\n")
+    plugin.chmod(0o755)
+    done = subprocess.run(
+        [ensure_control_plane(Silence()) / "kubectl", "kfleet", "cluster", "get", "-n", cell.namespace, "-o", "name"],
+        env=environment(cell) | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (0, "kafkacluster.kfleet.dev/cell\n"), done.stderr

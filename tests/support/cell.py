@@ -1,0 +1,188 @@
+"""One Kafka cluster under test on a real API server: a namespace, an operator process, kubectl, and waiting.
+
+Everything a test does goes through kubectl, as a user would; everything it waits for is a condition with a generous
+limit, and what stood in the way is part of the failure.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from support.operator import HOME, OperatorProcess, write_kubeconfig
+from support.sandbox import Sandbox
+
+from controlplane.adapters.kubernetes.config import from_kubeconfig
+from controlplane.sandbox.build import ensure_control_plane
+from controlplane.sandbox.progress import Silence
+
+Object = dict[str, Any]
+OPERATOR = "kfleet-operator"
+
+
+class NotInTimeError(AssertionError):
+    """A condition did not come true; the message ends with the state of the world."""
+
+
+@dataclass
+class Cell:
+    kubectl_binary: Path
+    kubeconfig: Path
+    namespace: str
+    operator: OperatorProcess
+    name: str = "cell"
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
+        done = subprocess.run(
+            [str(self.kubectl_binary), "--kubeconfig", str(self.kubeconfig), "-n", self.namespace, *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"kubectl {' '.join(arguments)}: {done.stderr}")
+        return done.stdout if not done.returncode else done.stderr
+
+    def apply(self, *objects: Object) -> None:
+        self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
+
+    def patch(self, spec: Object, kind: str = "kafkaclusters.kfleet.dev", name: str = "") -> None:
+        body = json.dumps({"spec": spec})
+        self.kubectl("patch", kind, name or self.name, "--type=merge", "-p", body)
+
+    def get(self, kind: str, name: str = "") -> Object:
+        document: Object = json.loads(self.kubectl("get", kind, *([name] if name else []), "-o", "json"))
+        return document
+
+    def cluster(self) -> Object:
+        return self.get("kafkaclusters.kfleet.dev", self.name)
+
+    def condition(self, kind: str) -> Object:
+        conditions = self.cluster().get("status", {}).get("conditions", [])
+        return next((c for c in conditions if c["type"] == kind), {"status": "Unknown", "reason": "", "message": ""})
+
+    def is_ready(self) -> bool:
+        cluster = self.cluster()
+        return any(
+            c["type"] == "Ready"
+            and c["status"] == "True"
+            and c["observedGeneration"] == cluster["metadata"]["generation"]
+            for c in cluster.get("status", {}).get("conditions", [])
+        )
+
+    def pods(self) -> dict[int, Object]:
+        """Kafka pods that are not being deleted, by node id."""
+        return {
+            int(pod["metadata"]["labels"]["kfleet.dev/node-id"]): pod
+            for pod in self.get("pods")["items"]
+            if "kfleet.dev/node-id" in pod["metadata"].get("labels", {}) and "deletionTimestamp" not in pod["metadata"]
+        }
+
+    def pod_uids(self) -> dict[int, str]:
+        return {node: pod["metadata"]["uid"] for node, pod in self.pods().items()}
+
+    def events(self) -> list[Object]:
+        items: list[Object] = self.get("events")["items"]
+        return items
+
+    def bootstrap(self) -> str:
+        servers = self.cluster()["status"]["bootstrapServers"]
+        return str(servers[0])
+
+    def lease_holder(self) -> str:
+        lease = json.loads(self.kubectl("get", "lease", f"operator-{self.namespace}", "-n", HOME, "-o", "json"))
+        return str(lease["spec"]["holderIdentity"])
+
+    def wait(self, what: str, condition: Callable[[], Any], timeout: float = 120.0) -> Any:
+        """The condition's first true value. Raises NotInTimeError with a dump of the state of the world."""
+        deadline = time.monotonic() + timeout
+        while True:
+            if value := condition():
+                return value
+            if time.monotonic() > deadline:
+                raise NotInTimeError(f"{what}: not within {timeout:g} s\n{self.dump()}")
+            time.sleep(0.3)
+
+    def wait_ready(self, timeout: float = 180.0) -> None:
+        self.wait(f"{self.name} Ready", self.is_ready, timeout)
+
+    def dump(self) -> str:
+        """What a person would look at first."""
+        parts = [
+            self.kubectl("get", "kafkaclusters.kfleet.dev", "-o", "yaml", check=False),
+            self.kubectl("get", "pods,pvc,kafkatopics.kfleet.dev", "-o", "wide", check=False),
+            self.kubectl("get", "events", "--sort-by=.lastTimestamp", check=False)[-6000:],
+            self.operator.tail(),
+        ]
+        parts += [
+            f"--- {name}\n" + self.kubectl("logs", name, "--all-containers", "--tail=15", check=False)
+            for name in self.kubectl("get", "pods", "-o", "name", check=False).split()
+        ]
+        return "\n".join(parts)
+
+
+@contextmanager
+def make_cell(sandbox: Sandbox, name: str, directory: Path) -> Iterator[Cell]:
+    """A namespace with an operator of its own, which runs under the chart's ServiceAccount. Both go at the end."""
+    namespace = f"e2e-{name}"
+    kubectl = ensure_control_plane(Silence()) / "kubectl"
+    sandbox.kubectl("create", "namespace", namespace)
+    token = sandbox.kubectl("create", "token", OPERATOR, "-n", HOME, "--duration=3h").strip()
+    admin = from_kubeconfig(sandbox.kubeconfig)
+    kubeconfig = directory / "operator.yaml"
+    write_kubeconfig(kubeconfig, server=admin.server, ca_pem=admin.ca_pem or "", token=token)
+    operator = OperatorProcess(kubeconfig, namespace, directory / "operator.log")
+    cell = Cell(kubectl, sandbox.kubeconfig, namespace, operator)
+    operator.start()
+    try:
+        yield cell
+    finally:
+        cell.kubectl("delete", "kafkaclusters.kfleet.dev,kafkatopics.kfleet.dev", "--all", "--wait=false", check=False)
+        operator.stop()
+        # Without their controllers brokers would use up their grace period.
+        cell.kubectl("delete", "pods", "--all", "--grace-period=1", "--wait=false", check=False)
+        cell.kubectl("delete", "namespace", namespace, "--timeout=60s", check=False)
+
+
+def combined_cluster(name: str = "cell", version: str = "4.2.0", **spec: Any) -> Object:
+    """Three combined nodes, one a zone, small and quick."""
+    return {
+        "apiVersion": "kfleet.dev/v1alpha1",
+        "kind": "KafkaCluster",
+        "metadata": {"name": name},
+        "spec": {
+            "provider": {"type": "Pods"},
+            "version": version,
+            "nodePools": [
+                {
+                    "name": "nodes",
+                    "roles": ["Controller", "Broker"],
+                    "replicas": 3,
+                    "zones": ["a", "b", "c"],
+                    "storage": {"volumes": [{"id": 0, "size": "1Gi"}]},
+                    "jvm": {"heap": "256Mi"},
+                }
+            ],
+            "listeners": [{"name": "clients", "port": 9092}],
+            "rollout": {"soak": "2s"},
+        }
+        | spec,
+    }
+
+
+def topic(name: str, cluster: str = "cell", partitions: int = 6, replicas: int = 3, **spec: Any) -> Object:
+    return {
+        "apiVersion": "kfleet.dev/v1alpha1",
+        "kind": "KafkaTopic",
+        "metadata": {"name": name},
+        "spec": {"clusterRef": {"name": cluster}, "partitions": partitions, "replicas": replicas} | spec,
+    }

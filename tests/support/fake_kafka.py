@@ -1,0 +1,275 @@
+"""One Kafka cluster in memory behind ports.KafkaAdmin, with the error codes that brokers give.
+
+`FakeKafka` is the cluster: tests stop and start its brokers and look at its topics. The same contract suite
+(support.kafka_admin_contract) runs against it and against real brokers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from support.pod import kafka_id
+
+from controlplane.domain.observation import (
+    BrokerObservation,
+    KafkaObservation,
+    PartitionObservation,
+    QuorumObservation,
+    TopicPartition,
+    VoterObservation,
+)
+from controlplane.ports import KafkaAdmin, KafkaError, KafkaUnreachableError, NewTopic, TopicDescription
+
+Results = dict[str, KafkaError | None]
+
+MIN_ISR = "min.insync.replicas"
+TOPIC_KEYS = frozenset({MIN_ISR, "cleanup.policy", "retention.bytes", "retention.ms", "segment.bytes"})
+DYNAMIC_KEYS = frozenset({MIN_ISR, "log.cleaner.threads", "log.retention.ms", "num.io.threads"})
+SUPPORTED = {"metadata.version": 30, "kraft.version": 1, "transaction.version": 2}
+
+
+@dataclass
+class FakePartition:
+    replicas: tuple[int, ...]
+    isr: tuple[int, ...]
+    leader: int | None
+
+
+@dataclass
+class FakeTopic:
+    topic_id: str
+    partitions: list[FakePartition]
+    config: dict[str, str]
+    internal: bool = False
+
+
+@dataclass
+class FakeKafka:
+    """Combined nodes from `first_id` on in racks a, b, c; all up, all voters."""
+
+    nodes: int = 3
+    first_id: int = 1
+    cluster_id: str = field(default_factory=kafka_id)
+    topics: dict[str, FakeTopic] = field(default_factory=dict)
+    dynamic_config: dict[str, str] = field(default_factory=lambda: {MIN_ISR: "2"})
+    features: dict[str, int] = field(
+        default_factory=lambda: {"metadata.version": 29, "kraft.version": 1, "transaction.version": 2}
+    )
+    reassigning: set[TopicPartition] = field(default_factory=set)
+    now: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.up = set(self.ids)
+        self.directories = {node: kafka_id() for node in self.up}
+        self.quorum_leader = self.first_id
+        self._places = itertools.count()
+
+    @property
+    def ids(self) -> range:
+        return range(self.first_id, self.first_id + self.nodes)
+
+    def stop_broker(self, node: int) -> None:
+        """It leaves every ISR that has another member, and its leaderships move."""
+        self.up.discard(node)
+        for topic in self.topics.values():
+            for partition in topic.partitions:
+                rest = tuple(one for one in partition.isr if one != node)
+                partition.isr = rest or partition.isr
+                if partition.leader == node:
+                    partition.leader = next((one for one in rest if one in self.up), None)
+        if self.quorum_leader == node and self.up:
+            self.quorum_leader = min(self.up)
+
+    def start_broker(self, node: int) -> None:
+        """It is back in the ISR of all its replicas at once; leaders stay where they are."""
+        self.up.add(node)
+        for topic in self.topics.values():
+            for partition in topic.partitions:
+                if node in partition.replicas and node not in partition.isr:
+                    partition.isr = (*partition.isr, node)
+                if partition.leader is None:
+                    partition.leader = node if node in partition.isr else None
+
+    def place(self, replicas: int) -> FakePartition:
+        start = next(self._places)
+        brokers = sorted(self.up)
+        chosen = tuple(brokers[(start + offset) % len(brokers)] for offset in range(replicas))
+        return FakePartition(chosen, chosen, chosen[0])
+
+
+class FakeKafkaAdmin:
+    """Implements ports.KafkaAdmin. Unreachable while no broker of the cluster is up."""
+
+    def __init__(self, kafka: FakeKafka) -> None:
+        self.kafka = kafka
+        self.closed = False
+
+    async def observe(self) -> tuple[KafkaObservation, QuorumObservation]:
+        kafka = self._reach()
+        if 2 * len(kafka.up) <= kafka.nodes:
+            raise KafkaError("LEADER_NOT_AVAILABLE", "the controllers have no leader at the moment", retriable=True)
+        observation = KafkaObservation(
+            as_of=kafka.now,
+            cluster_id=kafka.cluster_id,
+            brokers=tuple(
+                BrokerObservation(node, "abc"[(node - kafka.first_id) % 3], "fake", 9090 + node)
+                for node in sorted(kafka.up)
+            ),
+            partitions=tuple(
+                PartitionObservation(name, number, one.leader, one.replicas, one.isr, self._min_isr(topic))
+                for name, topic in sorted(kafka.topics.items())
+                for number, one in enumerate(topic.partitions)
+            ),
+            reassigning=tuple(sorted(kafka.reassigning)),
+            features=dict(kafka.features),
+            dynamic_config=dict(kafka.dynamic_config),
+        )
+        voters = tuple(
+            VoterObservation(node, kafka.directories[node], 10, 0 if node in kafka.up else 5, node in kafka.up)
+            for node in kafka.ids
+        )
+        return observation, QuorumObservation(kafka.now, kafka.quorum_leader, 1, voters)
+
+    async def describe_topics(self, names: Sequence[str] | None = None) -> dict[str, TopicDescription]:
+        topics = self._reach().topics
+        found = {
+            name: topic
+            for name, topic in sorted(topics.items())
+            if (name in names if names is not None else not topic.internal)
+        }
+        return {
+            name: TopicDescription(
+                name, topic.topic_id, tuple(one.replicas for one in topic.partitions), dict(topic.config)
+            )
+            for name, topic in found.items()
+        }
+
+    async def create_topics(self, topics: Sequence[NewTopic]) -> Results:
+        kafka = self._reach()
+        results: Results = {}
+        for new in topics:
+            results[new.name] = error = self._refusal(new)
+            if error is None:
+                partitions = [kafka.place(new.replicas) for _ in range(new.partitions)]
+                kafka.topics[new.name] = FakeTopic(kafka_id(), partitions, dict(new.config))
+        return results
+
+    async def create_partitions(self, totals: Mapping[str, int]) -> Results:
+        kafka = self._reach()
+        results: Results = {}
+        for name, total in totals.items():
+            topic = kafka.topics.get(name)
+            if topic is None:
+                results[name] = _unknown(name)
+            elif total <= len(topic.partitions):
+                message = f"The topic {name} currently has {len(topic.partitions)} partition(s)"
+                results[name] = KafkaError("INVALID_PARTITIONS", f"{message}; {total} would not be an increase.")
+            else:
+                replicas = len(topic.partitions[0].replicas)
+                topic.partitions += [kafka.place(replicas) for _ in range(total - len(topic.partitions))]
+                results[name] = None
+        return results
+
+    async def alter_topic_configs(self, changes: Mapping[str, Mapping[str, str | None]]) -> Results:
+        kafka = self._reach()
+        results: Results = {}
+        for name, wanted in changes.items():
+            topic = kafka.topics.get(name)
+            strange = sorted(set(wanted) - TOPIC_KEYS)
+            if topic is None:
+                results[name] = _unknown(name)
+            elif strange:
+                results[name] = _unknown_config(strange[0])
+            else:
+                topic.config = _incremented(topic.config, wanted)
+                results[name] = None
+        return results
+
+    async def alter_cluster_config(self, changes: Mapping[str, str | None]) -> None:
+        kafka = self._reach()
+        static = sorted(set(changes) - DYNAMIC_KEYS)
+        if static:
+            raise KafkaError("INVALID_REQUEST", f"Cannot update these configs dynamically: Set({', '.join(static)})")
+        kafka.dynamic_config = _incremented(kafka.dynamic_config, changes)
+
+    async def elect_preferred_leaders(self, partitions: Sequence[TopicPartition]) -> None:
+        kafka = self._reach()
+        failures: dict[TopicPartition, KafkaError] = {}
+        for wanted in partitions:
+            topic = kafka.topics.get(wanted.topic)
+            if topic is None or wanted.partition >= len(topic.partitions):
+                failures[wanted] = _unknown(wanted.topic)
+                continue
+            one = topic.partitions[wanted.partition]
+            if one.replicas[0] in kafka.up and one.replicas[0] in one.isr:
+                one.leader = one.replicas[0]
+            else:
+                failures[wanted] = KafkaError(
+                    "PREFERRED_LEADER_NOT_AVAILABLE", "The preferred leader was not available.", retriable=True
+                )
+        if failures:
+            first, error = next(iter(failures.items()))
+            told = f"{len(failures)} of {len(partitions)} preferred elections failed, first {first}: {error.message}"
+            raise KafkaError(error.code, told, retriable=all(each.retriable for each in failures.values()))
+
+    async def update_features(self, levels: Mapping[str, int]) -> None:
+        kafka = self._reach()
+        for name, level in levels.items():
+            if level < kafka.features.get(name, 0) or level > SUPPORTED.get(name, -1):
+                raise KafkaError("INVALID_UPDATE_VERSION", f"Invalid update version {level} for feature {name}.")
+        kafka.features |= levels
+
+    async def close(self) -> None:
+        self.closed = True
+
+    def _reach(self) -> FakeKafka:
+        if self.closed or not self.kafka.up:
+            raise KafkaUnreachableError("no broker answers (fake: none is up)")
+        return self.kafka
+
+    def _min_isr(self, topic: FakeTopic) -> int:
+        return int(topic.config.get(MIN_ISR) or self.kafka.dynamic_config.get(MIN_ISR, "1"))
+
+    def _refusal(self, new: NewTopic) -> KafkaError | None:
+        if new.name in self.kafka.topics:
+            return KafkaError("TOPIC_ALREADY_EXISTS", f"Topic '{new.name}' already exists.")
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", new.name):
+            return KafkaError("INVALID_TOPIC_EXCEPTION", f"Topic name is invalid: '{new.name}'")
+        if new.partitions < 1:
+            return KafkaError("INVALID_PARTITIONS", "Number of partitions must be larger than 0.")
+        if new.replicas > len(self.kafka.up):
+            told = f"Unable to replicate the partition {new.replicas} time(s): only {len(self.kafka.up)} broker(s)"
+            return KafkaError("INVALID_REPLICATION_FACTOR", told)
+        strange = sorted(set(new.config) - TOPIC_KEYS)
+        return _unknown_config(strange[0]) if strange else None
+
+
+class FakeKafkaAdmins:
+    """Implements ports.KafkaAdmins: clusters by key, as many as the test puts in."""
+
+    def __init__(self, clusters: Mapping[str, FakeKafka]) -> None:
+        self.clusters = dict(clusters)
+
+    def get(self, cluster_key: str, bootstrap_servers: Sequence[str]) -> KafkaAdmin:
+        if not bootstrap_servers:
+            raise ValueError("no bootstrap servers")
+        return FakeKafkaAdmin(self.clusters[cluster_key])
+
+    async def forget(self, cluster_key: str) -> None:
+        """Nothing is held open."""
+
+
+def _incremented(config: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    merged = {**config, **changes}
+    return {key: value for key, value in merged.items() if value is not None}
+
+
+def _unknown(name: str) -> KafkaError:
+    return KafkaError("UNKNOWN_TOPIC_OR_PARTITION", f"The topic '{name}' does not exist.", retriable=True)
+
+
+def _unknown_config(key: str) -> KafkaError:
+    return KafkaError("INVALID_CONFIG", f"Unknown topic config name: {key}")

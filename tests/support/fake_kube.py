@@ -1,0 +1,141 @@
+"""KubeApi in memory, for unit tests. One contract suite runs against it and against a real API server."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from controlplane.ports import (
+    AlreadyExistsError,
+    ConflictError,
+    NotFoundError,
+    Object,
+    Resource,
+    WatchEvent,
+)
+
+Name = tuple[str, str, str]
+DELETED_AT = "2023-11-14T22:13:20Z"
+"""When an object with finalizers was deleted: there is no clock here."""
+
+
+class FakeKube:
+    """Objects by (plural, namespace, name), with uids, resourceVersions and preconditions; no schema, no admission."""
+
+    def __init__(self) -> None:
+        self.objects: dict[Name, Object] = {}
+        self._versions = itertools.count(1)
+
+    async def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object:
+        return copy.deepcopy(self._find(resource, name, namespace))
+
+    async def list(
+        self, resource: Resource, namespace: str | None = None, *, labels: str = "", fields: str = ""
+    ) -> Sequence[Object]:
+        wanted = dict(part.split("=", 1) for part in labels.split(",") if part)
+        return [
+            copy.deepcopy(obj)
+            for (plural, where, _), obj in sorted(self.objects.items())
+            if plural == resource.plural
+            and namespace in (None, where)
+            and wanted.items() <= obj["metadata"].get("labels", {}).items()
+        ]
+
+    async def create(self, resource: Resource, body: Object, namespace: str | None = None) -> Object:
+        meta = body["metadata"]
+        key = (resource.plural, namespace or meta.get("namespace", ""), meta["name"])
+        if key in self.objects:
+            raise AlreadyExistsError(409, "AlreadyExists", f"{resource.plural} {meta['name']!r} already exists")
+        obj = {"apiVersion": resource.api_version, "kind": resource.kind} | copy.deepcopy(body)
+        obj["metadata"] |= {"uid": f"uid-{next(self._versions)}", "generation": 1, "namespace": key[1]}
+        return self._store(key, obj)
+
+    async def replace(self, resource: Resource, body: Object, *, subresource: str | None = None) -> Object:
+        meta = body["metadata"]
+        found = self._find(resource, meta["name"], meta.get("namespace"))
+        self._same(found, uid=meta.get("uid"), resource_version=meta.get("resourceVersion"))
+        new = copy.deepcopy(found if subresource else body)
+        if subresource:
+            new[subresource] = copy.deepcopy(body[subresource])
+        new["metadata"] |= {"uid": found["metadata"]["uid"]}
+        if not subresource and new.get("spec") != found.get("spec"):
+            new["metadata"]["generation"] = found["metadata"]["generation"] + 1
+        return self._store(self._key(resource, found), new)
+
+    async def apply(self, resource: Resource, body: Object, *, force: bool = True) -> Object:
+        meta = body["metadata"]
+        try:
+            found = self._find(resource, meta["name"], meta.get("namespace"))
+        except NotFoundError:
+            return await self.create(resource, body)
+        return self._store(self._key(resource, found), _merge(found, copy.deepcopy(body)))
+
+    async def patch(
+        self, resource: Resource, name: str, namespace: str | None, body: Object, *, subresource: str | None = None
+    ) -> Object:
+        found = self._find(resource, name, namespace)
+        meta = body.get("metadata", {})
+        self._same(found, uid=meta.get("uid"), resource_version=meta.get("resourceVersion"))
+        return self._store(self._key(resource, found), _merge(found, copy.deepcopy(body)))
+
+    async def delete(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None = None,
+        *,
+        uid: str | None = None,
+        resource_version: str | None = None,
+        grace_seconds: int | None = None,
+    ) -> None:
+        found = self._find(resource, name, namespace)
+        self._same(found, uid=uid, resource_version=resource_version)
+        if found["metadata"].get("finalizers"):
+            found["metadata"].setdefault("deletionTimestamp", DELETED_AT)
+            self._store(self._key(resource, found), found)
+        else:
+            del self.objects[self._key(resource, found)]
+
+    async def watch(
+        self, resource: Resource, namespace: str | None = None, *, labels: str = "", fields: str = ""
+    ) -> AsyncIterator[WatchEvent]:
+        for obj in await self.list(resource, namespace, labels=labels, fields=fields):
+            yield WatchEvent("ADDED", obj)
+        yield WatchEvent("SYNCED", {})
+
+    def _find(self, resource: Resource, name: str, namespace: str | None) -> Object:
+        try:
+            return self.objects[(resource.plural, namespace or "", name)]
+        except KeyError:
+            raise NotFoundError(404, "NotFound", f"{resource.plural} {name!r} not found") from None
+
+    def _key(self, resource: Resource, obj: Object) -> Name:
+        return resource.plural, obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
+    def _store(self, key: Name, obj: Object) -> Object:
+        obj["metadata"]["resourceVersion"] = str(next(self._versions))
+        self.objects[key] = obj
+        if "deletionTimestamp" in obj["metadata"] and not obj["metadata"].get("finalizers"):
+            del self.objects[key]
+        return copy.deepcopy(obj)
+
+    @staticmethod
+    def _same(found: Object, *, uid: str | None, resource_version: str | None) -> None:
+        for key, wanted in (("uid", uid), ("resourceVersion", resource_version)):
+            if wanted and found["metadata"][key] != wanted:
+                raise ConflictError(409, "Conflict", f"{key} is {found['metadata'][key]}, not {wanted}")
+
+
+def _merge(into: Any, patch: Any) -> Any:
+    """RFC 7386."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(into) if isinstance(into, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = _merge(result.get(key), value)
+    return result

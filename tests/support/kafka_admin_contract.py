@@ -1,0 +1,195 @@
+"""What every implementation of ports.KafkaAdmin must do, told by the state of the cluster afterwards.
+
+Subclasses provide the fixture `admin`: the admin of a cluster of three combined nodes (ids 1 to 3, racks a to c) on
+4.2.0's feature levels with cluster-wide min.insync.replicas 2. Cases share it, so each names its topics after itself.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+
+import pytest
+
+from controlplane.domain.observation import KafkaObservation, PartitionObservation, TopicPartition
+from controlplane.ports import KafkaAdmin, KafkaError, NewTopic, TopicDescription
+
+KAFKA_ID = re.compile(r"[A-Za-z0-9_-]{22}")
+SECONDS = 20.0
+
+
+def of_topic(kafka: KafkaObservation, topic: str) -> list[PartitionObservation]:
+    return [partition for partition in kafka.partitions if partition.topic == topic]
+
+
+def codes(results: dict[str, KafkaError | None]) -> dict[str, str | None]:
+    return {name: error.code if error else None for name, error in results.items()}
+
+
+class KafkaAdminContract:
+    """The cases; `settled` asks until the cluster's answer satisfies a condition (brokers learn of changes later)."""
+
+    @staticmethod
+    async def settled(
+        admin: KafkaAdmin, topic: str, condition: Callable[[TopicDescription | None], bool]
+    ) -> TopicDescription | None:
+        deadline = time.monotonic() + SECONDS
+        while True:
+            found = (await admin.describe_topics([topic])).get(topic)
+            if condition(found) or time.monotonic() > deadline:
+                return found
+
+    @staticmethod
+    async def observed(admin: KafkaAdmin, condition: Callable[[KafkaObservation], bool]) -> KafkaObservation:
+        deadline = time.monotonic() + SECONDS
+        while True:
+            kafka, _ = await admin.observe()
+            if condition(kafka) or time.monotonic() > deadline:
+                return kafka
+
+    async def created(self, admin: KafkaAdmin, name: str, **config: str) -> None:
+        new = NewTopic(name, 3, 3, {key.replace("_", "."): value for key, value in config.items()})
+        assert await admin.create_topics([new]) == {name: None}
+        await self.observed(admin, lambda kafka: len(of_topic(kafka, name)) == 3)
+
+    async def test_observe_shows_brokers_features_and_quorum(self, admin: KafkaAdmin) -> None:
+        kafka, quorum = await admin.observe()
+        assert [(broker.id, broker.rack) for broker in kafka.brokers] == [(1, "a"), (2, "b"), (3, "c")]
+        assert KAFKA_ID.fullmatch(kafka.cluster_id)
+        assert kafka.features["metadata.version"] == 29
+        assert kafka.features["kraft.version"] == 1
+        assert kafka.reassigning == ()
+        assert kafka.as_of == quorum.as_of
+        assert quorum.leader in {1, 2, 3}
+        assert [(voter.id, voter.caught_up) for voter in quorum.voters] == [(1, True), (2, True), (3, True)]
+        assert all(KAFKA_ID.fullmatch(voter.directory_id) for voter in quorum.voters)
+        assert len({voter.directory_id for voter in quorum.voters}) == 3
+
+    async def test_each_topic_of_a_batch_gets_its_own_result(self, admin: KafkaAdmin) -> None:
+        await self.created(admin, "batch-old")
+        results = await admin.create_topics(
+            [
+                NewTopic("batch-good", 2, 3, {"retention.ms": "60000"}),
+                NewTopic("batch-old", 1, 3, {}),
+                NewTopic("batch name", 1, 3, {}),
+                NewTopic("batch-wide", 1, 9, {}),
+                NewTopic("batch-typo", 1, 3, {"retention.millis": "1"}),
+            ]
+        )
+        assert codes(results) == {
+            "batch-good": None,
+            "batch-old": "TOPIC_ALREADY_EXISTS",
+            "batch name": "INVALID_TOPIC_EXCEPTION",
+            "batch-wide": "INVALID_REPLICATION_FACTOR",
+            "batch-typo": "INVALID_CONFIG",
+        }
+        typo = results["batch-typo"]
+        assert typo is not None
+        assert "retention.millis" in typo.message
+        assert not typo.retriable
+        good = await self.settled(admin, "batch-good", lambda topic: topic is not None)
+        assert good is not None
+        assert (good.partitions, good.replication_factor, good.config) == (2, 3, {"retention.ms": "60000"})
+        assert KAFKA_ID.fullmatch(good.topic_id)
+        assert set(await admin.describe_topics(["batch-good", "batch-wide", "batch-typo"])) == {"batch-good"}
+
+    async def test_every_topic_is_described_but_not_the_internal_ones(self, admin: KafkaAdmin) -> None:
+        await self.created(admin, "listed")
+        everything = await admin.describe_topics()
+        assert everything["listed"].replicas == (await admin.describe_topics(["listed"]))["listed"].replicas
+        assert not [name for name in everything if name.startswith("__")]
+
+    async def test_partitions_only_grow(self, admin: KafkaAdmin) -> None:
+        for name in ("grow", "shrink"):
+            await self.created(admin, name)
+        results = await admin.create_partitions({"grow": 5, "shrink": 2, "grow-unknown": 5})
+        assert codes(results) == {
+            "grow": None,
+            "shrink": "INVALID_PARTITIONS",
+            "grow-unknown": "UNKNOWN_TOPIC_OR_PARTITION",
+        }
+        grown = await self.settled(admin, "grow", lambda topic: topic is not None and topic.partitions == 5)
+        assert grown is not None
+        assert (grown.partitions, grown.replication_factor) == (5, 3)
+        assert (await admin.describe_topics(["shrink"]))["shrink"].partitions == 3
+
+    async def test_topic_configs_change_by_key(self, admin: KafkaAdmin) -> None:
+        await self.created(admin, "config", retention_ms="60000", segment_bytes="2000000")
+        await self.created(admin, "config-typo", retention_ms="60000")
+        results = await admin.alter_topic_configs(
+            {
+                "config": {"retention.ms": None, "cleanup.policy": "compact"},
+                "config-typo": {"retention.ms": "1", "retention.millis": "1"},
+                "config-unknown": {"retention.ms": "1"},
+            }
+        )
+        assert codes(results) == {
+            "config": None,
+            "config-typo": "INVALID_CONFIG",
+            "config-unknown": "UNKNOWN_TOPIC_OR_PARTITION",
+        }
+        wanted = {"cleanup.policy": "compact", "segment.bytes": "2000000"}
+        changed = await self.settled(admin, "config", lambda topic: topic is not None and topic.config == wanted)
+        assert changed is not None
+        assert changed.config == wanted
+        assert (await admin.describe_topics(["config-typo"]))["config-typo"].config == {"retention.ms": "60000"}
+
+    async def test_min_isr_is_the_topics_own_else_the_clusters(self, admin: KafkaAdmin) -> None:
+        await self.created(admin, "isr-own", min_insync_replicas="1")
+        await self.created(admin, "isr-cluster")
+        kafka, _ = await admin.observe()
+        assert {partition.min_isr for partition in of_topic(kafka, "isr-own")} == {1}
+        assert {partition.min_isr for partition in of_topic(kafka, "isr-cluster")} == {2}
+        assert {len(partition.isr) for partition in of_topic(kafka, "isr-cluster")} == {3}
+        assert all(partition.leader == partition.replicas[0] for partition in of_topic(kafka, "isr-cluster"))
+
+    async def test_cluster_config_changes_by_key(self, admin: KafkaAdmin) -> None:
+        before = (await admin.observe())[0].dynamic_config
+        await admin.alter_cluster_config({"log.retention.ms": "7200000"})
+        wanted = {**before, "log.retention.ms": "7200000"}
+        assert (await self.observed(admin, lambda kafka: kafka.dynamic_config == wanted)).dynamic_config == wanted
+        await admin.alter_cluster_config({"log.retention.ms": None})
+        assert (await self.observed(admin, lambda kafka: kafka.dynamic_config == before)).dynamic_config == before
+        with pytest.raises(KafkaError) as refused:
+            await admin.alter_cluster_config({"node.id": "7"})
+        assert (refused.value.code, refused.value.retriable) == ("INVALID_REQUEST", False)
+        assert "node.id" in refused.value.message
+
+    async def test_an_election_that_is_not_needed_is_not_an_error(self, admin: KafkaAdmin) -> None:
+        await self.created(admin, "elect")
+        await admin.elect_preferred_leaders([TopicPartition("elect", number) for number in range(3)])
+        with pytest.raises(KafkaError) as unknown:
+            await admin.elect_preferred_leaders([TopicPartition("elect", 0), TopicPartition("elect-unknown", 0)])
+        assert unknown.value.code == "UNKNOWN_TOPIC_OR_PARTITION"
+        assert "1 of 2" in unknown.value.message
+        assert "elect-unknown-0" in unknown.value.message
+
+    async def test_features_are_never_downgraded(self, admin: KafkaAdmin) -> None:
+        for level in (28, 99):
+            with pytest.raises(KafkaError) as refused:
+                await admin.update_features({"metadata.version": level})
+            assert refused.value.code == "INVALID_UPDATE_VERSION"
+        await admin.update_features({"transaction.version": 2})
+        kafka, _ = await admin.observe()
+        assert (kafka.features["metadata.version"], kafka.features["transaction.version"]) == (29, 2)
+
+    async def test_nothing_to_do_is_no_error(self, admin: KafkaAdmin) -> None:
+        assert await admin.create_topics([]) == {}
+        assert await admin.create_partitions({}) == {}
+        assert await admin.alter_topic_configs({}) == {}
+        assert await admin.describe_topics([]) == {}
+        await admin.alter_cluster_config({})
+        await admin.elect_preferred_leaders([])
+
+    async def test_more_topics_than_a_batch_holds(self, admin: KafkaAdmin) -> None:
+        names = [f"many-{number}" for number in range(25)]
+        assert set((await admin.create_topics([NewTopic(name, 1, 1, {}) for name in names])).values()) == {None}
+        await self.settled(admin, names[-1], lambda topic: topic is not None)
+        results = await admin.alter_topic_configs({name: {"retention.ms": "60000"} for name in names})
+        assert results == dict.fromkeys(names)
+        await self.settled(admin, names[-1], lambda topic: topic is not None and bool(topic.config))
+        described = await admin.describe_topics(names)
+        assert [described[name].config for name in names] == [{"retention.ms": "60000"}] * len(names)
+        kafka, _ = await admin.observe()
+        assert {partition.topic for partition in kafka.partitions} >= set(names)

@@ -1,0 +1,76 @@
+"""The canary as a process of a test."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+STOP_SECONDS = 90.0
+
+
+class Traffic:
+    """Records at a steady rate from `start` to `stop`, journalled; `account` says what became of them."""
+
+    def __init__(self, bootstrap: str, topic: str, journal: Path, rate: int = 300) -> None:
+        self.journal = journal
+        self._log = journal.with_suffix(".log").open("ab")
+        self._process = subprocess.Popen(
+            [
+                str(Path(sys.executable).parent / "kfleet-canary"),
+                "run",
+                "--bootstrap",
+                bootstrap,
+                "--topic",
+                topic,
+                "--rate",
+                str(rate),
+                "--journal",
+                str(journal),
+                # Read only after the last write: a record that was read and then lost to truncation would count.
+                "--read",
+                "end",
+            ],
+            stdout=self._log,
+            stderr=self._log,
+        )
+
+    def wait_flowing(self, timeout: float = 60.0) -> None:
+        """Until acknowledgements are in the journal."""
+        deadline = time.monotonic() + timeout
+        while not (self.journal.exists() and self.journal.stat().st_size > 20_000):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"no traffic: {self.journal.with_suffix('.log').read_text()[-2000:]}")
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+                raise
+        self._log.close()
+
+    def words(self, lines: int = 15) -> str:
+        """The end of what the canary said."""
+        return "\n".join(self.journal.with_suffix(".log").read_text(errors="replace").splitlines()[-lines:])
+
+    def account(self) -> dict[str, Any]:
+        """The accounting, computed from the journal by a process of its own."""
+        done = subprocess.run(
+            [str(Path(sys.executable).parent / "kfleet-canary"), "account", str(self.journal), "-o", "json"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.stdout, done.stderr
+        document: dict[str, Any] = json.loads(done.stdout)
+        return document
