@@ -12,6 +12,9 @@ from typing import Final, Literal, NamedTuple
 READ_LIVE: Final = "live"
 READ_END: Final = "end"
 
+NEW_EPOCH: Final = "the client took a new producer epoch: records unanswered then may be in the log twice"
+"""A note in the journal. A copy of a record without this note before it was made by the cluster, not by the client."""
+
 
 class Sent(NamedTuple):
     """The producer took this record (a tuple, not a dataclass: there are millions)."""

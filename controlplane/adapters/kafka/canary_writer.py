@@ -6,6 +6,7 @@ callbacks, and it measures itself: `worst_pause_ms` is the longest time it did n
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from controlplane.adapters.journal import JournalWriter
-from controlplane.domain.canary import Ack, CanaryError, CanaryOptions, Failed, Payload
+from controlplane.domain.canary import NEW_EPOCH, Ack, CanaryError, CanaryOptions, Failed, Payload
 from controlplane.domain.journal import ack_line, failed_line, sent_line
 
 TICK_S = 0.005
@@ -23,6 +24,13 @@ TICK_S = 0.005
 tick instead of one a record."""
 CATCH_UP_TICKS = 4
 """After a pause of our own the schedule is caught up by at most this many ticks' worth a tick, not in one flood."""
+
+IN_FLIGHT = 1
+"""One unanswered request per broker. With more, a leader that moves lets a later request meet OUT_OF_ORDER_SEQUENCE, upon
+which librdkafka takes a new producer epoch and sends again what it has no answer for: the client, not the cluster, writes
+records twice (librdkafka issue 4953, open in 2.16.0). A broker answers one produce request of a connection at a time, so
+that this costs a round trip, not a stall."""
+STATISTICS_MS = 5_000
 
 
 def client_config(options: CanaryOptions, note: Callable[[str], None]) -> dict[str, Any]:
@@ -99,6 +107,7 @@ class RecordWriter:
             | {
                 "enable.idempotence": True,
                 "acks": "all",
+                "max.in.flight.requests.per.connection": IN_FLIGHT,
                 "linger.ms": 1,
                 "delivery.timeout.ms": timeout_ms,
                 "request.timeout.ms": min(30_000, timeout_ms),
@@ -106,8 +115,23 @@ class RecordWriter:
                 "retry.backoff.max.ms": 200,
                 "queue.buffering.max.messages": max(100_000, int(2 * options.rate * options.delivery_timeout)),
                 "on_delivery": self._answered,
+                "statistics.interval.ms": STATISTICS_MS,
+                "stats_cb": self._statistics(),
             }
         )
+
+    def _statistics(self) -> Callable[[str], None]:
+        """Notes each change of one producer's epoch: what was unanswered then may be in the log twice."""
+        assigned = 1
+
+        def look(document: str) -> None:
+            nonlocal assigned
+            count = json.loads(document)["eos"]["epoch_cnt"]
+            if count > assigned:
+                assigned = count
+                self._note(NEW_EPOCH)
+
+        return look
 
     def _burst(self, partition: int, count: int) -> None:
         """`count` records with one time, journalled as one line. Stops early when the client's queue is full."""
