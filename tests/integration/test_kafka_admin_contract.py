@@ -62,7 +62,7 @@ class TestRealBrokers(KafkaAdminContract):
             kafka = await self.observed(admin, lambda kafka: not on(kafka, node))
             assert [broker.id for broker in kafka.brokers] == [other for other in (1, 2, 3) if other != node]
             assert {len(one.isr) for one in of_topic(kafka, "stopped")} == {2}
-            assert time.monotonic() - began < 10
+            assert time.monotonic() - began < 20
             cluster.start_node(node)
             await self.observed(admin, lambda kafka: all(len(one.isr) == 3 for one in of_topic(kafka, "stopped")))
         assert [record for record in caplog.records if record.name.startswith("kafka")] == []
@@ -106,7 +106,7 @@ class TestRealBrokers(KafkaAdminContract):
             began = time.monotonic()
             with pytest.raises(KafkaUnreachableError) as nobody:
                 await admin.observe()
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 5, "half of the deadline of a call"
         assert "127.0.0.1:1" in nobody.value.message
         assert "127.0.0.1:2" in nobody.value.message
 

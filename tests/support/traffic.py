@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from controlplane.domain.canary import NEW_EPOCH
+
 STOP_SECONDS = 90.0
 
 
@@ -61,6 +63,25 @@ class Traffic:
     def words(self, lines: int = 15) -> str:
         """The end of what the canary said."""
         return "\n".join(self.journal.with_suffix(".log").read_text(errors="replace").splitlines()[-lines:])
+
+    def new_epochs(self) -> int:
+        """Times the client took a new producer epoch: copies of what it had no answer for then are its own."""
+        return sum(NEW_EPOCH in line for line in self._lines("note"))
+
+    def copies(self) -> list[str]:
+        """Every line of the journal about records that stand at more than one offset."""
+        offsets: dict[tuple[int, int], set[int]] = {}
+        for line in self._lines("read"):
+            _, partition, sequence, offset, _ = json.loads(line)
+            offsets.setdefault((partition, sequence), set()).add(offset)
+        twice = {record for record, found in offsets.items() if len(found) > 1}
+        about = [
+            line for kind in ("ack", "read") for line in self._lines(kind) if tuple(json.loads(line)[1:3]) in twice
+        ]
+        return [*about, *self._lines("note")] if twice else []
+
+    def _lines(self, kind: str) -> list[str]:
+        return [line for line in self.journal.read_text().splitlines() if line.startswith(f'["{kind}"')]
 
     def account(self) -> dict[str, Any]:
         """The accounting, computed from the journal by a process of its own."""

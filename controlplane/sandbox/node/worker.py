@@ -162,7 +162,8 @@ class PodWorker:
             if member.succeeded:
                 continue
             delays.append(await member.advance(self._volumes, self.address))
-            if not member.container.running and not member.restarts():
+            # One that has succeeded meanwhile is gone on from by the next pass, which `advance` asked for.
+            if not (member.container.running or member.restarts() or member.succeeded):
                 self._over = True
             break
         else:
