@@ -5,19 +5,20 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup images demo demo-down check lint types imports drift unit test integration e2e crds bench campaign-crash clean
+.PHONY: help setup images demo demo-down check lint types imports drift unit test integration e2e crds bench bench-batches bench-roll campaign-crash clean
 
 BIN := .venv/bin
 STAMP := .venv/.setup-done
 WORKERS ?= 2
 SANDBOX ?= default
 REPORT ?=
+PAIRS ?= 5
 KAFKA_VERSIONS := 4.2.0 4.3.1
 PYTEST := $(BIN)/pytest
 
 help:
 	@grep -hE '^# make' Makefile | sed 's/^# //'
-	@echo 'more: setup crds integration e2e bench campaign-crash clean; REPORT=file.json make demo writes its figures'
+	@echo 'more: setup crds integration e2e bench bench-batches bench-roll campaign-crash clean; REPORT=file.json make demo writes its figures'
 
 setup: $(STAMP)
 
@@ -74,7 +75,15 @@ crds: $(STAMP)
 
 bench: images
 	@echo 'bench: sandbox start times, the operator at rest (usually 5 minutes); figures go to docs/evidence'
-	@$(PYTEST) -s --timeout=1800 tests/bench
+	@$(PYTEST) -s --timeout=1800 tests/bench --ignore=tests/bench/test_roll.py --ignore=tests/bench/test_batches.py
+
+bench-batches: $(STAMP)
+	@echo 'bench: batches of a roll against their lower bound (usually a minute); the record goes to docs/evidence, its table to docs/rolling.md'
+	@$(PYTEST) -s -q --timeout=900 tests/bench/test_batches.py
+
+bench-roll: images
+	@echo 'bench: a hand-made roll against ours, PAIRS=$(PAIRS) for each producer (usually 4 minutes a pair); the record goes to docs/evidence'
+	@PAIRS=$(PAIRS) $(PYTEST) -s --timeout=10800 tests/bench/test_roll.py
 
 campaign-crash: images
 	@echo 'campaign: the crash walk through a version change of six nodes (usually ten minutes); its record goes to docs/evidence'

@@ -148,11 +148,18 @@ def _background(ledger: LedgerWriter | None, outbox: Outbox, settings: OperatorS
     return {"outbox": outbox.run, "retention": retention.run}
 
 
-async def cluster_plan(kube: KubeApi, settings: OperatorSettings, *, namespace: str, name: str) -> ClusterPlan:
+async def cluster_plan(
+    kube: KubeApi,
+    settings: OperatorSettings,
+    *,
+    namespace: str,
+    name: str,
+    what_if: services_plan.WhatIf = services_plan.NOTHING_ELSE,
+) -> ClusterPlan:
     """What the operator would do with this cluster next; asks its brokers, so they must be reachable from here."""
     async with _admins(settings) as admins:
         return await services_plan.cluster_plan(
-            kube, admins, SystemClock(), placement(settings), namespace=namespace, name=name
+            kube, admins, SystemClock(), placement(settings), namespace=namespace, name=name, what_if=what_if
         )
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from controlplane.api import kafka_cluster
 from controlplane.api.base import ApiModel, Metadata
 from controlplane.api.group import API_VERSION
-from controlplane.api.rules import rule, rules
+from controlplane.api.rules import map_list, rule, rules
 
 KIND = "Approval"
 PLURAL = "approvals"
@@ -30,6 +30,11 @@ TARGET_NAME_PATH = ".spec.targetRef.name"
 MAX_USER_NAME = 512
 """system:serviceaccount:<63>:<253> fits, and so does what identity providers call people."""
 
+MAX_OVERRIDES = 16
+HAZARD_ID_PATTERN = r"^([A-Z0-9]+(-[A-Z0-9]+)*)?$"
+
+OVERRIDE_ID = "spec.overrides[].id: names the hazard of an override of type Hazard, and is empty for type Window"
+OVERRIDES_OF_A_DENY = "spec.overrides: a Deny sets nothing aside; leave them out"
 IMMUTABLE = "spec: immutable: a word once given stays as it was given; create another Approval"
 
 
@@ -50,6 +55,27 @@ class TargetRef(ApiModel):
     uid: str = Field(min_length=1, max_length=64, description="Its uid: another object of the same name is not meant.")
 
 
+class OverrideType(StrEnum):
+    """What an Approve can set aside beside agreeing to the plan."""
+
+    HAZARD = "Hazard"
+    WINDOW = "Window"
+
+
+class Override(ApiModel):
+    """One thing that would keep the plan from going on, and that whoever approves takes upon themselves."""
+
+    model_config = ConfigDict(json_schema_extra=rules(rule("(self.type == 'Hazard') == (self.id != '')", OVERRIDE_ID)))
+    type: OverrideType = Field(description="Hazard: a known hazard is accepted; Window: it need not wait for one.")
+    id: str = Field(
+        "",
+        max_length=64,
+        pattern=HAZARD_ID_PATTERN,
+        description="Which hazard, such as KAFKA-20732; empty for Window.",
+        json_schema_extra={"default": ""},  # a key of the list below: Kubernetes wants one that is always there
+    )
+
+
 class ApprovalSpec(ApiModel):
     target_ref: TargetRef = Field(description="Whose plan it is.")
     plan_hash: str = Field(
@@ -64,12 +90,19 @@ class ApprovalSpec(ApiModel):
         description="Who says so: the authenticated user who creates the object, nobody else.",
     )
     reason: str = Field("", max_length=1024, description="Why, for people and for the ledger.")
+    overrides: tuple[Override, ...] = Field(
+        (),
+        max_length=MAX_OVERRIDES,
+        description="What the approver sets aside for this plan, and for no other.",
+        json_schema_extra=map_list("type", "id"),
+    )
 
 
 class Approval(ApiModel):
     """A decision on the plan of one operation. `model_validate(obj)` reads an object as the API server sends it.
 
-    It lets an operation begin that requires an approval, or keeps it from beginning.
+    It lets an operation begin that requires an approval, or keeps it from beginning. Its overrides set aside hazards
+    and maintenance windows for that plan, whether or not an approval is required.
     """
 
     api_version: str = API_VERSION
@@ -77,5 +110,10 @@ class Approval(ApiModel):
     metadata: Metadata
     spec: ApprovalSpec = Field(
         description="What was decided. Immutable.",
-        json_schema_extra=rules(rule("self == oldSelf", IMMUTABLE)),
+        json_schema_extra=rules(
+            rule("self == oldSelf", IMMUTABLE),
+            rule(
+                "!has(self.overrides) || size(self.overrides) == 0 || self.decision == 'Approve'", OVERRIDES_OF_A_DENY
+            ),
+        ),
     )

@@ -1,8 +1,9 @@
 """Who may approve, and who asked: two in-tree ValidatingAdmissionPolicies, so that no webhook of ours is needed.
 
 `APPROVER_POLICY`: an Approval is created in one's own name by somebody who holds the verb `approve` on its target, and
-is taken back by nobody else. `REQUESTER_POLICY`: where a KafkaCluster requires approvals, whoever changes the spec
-stands in its annotation `requested-by`, and the requirement (or the cluster with it) goes only with the verb `approve`.
+is taken back by nobody else. `REQUESTER_POLICY`: where a KafkaCluster requires approvals, or has maintenance windows
+that an Approval can waive, whoever changes the spec stands in its annotation `requested-by`; and the requirement (or
+the cluster with it) goes only with the verb `approve`. Windows are changed by whoever may edit the cluster.
 
 The API server knows who is asking; an operator that reads the objects later does not. What reconcile checks beyond
 this, and that these policies are in force, is in domain/operation/approval and services/operation/approvals.
@@ -126,6 +127,15 @@ def _required(obj: str) -> str:
     )
 
 
+def _windowed(obj: str) -> str:
+    """CEL: this KafkaCluster has maintenance windows, which an Approval by somebody else than who asked can waive."""
+    return f"has({obj}.spec) && has({obj}.spec.maintenanceWindows) && size({obj}.spec.maintenanceWindows) > 0"
+
+
+def _concerned(obj: str) -> str:
+    return f"(({_required(obj)}) || ({_windowed(obj)}))"
+
+
 def _asked(obj: str) -> str:
     key = f"'{REQUESTED_BY}'"
     return (
@@ -142,9 +152,9 @@ def _requester() -> Object:
         "matchConstraints": matching(kafka_cluster.PLURAL, ("CREATE", "UPDATE", "DELETE")),
         "matchConditions": [
             {
-                "name": "requires-or-required-an-approval",
-                "expression": f"(request.operation != 'DELETE' && {_required('object')})"
-                f" || (request.operation != 'CREATE' && {_required('oldObject')})",
+                "name": "requires-or-required-an-approval-or-has-or-had-windows",
+                "expression": f"(request.operation != 'DELETE' && {_concerned('object')})"
+                f" || (request.operation != 'CREATE' && {_concerned('oldObject')})",
             }
         ],
         "variables": _variables(
@@ -154,10 +164,12 @@ def _requester() -> Object:
         ),
         "validations": [
             _validation(
-                f"!variables.asks || variables.asked == {_YOU}",
+                f"!variables.asks || variables.asked == {_YOU}"
+                f" || (variables.asked == '' && request.operation != 'DELETE' && !({_required('object')}))",
                 f"{field}: must be the authenticated user, who changes the spec",
                 f"'{field}: must be \"' + {_YOU} + '\" (it is \"' + variables.asked + '\"): spec.rollout.approval is"
-                " Required, so whoever changes the spec stands there, set in the same request'",
+                " Required or spec.maintenanceWindows is set, so nobody but who changes the spec stands there, set in"
+                " the same request'",
                 "Invalid",
             ),
             _validation(
@@ -168,13 +180,13 @@ def _requester() -> Object:
                 "Invalid",
             ),
             _validation(
-                f"request.operation != 'UPDATE' || ({_required('object')}) || {may}",
+                f"request.operation != 'UPDATE' || !({_required('oldObject')}) || ({_required('object')}) || {may}",
                 f"spec.rollout.approval: taking Required away {lacks}the authenticated user lacks",
                 f"'spec.rollout.approval: taking Required away {lacks}\"' + {_YOU} + '\" lacks'",
                 "Forbidden",
             ),
             _validation(
-                f"request.operation != 'DELETE' || {_GOING} || {may}",
+                f"request.operation != 'DELETE' || !({_required('oldObject')}) || {_GOING} || {may}",
                 f"spec.rollout.approval: is Required, so deleting the cluster {lacks}the authenticated user lacks",
                 f"'spec.rollout.approval: is Required, so deleting the cluster {lacks}\"' + {_YOU} + '\" lacks'",
                 "Forbidden",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, StrictInt
 
 from controlplane.api.base import ApiModel, CamelCase, Metadata
 from controlplane.api.group import API_VERSION
@@ -23,6 +24,7 @@ from controlplane.api.rules import (
     rule,
     rules,
 )
+from controlplane.api.schedule import Cron, TimeZone
 
 KIND = "KafkaCluster"
 PLURAL = "kafkaclusters"
@@ -32,6 +34,7 @@ MAX_NODES = 100
 MAX_POOLS = 16
 MAX_VOLUMES = 8
 MAX_CONFIG_KEYS = 256
+MAX_WINDOWS = 16
 MAX_CLUSTER_NAME = 40
 MAX_POOL_NAME = 16
 """`<cluster>-<pool>-<id>` names pods, and a host name has at most 63 characters: 40 + 1 + 16 + 1 + 3."""
@@ -43,6 +46,7 @@ RESERVED_LISTENERS = ("controller", "nodes", "replication")
 
 CLUSTER_NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 KAFKA_VERSION_PATTERN = r"^[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}$"
+PERCENT_PATTERN = r"^([1-9][0-9]?|100)%$"
 METADATA_VERSION_PATTERN = r"^[0-9]{1,3}\.[0-9]{1,3}(-IV[0-9]{1,3})?$"
 
 NO_CONTROLLERS = (
@@ -218,6 +222,27 @@ class ApprovalPolicy(StrEnum):
     NOT_REQUIRED = "NotRequired"
 
 
+class BatchBy(StrEnum):
+    """What the brokers of one batch have in common."""
+
+    RACK = "Rack"
+
+
+def _unavailable(value: int | str) -> int | str:
+    if isinstance(value, int) and value < 1:
+        raise ValueError("must be at least 1, or a percentage such as 25%")
+    if isinstance(value, str) and not re.fullmatch(PERCENT_PATTERN, value):
+        raise ValueError(f"{value!r} is neither a number nor a percentage from 1% to 100%, such as 25%")
+    return value
+
+
+MaxUnavailable = Annotated[
+    StrictInt | str,
+    Field(json_schema_extra={"pattern": PERCENT_PATTERN, "maxLength": 4, "minimum": 1}),
+    AfterValidator(_unavailable),
+]
+
+
 class Rollout(ApiModel):
     """How the cluster is rolled."""
 
@@ -231,11 +256,31 @@ class Rollout(ApiModel):
         description="Partitions whose replication factor does not let a broker stop: Block the roll, or Accept that "
         "they are unavailable while their broker restarts.",
     )
+    batch_by: BatchBy = Field(
+        BatchBy.RACK, description="Rack: brokers that are restarted together are all in one rack (zone)."
+    )
+    max_unavailable: MaxUnavailable = Field(
+        1,
+        description="How many brokers may be restarted together, as far as no partition falls below its min ISR: a "
+        "number, or a percentage of the cluster's brokers such as 25% (rounded down, at least 1). Controllers and "
+        "combined nodes, and brokers without a zone, are always restarted one at a time.",
+    )
     approval: ApprovalPolicy = Field(
         ApprovalPolicy.NOT_REQUIRED,
         description="Required: a roll begins once somebody other than its requester has approved its plan; taking the "
         "requirement away takes the verb `approve`.",
     )
+
+
+class MaintenanceWindow(ApiModel):
+    """When something disruptive may be begun: from each time of the schedule on, for the duration."""
+
+    schedule: Cron = Field(
+        description="When it opens, as cron's five fields (minute, hour, day of month, month, day of week), such as "
+        "0 2 * * 6. A time that daylight saving skips comes right after the gap; one that it repeats comes once.",
+    )
+    duration: Duration = Field(description="How long it stays open, at least 1m, such as 4h.")
+    time_zone: TimeZone = Field("UTC", description="Time zone of the schedule, such as Europe/Berlin.")
 
 
 _NODE_POOL_RULES = (
@@ -317,6 +362,14 @@ class KafkaClusterSpec(ApiModel):
         | rules(rule("self.all(a, self.exists_one(b, a.port == b.port))", DUPLICATE_PORT)),
     )
     rollout: Rollout = Field(Rollout(), description="How the cluster is rolled.")
+    maintenance_windows: tuple[MaintenanceWindow, ...] = Field(
+        (),
+        max_length=MAX_WINDOWS,
+        description="When nodes that are up may be stopped and features finalised; at any time if there is none. A "
+        "window that closes lets the node come back that is down, and stops no further one. An Approval can waive it; "
+        "so whoever changes the spec has to stand in the annotation kfleet.dev/requested-by.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
     deletion_policy: DeletionPolicy = Field(
         DeletionPolicy.RETAIN, description="Retain: deleting this object keeps the claims and their data."
     )

@@ -7,13 +7,14 @@ with the marks on the claims instead.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from pydantic import ValidationError
 
 from controlplane.api import kafka_cluster as cluster_kind
 from controlplane.api import kafka_topic as topic_kind
-from controlplane.api.kafka_cluster import KafkaCluster, Listener, NodePool
+from controlplane.api import schedule
+from controlplane.api.kafka_cluster import KafkaCluster, Listener, MaintenanceWindow, NodePool
 from controlplane.api.kafka_topic import KafkaTopic
 from controlplane.api.owned_config import CLUSTER, TOPIC, check_config
 from controlplane.api.quantity import parse_quantity
@@ -31,6 +32,16 @@ def check_cluster(cluster: KafkaCluster) -> list[Problem]:
         *(problem for pool in spec.node_pools for problem in _pool(pool)),
         *_listeners(spec.listeners),
         *check_config(spec.config, CLUSTER),
+        *check_windows(spec.maintenance_windows),
+    ]
+
+
+def check_windows(windows: Sequence[MaintenanceWindow]) -> list[Problem]:
+    """What the patterns of maintenance windows let through and nobody can read."""
+    return [
+        (f"spec.maintenanceWindows[{index}].{field}", message)
+        for index, window in enumerate(windows)
+        for field, message in schedule.problems(window.schedule, window.duration, window.time_zone)
     ]
 
 

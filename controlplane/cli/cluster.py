@@ -135,17 +135,38 @@ def plan(
     *,
     namespace: Namespace = None,
     output: OutputOption = Output.table,
+    what_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--what-if",
+            metavar="KEY=VALUE",
+            help="Plan as if it were so: version, maxUnavailable, unprotectedPartitions.",
+        ),
+    ] = None,
+    snapshot: Annotated[
+        Path | None, typer.Option("--snapshot", help="Plan for that file of `cluster snapshot`, asking nobody.")
+    ] = None,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
 ) -> None:
     """Show what the operator would do next, without doing it.
 
-    Exit code 3: the cluster differs from its spec.
+    Exit code 3: the cluster differs from its spec, or would. A snapshot has no spec: every node is restarted, or with
+    --what-if version=V those that run another.
     """
+    from controlplane.cli.plan_options import what_if_of  # noqa: PLC0415 - --help does without pydantic
+
+    wanted = what_if_of(what_if or [])
+    if snapshot is not None:
+        from controlplane.cli.cluster_plan import show_snapshot_plan  # noqa: PLC0415
+
+        if show_snapshot_plan(snapshot, name, wanted, output):
+            raise typer.Exit(ExitCode.UNHEALTHY)
+        return
     from controlplane.cli.cluster_plan import show_plan  # noqa: PLC0415 - --help does without HTTP
     from controlplane.cli.connect import run  # noqa: PLC0415
 
-    if run(show_plan(Where(namespace, kubeconfig, context), name, output)):
+    if run(show_plan(Where(namespace, kubeconfig, context), name, output, wanted)):
         raise typer.Exit(ExitCode.UNHEALTHY)
 
 

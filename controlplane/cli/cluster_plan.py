@@ -1,29 +1,43 @@
-"""`kfleet cluster plan`: the operator's next pass as a value, shown by the renderer of all plans."""
+"""`kfleet cluster plan`: the operator's next pass as a value, shown by the renderer of all plans.
+
+With `--snapshot` there is no object and no spec: the roll alone, of what the file shows.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from controlplane.api.group import GROUP
 from controlplane.bootstrap import cluster_plan
 from controlplane.cli.cluster_observe import KAFKA_SECONDS, read_cluster, why_silent
 from controlplane.cli.cluster_settings import settings_seen
-from controlplane.cli.cluster_view import cluster_id, operation_document
+from controlplane.cli.cluster_view import operation_document
 from controlplane.cli.connect import connect
+from controlplane.cli.errors import CliError, ExitCode
 from controlplane.cli.lookup import CLUSTERS, find
 from controlplane.cli.options import Output, Where
 from controlplane.cli.render import View, show_one
 from controlplane.domain.check import Check
-from controlplane.domain.health.summary import ClusterSummary, one_line, summarise
+from controlplane.domain.health.summary import one_line
+from controlplane.domain.observation import ClusterObservation
 from controlplane.domain.operation import render
-from controlplane.services.cluster.plan import ClusterPlan
+from controlplane.domain.rolling.batches import BatchPlan
+from controlplane.domain.rolling.health import listing
+from controlplane.domain.versions import UnknownVersionError
+from controlplane.services.cluster.plan import NOTHING_ELSE, ClusterPlan, WhatIf, plan_snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class Foreseen:
-    cluster: ClusterSummary
+    namespace: str
+    name: str
     plan: ClusterPlan
 
     @property
@@ -35,9 +49,10 @@ class Foreseen:
 
 def _document(row: Foreseen) -> dict[str, Any]:
     found = row.plan
+    batches = {} if found.batches is None else {"batches": _batches(found.batches)}
     return {
-        "namespace": row.cluster.metadata.namespace,
-        "name": row.cluster.metadata.name,
+        "namespace": row.namespace,
+        "name": row.name,
         "changes": row.changes,
         "brokersAsked": found.observation.kafka is not None,
         "preparations": list(found.preparations),
@@ -57,10 +72,33 @@ def _document(row: Foreseen) -> dict[str, Any]:
         "operation": operation_document(found.operation),
         "refused": [_check(check) for check in found.refused],
         "blocked": [_check(check) for check in found.blocked],
+    } | batches
+
+
+def _batches(found: BatchPlan) -> dict[str, Any]:
+    return {
+        "number": len(found.batches),
+        "lowerBound": found.lower_bound,
+        "exact": found.exact,
+        "nodes": [list(batch) for batch in found.batches],
+        "held": list(found.held),
     }
 
 
-VIEW = View[Foreseen]("ClusterPlan", (), lambda row: cluster_id(row.cluster), _document)
+def batch_notes(found: BatchPlan | None) -> tuple[str, ...]:
+    """How many batches, what is proven of that, and who cannot go as things are."""
+    if found is None:
+        return ()
+    number = len(found.batches)
+    words = f"{number} batch{'' if number == 1 else 'es'}; "
+    words += (
+        "there is no plan with fewer" if found.exact else f"no plan has fewer than {found.lower_bound} (lower bound)"
+    )
+    held = f"{len(found.held)} may not be stopped as things are and go alone, later: {listing(found.held)}"
+    return (words, held) if found.held else (words,)
+
+
+VIEW = View[Foreseen]("ClusterPlan", (), lambda row: f"kafkacluster.{GROUP}/{row.name}", _document)
 
 
 def plan_text(row: Foreseen) -> str:
@@ -74,15 +112,15 @@ def plan_text(row: Foreseen) -> str:
         steps = ", ".join(f"{step} x{number}" if number > 1 else step for step, number in counted.items())
         parts.append(f"at once, disturbing nobody: {steps}")
     if found.plan is not None:
-        parts.append(render.text(render.plan_lines(found.plan)))
+        parts.append(render.text(render.plan_lines(found.plan, notes=batch_notes(found.batches))))
     if found.operation is not None:
         parts.append(f"next: {render.summary(found.operation)}")
     if found.blocked:
         parts.append("waits for:\n" + _lines(found.blocked))
-    return "\n\n".join(parts) or f"{row.cluster.key} is as declared: nothing to do"
+    return "\n\n".join(parts) or f"{row.namespace}/{row.name} is as declared: nothing to do"
 
 
-async def show_plan(where: Where, name: str, output: Output) -> bool:
+async def show_plan(where: Where, name: str, output: Output, what_if: WhatIf = NOTHING_ELSE) -> bool:
     """Print it; whether there is anything to do."""
     async with connect(where) as connection:
         obj = await find(connection, CLUSTERS, name)
@@ -93,13 +131,34 @@ async def show_plan(where: Where, name: str, output: Output) -> bool:
             settings.model_copy(update={"kafka_timeout": KAFKA_SECONDS}),
             namespace=connection.namespace,
             name=name,
+            what_if=what_if,
         )
-        row = Foreseen(summarise(obj, found.observation.as_of), found)
+        meta = obj["metadata"]
+        row = Foreseen(meta["namespace"], meta["name"], found)
     if found.observation.kafka is None:
         print(
             f"kfleet: {why_silent(found.observation)}: where the operator reaches them its plan may differ",
             file=sys.stderr,
         )
+    show_one(output, VIEW, row, text=lambda: plan_text(row))
+    return row.changes
+
+
+def show_snapshot_plan(file: Path, name: str, what_if: WhatIf, output: Output) -> bool:
+    """The same for a snapshot; asks nobody. Raises OSError and CliError."""
+    try:
+        observation = ClusterObservation.from_json(json.loads(file.read_text()))
+    except (ValidationError, ValueError, TypeError):
+        raise CliError(f"{file}: not a snapshot: write one with `kfleet cluster snapshot NAME -f FILE`") from None
+    if name != observation.name:
+        raise CliError(f"{file} is a snapshot of {observation.namespace}/{observation.name}, not of {name}")
+    try:
+        found = plan_snapshot(observation, what_if)
+    except UnknownVersionError as error:
+        raise CliError(f"--what-if version: {error}", ExitCode.USAGE) from None
+    if observation.kafka is None:
+        print(f"kfleet: {file}: kafka is null: nothing is known of partitions, so no batches", file=sys.stderr)
+    row = Foreseen(observation.namespace, observation.name, found)
     show_one(output, VIEW, row, text=lambda: plan_text(row))
     return row.changes
 

@@ -5,24 +5,29 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from controlplane.api.approval import PLURAL, ROLE, TARGET_NAME_PATH, TARGETS, VERB, ApprovalDecision
+from controlplane.api.approval import PLURAL, ROLE, TARGET_NAME_PATH, TARGETS, VERB, ApprovalDecision, OverrideType
 from controlplane.api.group import GROUP
 from controlplane.api.kafka_cluster import ApprovalPolicy
 from controlplane.cli.ask import confirm
-from controlplane.cli.connect import Connection, connect, run
+from controlplane.cli.connect import FIELD_MANAGER, Connection, connect, run
 from controlplane.cli.errors import CliError, ExitCode
+from controlplane.cli.lookup import did_you_mean
 from controlplane.cli.op_find import Carried, find_operation
 from controlplane.cli.op_view import in_full
 from controlplane.cli.op_watch import follow
 from controlplane.cli.options import Output, Where
 from controlplane.cli.recorded import record
 from controlplane.cli.render import Column, View, show_one
-from controlplane.cli.waiting import awaits_approval, requester, why
-from controlplane.ports import Object
+from controlplane.cli.waiting import awaits_approval, holds, requester, why
+from controlplane.domain.hazards import CATALOGUE, WAIVABLE
+from controlplane.domain.operation.permit import Waiver
+from controlplane.ports import KubeError, Object
 from controlplane.services.lease import owner_reference
 from controlplane.services.operation.approvals import APPROVALS
 
+Overrides = tuple[Waiver, ...]
 ACCESS_REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 VIEW: View[Object] = View(
@@ -42,6 +47,29 @@ VIEW: View[Object] = View(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What somebody says of a plan: the decision, and with an Approve what they set aside."""
+
+    decision: ApprovalDecision
+    overrides: Overrides = ()
+
+    @property
+    def document(self) -> list[Object]:
+        return [{"type": kind, "id": name} for kind, name in self.overrides]
+
+    @property
+    def lines(self) -> str:
+        """For whoever is asked; empty without overrides."""
+        words = [
+            f"  hazard {name} is accepted: {CATALOGUE[name].title}"
+            if kind == OverrideType.HAZARD
+            else "  the maintenance window is waived: it goes on at any time"
+            for kind, name in self.overrides
+        ]
+        return "\n".join(["this approval also sets aside, for this plan only:", *words]) if words else ""
+
+
 def decide(
     where: Where,
     wanted: str,
@@ -52,14 +80,25 @@ def decide(
     yes: bool,
     wait: bool,
     timeout: float | None,
+    overrides: Overrides = (),
 ) -> ExitCode:
-    return run(_decide(where, wanted, ApprovalDecision(decision), output, reason, yes=yes, wait=wait, timeout=timeout))
+    word = Word(ApprovalDecision(decision), overrides)
+    return run(_decide(where, wanted, word, output, reason, yes=yes, wait=wait, timeout=timeout))
+
+
+def overrides(hazards: Sequence[str], *, window: bool) -> Overrides:
+    """As an Approval names them, in a fixed order. Raises CliError for a hazard that holds nothing."""
+    for name in hazards:
+        if name not in WAIVABLE:
+            raise CliError(f"no hazard {name} can be accepted{did_you_mean(name, sorted(WAIVABLE))}", ExitCode.USAGE)
+    found = [(OverrideType.HAZARD.value, name) for name in sorted(set(hazards))]
+    return (*found, *([(OverrideType.WINDOW.value, "")] if window else ()))
 
 
 async def _decide(
     where: Where,
     wanted: str,
-    decision: ApprovalDecision,
+    word: Word,
     output: Output,
     reason: str,
     *,
@@ -70,27 +109,35 @@ async def _decide(
     async with connect(where) as connection:
         one = await find_operation(connection, wanted, anywhere=where.namespace is None)
         user = await connection.user()
-        _can_be_decided(one, decision, user)
+        _can_be_decided(one, word.decision, user, word.overrides)
         await _may_decide(connection, one, user)
-        given = await _given_before(connection, one, decision, user)
+        given = await _given_before(connection, one, word, user)
         if given is not None:
             _say(f"you have said so already (Approval {given['metadata']['name']})")
         else:
             _say(in_full(one, (), "", every=False).partition("\n\nnext\n")[0])
-            confirm(f"{decision.value.lower()} {one.operation.id} of {one.subject}", yes)
-            given = await _give(connection, one, decision, user, reason)
+            if word.lines:
+                print(word.lines, file=sys.stderr)
+            confirm(f"{word.decision.value.lower()} {one.operation.id} of {one.subject}", yes)
+            given = await _give(connection, one, word, user, reason)
         show_one(output, VIEW, given)
-        return await _taken_up(connection, one, decision, timeout) if wait else ExitCode.OK
+        return await _taken_up(connection, one, word, timeout) if wait else ExitCode.OK
 
 
-def _can_be_decided(one: Carried, decision: ApprovalDecision, user: str) -> None:
+def _can_be_decided(one: Carried, decision: ApprovalDecision, user: str, overrides: Overrides = ()) -> None:
     """Raises CliError when a word on this operation would mean nothing, and why."""
     operation = one.operation
     if operation.outcome == "Denied":
         raise CliError(f"{operation.id} was denied: {operation.message}", ExitCode.DENIED)
     if not one.under_way:
         raise CliError(f"{operation.id} has ended ({operation.outcome}); there is nothing to decide")
-    if not awaits_approval(one):
+    held = holds(one)
+    if not awaits_approval(one) and not (overrides and held):
+        if held and decision is ApprovalDecision.APPROVE:
+            raise CliError(
+                f"{operation.id} of {one.subject} does not wait for an approval but for something that can be set "
+                f"aside: {operation.message}"
+            )
         if operation.approval:
             stop = f"; `kfleet op cancel {operation.id}` stops it" if decision is ApprovalDecision.DENY else ""
             raise CliError(f"{operation.id} goes on already, under Approval {operation.approval}{stop}")
@@ -122,10 +169,10 @@ async def _may_decide(connection: Connection, one: Carried, user: str) -> None:
             raise CliError(f"{user} lacks the verb {verb} on {what} (ClusterRole {ROLE} has it)", ExitCode.DENIED)
 
 
-async def _given_before(connection: Connection, one: Carried, decision: ApprovalDecision, user: str) -> Object | None:
+async def _given_before(connection: Connection, one: Carried, word: Word, user: str) -> Object | None:
     """The same word on the same plan by the same person, given while it waits: a command that is repeated."""
     found = await connection.kube.list(APPROVALS, one.namespace, fields=f"{TARGET_NAME_PATH[1:]}={one.name}")
-    wanted = _spec(one, decision, user)
+    wanted = _spec(one, word, user)
     mine = [
         obj
         for obj in found
@@ -135,36 +182,61 @@ async def _given_before(connection: Connection, one: Carried, decision: Approval
     return mine[-1] if mine else None
 
 
-async def _give(connection: Connection, one: Carried, decision: ApprovalDecision, user: str, reason: str) -> Object:
+async def _give(connection: Connection, one: Carried, word: Word, user: str, reason: str) -> Object:
     operation = one.operation
-    detail = {"planHash": operation.plan_hash, "goal": operation.goal, "reason": reason}
+    detail: Object = {"planHash": operation.plan_hash, "goal": operation.goal, "reason": reason}
+    if word.overrides:
+        detail["overrides"] = word.document
     cell = f"{one.namespace}/{one.name}"
-    await record(user, decision.value, one.subject, cell=cell, operation=operation.id, detail=detail)
+    await record(user, word.decision.value, one.subject, cell=cell, operation=operation.id, detail=detail)
     owner = owner_reference(one.obj)
     body = {
         "metadata": {"generateName": f"{one.name}-", "namespace": one.namespace, "ownerReferences": [owner]},
-        "spec": _spec(one, decision, user) | ({"reason": reason} if reason else {}),
+        "spec": _spec(one, word, user) | ({"reason": reason} if reason else {}),
     }
-    return await connection.kube.create(APPROVALS, body)
+    return await create_approval(connection, body, word)
 
 
-def _spec(one: Carried, decision: ApprovalDecision, user: str) -> Object:
-    return {
+async def create_approval(connection: Connection, body: Object, word: Word) -> Object:
+    """With everything that was said, or not at all: an API server whose CRD is older than overrides would leave them
+    out and keep the rest, which approves the plan. Raises CliError, KubeError."""
+    if not word.overrides:
+        return await connection.kube.create(APPROVALS, body)
+    try:
+        return await connection.kube.request(
+            "POST",
+            APPROVALS.path(body["metadata"]["namespace"]),
+            body={"apiVersion": APPROVALS.api_version, "kind": APPROVALS.kind} | body,
+            params={"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"},
+        )
+    except KubeError as error:
+        if "spec.overrides" not in str(error) or "unknown field" not in str(error):
+            raise
+        raise CliError(
+            "the cluster's CRD of Approvals is older than this kfleet and knows no overrides, so nothing was approved: "
+            "apply charts/kfleet/10-crd-approvals.yaml first"
+        ) from error
+
+
+def _spec(one: Carried, word: Word, user: str) -> Object:
+    spec = {
         "targetRef": {"kind": one.obj["kind"], "name": one.name, "uid": one.obj["metadata"]["uid"]},
         "planHash": one.operation.plan_hash,
-        "decision": decision.value,
+        "decision": word.decision.value,
         "approver": user,
     }
+    return spec | ({"overrides": word.document} if word.overrides else {})
 
 
 async def _taken_up(
     connection: Connection,
     one: Carried,
-    decision: ApprovalDecision,
+    word: Word,
     timeout: float | None,  # noqa: ASYNC109 - an option, and it says more than that time is up
 ) -> ExitCode:
     """Until the operator has acted on it: approved it goes on, denied it has ended."""
-    latest = one
+    latest, decision = one, word.decision
+    waived = {kind for kind, _ in word.overrides}
     try:
         async with asyncio.timeout(timeout):
             async for now in follow(connection, one):
@@ -175,6 +247,8 @@ async def _taken_up(
                 if now.operation.outcome is not None:
                     break
                 if decision is ApprovalDecision.APPROVE and now.operation.approval and not awaits_approval(now):
+                    if holds(now) & waived:
+                        continue
                     break
     except TimeoutError:
         checks: Sequence[str] = [why(latest).evidence] if awaits_approval(latest) else [latest.operation.message]

@@ -24,7 +24,7 @@ UNDER_WAY, BLOCKED_STATE, AWAITING, WAITING = "UnderWay", "Blocked", "AwaitingAp
 END_NOT_RECORDED = "EndNotRecorded"
 """Of an operation that only the ledger knows."""
 APPROVAL_CHECKS = frozenset({"AwaitingApproval", "ApprovalInvalid"})
-TURN_CHECKS = frozenset({"Paused", "CellLocked", "Cancelled"})
+TURN_CHECKS = frozenset({"Paused", "CellLocked", "Cancelled", "OutsideWindow"})
 """Somebody's will or turn, and nothing wrong: `Waiting`, not `Blocked`."""
 
 

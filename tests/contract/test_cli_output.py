@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[int, list[str]]] = {
     "cluster-health": (0, ["cluster", "health", "orders", "-o", "json"]),
     "cluster-health-bad": (3, ["cluster", "health", "full", "-o", "json"]),
     "cluster-plan": (3, ["cluster", "plan", "calm", "-o", "json"]),
+    "upgrade-advise": (0, ["upgrade", "advise", "calm", "--to", "4.3.1", "-o", "json"]),
     "cluster-snapshot": (0, ["cluster", "snapshot", "calm"]),
     "op-list": (0, ["op", "list", "-A", "-o", "json"]),
     "op-show": (0, ["op", "show", "orders", "-o", "json"]),

@@ -26,15 +26,6 @@ def traffic(cell: Cell, tmp_path: Path):
     flow.stop()
 
 
-def assert_nothing_lost(traffic: Traffic) -> None:
-    traffic.stop()
-    account = traffic.account()
-    assert account["acknowledged"] > 1000, account
-    seen = "\n".join([*traffic.copies(), json.dumps(account | {"stalls": len(account["stalls"])}), traffic.words()])
-    assert (account["lost"], account["reordered"]) == (0, 0), seen
-    assert account["duplicated"] == 0 or traffic.new_epochs(), seen
-
-
 def test_create(cell: Cell) -> None:
     """A declared cluster comes up, each node in its zone, and a declared topic is there with its configuration."""
     cell.apply(combined_cluster(), topic(TOPIC, config={"min.insync.replicas": 2, "retention.ms": 600000}))
@@ -106,7 +97,7 @@ def test_roll_with_the_operator_killed_before_and_after_each_write(
     assert {"delete pods", "create pods", "replace kafkaclusters/status", "kafka elect_preferred_leaders"} <= kinds, (
         kinds
     )
-    assert_nothing_lost(traffic)
+    traffic.assert_nothing_lost()
 
 
 def test_operator_stopped_past_takeover_ends_when_it_wakes(
@@ -131,7 +122,7 @@ def test_operator_stopped_past_takeover_ends_when_it_wakes(
     finally:
         second.stop()
     first.start()
-    assert_nothing_lost(traffic)
+    traffic.assert_nothing_lost()
 
 
 def test_a_node_that_never_becomes_ready_stops_the_roll_and_a_corrected_spec_goes_on(
@@ -160,7 +151,7 @@ def test_a_node_that_never_becomes_ready_stops_the_roll_and_a_corrected_spec_goe
     status = cell.cluster()["status"]
     assert {node["version"] for node in status["nodes"]} == {"4.3.1"}
     assert status["metadataVersion"] == "4.3-IV0", "finalised explicitly after the soak"
-    assert_nothing_lost(traffic)
+    traffic.assert_nothing_lost()
 
 
 def test_metadata_downgrade_is_refused_and_touches_nothing(cell: Cell) -> None:

@@ -7,53 +7,22 @@ what they do they do with the CLI or kubectl.
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.accounts import Person, person
 from support.audit import OPERATOR_USER, deleters, pods_done
 from support.cell import Cell, combined_cluster
-from support.operator import write_kubeconfig
 from support.postgres import Postgres, running_postgres
-from support.sandbox import KFLEET, Sandbox
-
-from controlplane.adapters.kubernetes.config import from_kubeconfig
+from support.sandbox import Sandbox
 
 NODES = range(3)
 ADMIN = "kfleet:sandbox:admin"
 """The user of the sandbox's own kubeconfig."""
-
-
-@dataclass
-class Person:
-    """Somebody with a kubeconfig of their own."""
-
-    user: str
-    kubeconfig: Path
-    ledger: str
-
-    def kfleet(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("KFLEET_")}
-        return subprocess.run(
-            [KFLEET, *arguments],
-            env=environment | {"KUBECONFIG": str(self.kubeconfig), "KFLEET_LEDGER_URL": self.ledger, "NO_COLOR": "1"},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-
-    def json(self, *arguments: str) -> Any:
-        done = self.kfleet(*arguments, "-o", "json")
-        assert done.stdout, done.stderr
-        return json.loads(done.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -70,29 +39,16 @@ def recording(cell: Cell, postgres: Postgres) -> None:
     cell.operator.start()
 
 
-def person(cell: Cell, sandbox: Sandbox, postgres: Postgres, directory: Path, name: str, *roles: str) -> Person:
-    """A ServiceAccount of that name with these ClusterRoles in the cell's namespace."""
-    cell.kubectl("create", "serviceaccount", name)
-    for role in roles:
-        account = f"{cell.namespace}:{name}"
-        cell.kubectl("create", "rolebinding", f"{name}-{role}", f"--clusterrole={role}", f"--serviceaccount={account}")
-    admin = from_kubeconfig(sandbox.kubeconfig)
-    kubeconfig = directory / f"{name}.yaml"
-    token = cell.kubectl("create", "token", name, "--duration=1h").strip()
-    write_kubeconfig(kubeconfig, server=admin.server, ca_pem=admin.ca_pem or "", token=token)
-    return Person(f"system:serviceaccount:{cell.namespace}:{name}", kubeconfig, postgres.url())
-
-
 @pytest.fixture(scope="module")
 def alice(cell: Cell, sandbox: Sandbox, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Person:
     """She may change clusters."""
-    return person(cell, sandbox, postgres, tmp_path_factory.mktemp("alice"), "alice", "edit")
+    return person(cell, sandbox, postgres.url(), tmp_path_factory.mktemp("alice"), "alice", "edit")
 
 
 @pytest.fixture(scope="module")
 def bob(cell: Cell, sandbox: Sandbox, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Person:
     """He may approve."""
-    return person(cell, sandbox, postgres, tmp_path_factory.mktemp("bob"), "bob", "kfleet-approver", "view")
+    return person(cell, sandbox, postgres.url(), tmp_path_factory.mktemp("bob"), "bob", "kfleet-approver", "view")
 
 
 def restart(cell: Cell, threads: int) -> None:

@@ -137,6 +137,28 @@ def test_taking_the_requirement_away_takes_the_verb(server: ApiServer, orders: s
     assert patch(server.as_user("erin"), "orders", annotated("erin", **change)).code == 0
 
 
+def test_where_windows_can_be_waived_nobody_stands_there_but_who_changes_the_spec(server: ApiServer) -> None:
+    """Without asking for the verb: windows are no lock. Where nobody stands, nothing can be waived."""
+    window = [{"schedule": "0 2 * * 6", "duration": "4h"}]
+    timed = {"spec/maintenanceWindows": window}
+    alice, mallory = server.as_user("alice"), server.as_user("mallory")
+    forged = cluster("timed", by="mallory", required=False, **timed)
+    refused(create(alice, forged), f'{ANNOTATION}: must be "alice"')
+    assert create(alice, cluster("timed", required=False, **timed)).code == 0
+    assert patch(mallory, "timed", {"spec": {"version": "4.2.0"}}).code == 0, "who does not want waivers need not say"
+    assert patch(alice, "timed", annotated("alice", spec={"version": "4.1.2"})).code == 0
+    try:
+        none: dict[str, Any] = {"spec": {"maintenanceWindows": []}}
+        refused(patch(mallory, "timed", VERSION), f'{ANNOTATION}: must be "mallory"', "spec.maintenanceWindows is set")
+        refused(patch(alice, "timed", annotated("mallory")), f'{ANNOTATION}: is "alice"', "only together with the spec")
+        refused(patch(mallory, "timed", none), f'{ANNOTATION}: must be "mallory"')
+        assert patch(alice, "timed", none).code == 0
+        assert patch(mallory, "timed", VERSION).code == 0, "without windows as ever"
+        assert patch(alice, "timed", annotated("alice", spec={"maintenanceWindows": window})).code == 0
+    finally:
+        assert alice.try_kubectl("-n", "kafka", "delete", "kfc/timed").code == 0
+
+
 def test_deleting_and_making_anew_is_no_way_around(server: ApiServer, orders: str) -> None:
     answer = server.as_user("alice").try_kubectl("-n", "kafka", "delete", "kfc/orders")
     refused(answer, "is Required, so deleting the cluster takes the verb approve", '"alice" lacks')

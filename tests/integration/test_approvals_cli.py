@@ -323,9 +323,9 @@ def test_the_ledger_knows_before_it_is_done(asked: Asked, tmp_path: Path) -> Non
 def test_the_commands_of_the_page_work(server: ApiServer, tmp_path: Path) -> None:
     """docs/approvals.md as an administrator types it: rights, the request in alice's name, then each decision."""
     page = (Path(__file__).parents[2] / "docs" / "approvals.md").read_text()
-    rights, request, decisions = re.findall(r"^```sh\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    rights, request, decisions, waivers = re.findall(r"^```sh\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
     look, approve, deny = decisions.splitlines()
-    version = "4.3.1"
+    said = [(deny, "Denied"), *((command, "Succeeded") for command in (approve, *waivers.splitlines()))]
 
     def shell(commands: str) -> str:
         keyboard, terminal = pty.openpty()
@@ -347,8 +347,8 @@ def test_the_commands_of_the_page_work(server: ApiServer, tmp_path: Path) -> Non
     shell(rights)
     server.as_user("alice").kubectl("create", "-f", "-", objects=[cluster("orders", by="alice")])
     wait("the version is known", lambda: status(server, "orders").get("version"))
-    for decision, outcome in ((deny, "Denied"), (approve, "Succeeded")):
-        shell(request.replace("4.3.1", version))
+    for number, (decision, outcome) in enumerate(said):
+        shell(request.replace("4.3.1", f"4.3.{1 + number}"))
         operation = wait("the roll waits", lambda: waiting_operation(status(server, "orders")))
         assert operation["id"] in shell(look)
         shell(decision)
@@ -358,5 +358,4 @@ def test_the_commands_of_the_page_work(server: ApiServer, tmp_path: Path) -> Non
             return last.get("outcome", "") if last.get("id") == operation["id"] else ""
 
         assert wait("it has ended", ended) == outcome
-        version = "4.4.0"
     server.kubectl("-n", "kafka", "delete", "kfc/orders")

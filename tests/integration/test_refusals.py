@@ -161,7 +161,13 @@ def test_examples_are_admitted_with_the_defaults_people_see(server: ApiServer) -
     bare = changed(refusals.cluster(), {"spec/rollout": refusals.ABSENT, "spec/deletionPolicy": refusals.ABSENT})
     text = server.kubectl("create", "--dry-run=server", "-o", "yaml", "-f", "-", objects=[bare])
     spec = yaml.safe_load(text)["spec"]
-    assert spec["rollout"] == {"soak": "30m", "unprotectedPartitions": "Block", "approval": "NotRequired"}
+    assert spec["rollout"] == {
+        "batchBy": "Rack",
+        "maxUnavailable": 1,
+        "soak": "30m",
+        "unprotectedPartitions": "Block",
+        "approval": "NotRequired",
+    }
     assert spec["deletionPolicy"] == "Retain"
     assert "clusterId" not in spec
     assert "metadataVersion" not in spec

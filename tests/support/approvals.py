@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 from support.fake_kube import FakeKube
@@ -30,6 +31,7 @@ def approval(
     namespace: str = "kafka",
     called: str = "",
     reason: str = "",
+    overrides: Sequence[tuple[str, str]] = (),
 ) -> Object:
     """As the API server has it; `at` is its creation in seconds since the epoch."""
     called = called or f"a-{next(_numbers)}"
@@ -46,7 +48,8 @@ def approval(
             "decision": decision,
             "approver": by,
             "reason": reason,
-        },
+        }
+        | ({"overrides": [{"type": sort, "id": name} for sort, name in overrides]} if overrides else {}),
     }
 
 

@@ -27,7 +27,7 @@ Results = dict[str, KafkaError | None]
 
 MIN_ISR = "min.insync.replicas"
 TOPIC_KEYS = frozenset({MIN_ISR, "cleanup.policy", "retention.bytes", "retention.ms", "segment.bytes"})
-DYNAMIC_KEYS = frozenset({MIN_ISR, "log.cleaner.threads", "log.retention.ms", "num.io.threads"})
+DYNAMIC_KEYS = frozenset({MIN_ISR, "log.cleaner.threads", "log.retention.bytes", "log.retention.ms", "num.io.threads"})
 SUPPORTED = {"metadata.version": 30, "kraft.version": 1, "transaction.version": 2}
 
 

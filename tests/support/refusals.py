@@ -158,6 +158,24 @@ CLUSTER: tuple[Refusal, ...] = (
     Refusal("soak without a unit", {"spec/rollout/soak": "15"}, "spec.rollout.soak", "should match"),
     Refusal("negative soak", {"spec/rollout/soak": "-15m"}, "spec.rollout.soak", "should match"),
     Refusal(
+        "window with seconds",
+        {"spec/maintenanceWindows": [{"schedule": "0 0 2 * * 6", "duration": "4h"}]},
+        "spec.maintenanceWindows[0].schedule",
+        "should match",
+    ),
+    Refusal(
+        "window without an end",
+        {"spec/maintenanceWindows": [{"schedule": "0 2 * * 6"}]},
+        "spec.maintenanceWindows[0].duration",
+        "Required",
+    ),
+    Refusal(
+        "time zone outside",
+        {"spec/maintenanceWindows": [{"schedule": "0 2 * * 6", "duration": "4h", "timeZone": "../UTC"}]},
+        "spec.maintenanceWindows[0].timeZone",
+        "should match",
+    ),
+    Refusal(
         "move away, not yet", {"spec/rollout/unprotectedPartitions": "MoveAway"}, "spec.rollout.unprotectedPartitions"
     ),
     Refusal("deletion of data, not yet", {"spec/deletionPolicy": "Delete"}, "spec.deletionPolicy", "Unsupported value"),

@@ -64,6 +64,15 @@ class Traffic:
         """The end of what the canary said."""
         return "\n".join(self.journal.with_suffix(".log").read_text(errors="replace").splitlines()[-lines:])
 
+    def assert_nothing_lost(self) -> None:
+        """Stops it. Nothing acknowledged is gone, nothing changed its place, and the cluster wrote nothing twice."""
+        self.stop()
+        account = self.account()
+        seen = "\n".join([*self.copies(), json.dumps(account | {"stalls": len(account["stalls"])}), self.words()])
+        assert account["acknowledged"] > 1000, seen
+        assert (account["lost"], account["reordered"]) == (0, 0), seen
+        assert account["duplicated"] == 0 or self.new_epochs(), seen
+
     def new_epochs(self) -> int:
         """Times the client took a new producer epoch: copies of what it had no answer for then are its own."""
         return sum(NEW_EPOCH in line for line in self._lines("note"))

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from controlplane.api import approval, chart, generate, rbac
+from controlplane.api.approval_policies import REQUESTER_POLICY
 from controlplane.api.crd import INT_OR_STRING, KINDS, PRESERVE, Kind, crd, openapi_schema, structural
 from controlplane.api.policies import policies
 from controlplane.api.rules import VALIDATIONS
@@ -54,7 +55,8 @@ def test_schema_is_structural_and_bounded(kind: Kind) -> None:
         if node.get("type") == "array":
             assert "x-kubernetes-list-type" in node, f"{path}: how two writers merge it is not said"
         for key in node.get("x-kubernetes-list-map-keys", []):
-            assert key in node["items"]["required"], f"{path}: key {key}"
+            always = key in node["items"]["required"] or "default" in node["items"]["properties"][key]
+            assert always, f"{path}: key {key} may be absent, and Kubernetes takes no such key"
     assert unbounded(schema) == []
 
 
@@ -137,6 +139,18 @@ def test_each_policy_is_bound_and_denies() -> None:
     bindings = [item for item in objects if item["kind"] == "ValidatingAdmissionPolicyBinding"]
     assert {item["spec"]["policyName"] for item in bindings} == names
     assert all(item["spec"]["validationActions"] == ["Deny"] for item in bindings)
+
+
+def test_who_asked_is_held_to_where_plans_are_approved_or_windows_can_be_waived() -> None:
+    """What the expressions do is tried on a real API server (tests/integration/test_approvals)."""
+    policy = next(item for item in policies() if item["metadata"]["name"] == REQUESTER_POLICY)
+    (condition,) = policy["spec"]["matchConditions"]
+    for obj in ("object", "oldObject"):
+        assert f"{obj}.spec.rollout.approval == 'Required'" in condition["expression"]
+        assert f"size({obj}.spec.maintenanceWindows) > 0" in condition["expression"]
+    taking, deleting = (item["expression"] for item in policy["spec"]["validations"][2:])
+    for expression in (taking, deleting):
+        assert "oldObject.spec.rollout.approval == 'Required'" in expression, "windows alone ask for no verb"
 
 
 def test_roles_have_no_wildcards_and_no_secrets() -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from controlplane.adapters.kubernetes.client import KubeClient
 from controlplane.api import names
-from controlplane.api.approval import ApprovalDecision
+from controlplane.api.approval import Approval, ApprovalDecision
 from controlplane.api.operation import Operation, OperationStep, StepCheck
-from controlplane.cli.deciding import _can_be_decided
+from controlplane.cli.connect import Connection
+from controlplane.cli.deciding import Overrides, Word, _can_be_decided, _spec, create_approval, overrides
 from controlplane.cli.errors import CliError, ExitCode
 from controlplane.cli.op_find import Carried
 from controlplane.cli.waiting import awaits_approval, why
+from controlplane.ports import KubeError, Object, Resource
 
 APPROVE, DENY = ApprovalDecision.APPROVE, ApprovalDecision.DENY
 AWAITS = StepCheck(name="AwaitingApproval", evidence="The plan needs an approval.")
@@ -80,3 +83,72 @@ def test_a_pause_in_front_hides_no_request() -> None:
     assert awaits_approval(one)
     assert why(one) == AWAITS
     assert not awaits_approval(waits(checks=(PAUSED,), blocked="Paused"))
+
+
+CLOSED = StepCheck(name="OutsideWindow", evidence="No maintenance window is open.")
+WAIVES: Overrides = (("Window", ""),)
+
+
+def test_what_only_a_window_holds_is_approved_with_a_waiver_and_not_without() -> None:
+    one = waits(checks=(CLOSED,), blocked="OutsideWindow")
+    _can_be_decided(one, APPROVE, "bob", WAIVES)
+    _can_be_decided(waits(checks=(CLOSED,), approval="a"), APPROVE, "bob", WAIVES)
+    with pytest.raises(CliError, match="something that can be set aside"):
+        _can_be_decided(one, APPROVE, "bob")
+    with pytest.raises(CliError, match="asked for this yourself"):
+        _can_be_decided(one, APPROVE, "alice", WAIVES)
+    with pytest.raises(CliError, match="does not wait for an approval"):
+        _can_be_decided(waits(checks=()), APPROVE, "bob", WAIVES)
+
+
+def test_overrides_are_ordered_known_and_shown() -> None:
+    found = overrides(["STALE-REGISTRATION", "KAFKA-20732", "KAFKA-20732"], window=True)
+    assert found == (("Hazard", "KAFKA-20732"), ("Hazard", "STALE-REGISTRATION"), ("Window", ""))
+    words = Word(APPROVE, found).lines
+    assert "hazard KAFKA-20732 is accepted: size retention" in words
+    assert "the maintenance window is waived" in words
+    assert (Word(APPROVE).lines, overrides([], window=False)) == ("", ())
+    for wrong, near in (("KAFKA-20723", "did you mean KAFKA-20732"), ("KIP-896", "no hazard KIP-896 can be accepted")):
+        with pytest.raises(CliError, match=near) as refused:
+            overrides([wrong], window=False)
+        assert refused.value.code is ExitCode.USAGE
+
+
+def test_what_is_sent_is_an_approval_with_its_overrides_and_without_them_what_it_was() -> None:
+    plain = _spec(waits(plan_hash=f"sha256:{'a' * 64}"), Word(APPROVE), "bob")
+    assert set(plain) == {"targetRef", "planHash", "decision", "approver"}
+    sent = _spec(waits(plan_hash=f"sha256:{'a' * 64}"), Word(APPROVE, overrides(["KAFKA-20732"], window=True)), "bob")
+    assert sent == plain | {"overrides": [{"type": "Hazard", "id": "KAFKA-20732"}, {"type": "Window", "id": ""}]}
+    read = Approval.model_validate({"metadata": {"name": "a"}, "spec": sent})
+    assert [(override.type, override.id) for override in read.spec.overrides] == [
+        ("Hazard", "KAFKA-20732"),
+        ("Window", ""),
+    ]
+
+
+@pytest.mark.parametrize("waived", [(), WAIVES], ids=["plain", "with a waiver"])
+async def test_a_waiver_is_never_created_as_something_less(waived: Overrides) -> None:
+    """A CRD that does not know overrides would prune them, and leave an Approve of the whole plan."""
+    sent: list[tuple[str, dict[str, str] | None]] = []
+
+    class OldApi:
+        async def create(self, resource: Resource, body: Object) -> Object:
+            sent.append(("create", None))
+            return body
+
+        async def request(self, method: str, path: str, *, body: Object, params: dict[str, str]) -> Object:
+            sent.append((method, params))
+            raise KubeError(400, "BadRequest", 'strict decoding error: unknown field "spec.overrides"')
+
+    connection = Connection(cast(KubeClient, OldApi()), "kafka", "kafka")
+    word = Word(APPROVE, waived)
+    if not waived:
+        await create_approval(connection, {"metadata": {"namespace": "kafka"}}, word)
+        assert sent == [("create", None)], "as ever"
+        return
+    with pytest.raises(CliError, match=r"older than this kfleet.*nothing was approved"):
+        await create_approval(connection, {"metadata": {"namespace": "kafka"}}, word)
+    ((method, params),) = sent
+    assert method == "POST"
+    assert params is not None
+    assert params["fieldValidation"] == "Strict"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from support.approvals import approval, create, install_policies
+from support.approvals import approval, create, install_policies, parsed
 from support.fake_kube import FakeKube
 from support.simulation import KEY, DieAt, Killed, Namespace, created, service
 
@@ -16,7 +16,7 @@ from controlplane.api.conditions import timestamp
 from controlplane.api.operation import Operation
 from controlplane.domain.operation.permit import FREE
 from controlplane.ports import ApprovalRecord, ForbiddenError, KubeApi, Object, Resource
-from controlplane.services.operation.approvals import APPROVALS, BINDINGS, POLICIES, Approvals
+from controlplane.services.operation.approvals import APPROVALS, BINDINGS, POLICIES, Approvals, record_of
 from controlplane.services.operation.kind import Request
 from controlplane.services.operation.outbox import Outbox
 
@@ -351,6 +351,21 @@ async def test_the_ledger_is_told_of_each_approval_that_was_seen() -> None:
         reason="looks right",
         at=1_700_000_010,
     )
+
+
+def test_the_ledger_is_told_what_an_approval_sets_aside() -> None:
+    plain: dict[str, Any] = {
+        "by": "bob",
+        "plan_hash": "sha256:" + "a" * 64,
+        "uid": "u",
+        "at": 0.0,
+        "reason": "the disk is full",
+    }
+    assert record_of(parsed(**plain)).reason == "the disk is full"
+    waived = parsed(**plain, overrides=[("Hazard", "KAFKA-20732"), ("Window", "")])
+    assert record_of(waived).reason == "the disk is full (sets aside: Hazard KAFKA-20732, Window)"
+    alone = parsed(**(plain | {"reason": ""}), overrides=[("Window", "")])
+    assert record_of(alone).reason == "(sets aside: Window)"
 
 
 async def test_policies_that_cannot_be_read_prove_nothing() -> None:

@@ -75,7 +75,7 @@ def test_every_state_of_the_fleet_is_told_and_answered(obj: dict[str, Any]) -> N
 
 def test_the_fleet_of_the_tests_has_every_state() -> None:
     """But those that only another reason tells apart."""
-    assert {state for state, _ in EXPECTED.values()} | {State.CANCELLED} == set(State)
+    assert {state for state, _ in EXPECTED.values()} | {State.CANCELLED, State.OUTSIDE_WINDOW} == set(State)
 
 
 @pytest.mark.parametrize("obj", cli_fleet.fleet(), ids=lambda obj: obj["metadata"]["name"])
@@ -94,6 +94,8 @@ def test_a_state_is_healthy_if_and_only_if_every_check_passes(obj: dict[str, Any
         ("ApprovalInvalid", State.AWAITING_APPROVAL),
         ("Cancelled", State.CANCELLED),
         ("CellLocked", State.ROLLING),
+        ("OutsideWindow", State.OUTSIDE_WINDOW),
+        ("Hazard", State.BLOCKED),
         ("Denied", State.BLOCKED),
         ("WouldStopWrites", State.BLOCKED),
     ],

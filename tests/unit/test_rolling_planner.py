@@ -10,6 +10,7 @@ import pytest
 from property.model import ModelCluster, everywhere
 from property.strategies import NOW, Shape, crashing, pod, starting, terminating
 
+from controlplane.domain.check import Check
 from controlplane.domain.observation import (
     ClusterObservation,
     KafkaObservation,
@@ -273,3 +274,32 @@ def test_after_the_soak_explicit_levels_are_finalised_and_then_it_is_done() -> N
 def test_kraft_version_can_not_even_be_asked_for() -> None:
     with pytest.raises(ValueError, match="KAFKA-21426"):
         RollTarget("g", (), finalise={"kraft.version": 1})
+
+
+CLOSED = Check("OutsideWindow", ok=False)
+
+
+def test_a_guard_bars_ready_nodes_and_finalising_and_no_node_that_is_not_up() -> None:
+    target = replace(everywhere(COMBINED, "new"), guards=(CLOSED,))
+    observation = calm(COMBINED, active=0)
+    assert reasons(plan(observation, target)) == ["OutsideWindow"]
+    broken = with_pods(observation, {2: starting(pod(2))})
+    action = plan(broken, target)
+    assert isinstance(action, StopNode)
+    assert action.node == 2
+    assert plan(broken, replace(target, holds=(Check("Paused", ok=False),))) != action, "people hold that one too"
+    raised = replace(everywhere(COMBINED, "old"), guards=(CLOSED,), finalise={"metadata.version": 30})
+    transition = plan_roll(observation, raised, replace(FRESH, all_back_since=observation.as_of - 60))
+    assert reasons(transition.action) == ["OutsideWindow"]
+    assert transition.progress.all_back_since == observation.as_of - 60, "a soak that is over stays over"
+    paused = replace(raised, holds=(Check("Paused", ok=False),))
+    again = plan_roll(observation, paused, replace(FRESH, all_back_since=observation.as_of - 60))
+    assert again.progress.all_back_since is None
+
+
+def test_a_guard_takes_nothing_from_what_must_stay_up() -> None:
+    """Not even an unready node is stopped where that would cost min ISR."""
+    observation = with_partitions(calm(COMBINED, active=0), partition(0, replicas=(0, 1, 2), isr=(0, 2)))
+    broken = with_pods(observation, {2: starting(pod(2))})
+    action = plan(broken, replace(everywhere(COMBINED, "new"), guards=(CLOSED,)))
+    assert not isinstance(action, StopNode)

@@ -5,14 +5,17 @@ The service carries it out; tests and, later, `kfleet cluster plan` ask the same
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from controlplane.api import names
 from controlplane.api.duration import parse_seconds
 from controlplane.api.operation import Operation
+from controlplane.api.roles import Role
 from controlplane.domain import versions
 from controlplane.domain.check import Check, explain
 from controlplane.domain.cluster import checks, manifests, setup
+from controlplane.domain.cluster.guards import GUARDS
 from controlplane.domain.cluster.layout import Layout, lay_out
 from controlplane.domain.cluster.manifests import Placement
 from controlplane.domain.cluster.status import CANNOT_START, CRASH_STATES, Verdict
@@ -22,6 +25,7 @@ from controlplane.domain.operation.permit import Permit
 from controlplane.domain.rolling import health
 from controlplane.domain.rolling import operation as operations
 from controlplane.domain.rolling import values as rolling
+from controlplane.domain.rolling.batches import unavailable_limit
 from controlplane.domain.rolling.planner import plan_roll
 
 
@@ -59,7 +63,8 @@ def decide(world: World, placement: Placement, permit: Permit, now: float) -> De
     gate_open = waits and _in_sync(world)
     restored = _restored(world, transition.progress, permit) if held else frozenset()
     steps = setup.setup_steps(world, layout, placement, gate_open=gate_open, restored=restored)
-    if held or world.cluster.metadata.annotations.get(names.PAUSED) == "true":
+    undecided = held and not _only_guards(permit.holds)
+    if undecided or world.cluster.metadata.annotations.get(names.PAUSED) == "true":
         steps = tuple(step for step in steps if not isinstance(step, setup.CreateVolume | setup.AlterClusterConfig))
     stopped = permit.holds if permit.stop is not None and operation is None else ()
     verdict = Verdict(
@@ -99,6 +104,11 @@ def _waits_for_people(action: rolling.Action, permit: Permit) -> bool:
     return isinstance(action, rolling.Blocked) and set(action.checks) <= set(permit.holds)
 
 
+def _only_guards(holds: Iterable[Check]) -> bool:
+    """Volumes and settings that restart nothing wait for people's word, and for no window or hazard."""
+    return all(check.name in GUARDS for check in holds)
+
+
 def _restored(world: World, progress: rolling.RollProgress, permit: Permit) -> frozenset[int]:
     """Nodes that must not get what they are wanted to be: all while nobody has agreed to it, else those not begun."""
     agreed = (
@@ -126,7 +136,7 @@ def _operation(
         if mine is not None:
             return None, operations.ended(mine, permit.stop, message=explain(permit.holds), now=now)
         return None, superseded
-    if before is None and not _disruptive(world, target, action):
+    if before is None and not _disruptive(world, target, action, permit):
         return None, None
     message = describe(action)
     return operations.to_operation(
@@ -200,7 +210,11 @@ def roll_target(
             "metadataVersion": cluster.spec.metadata_version or "",
             "soak": cluster.spec.rollout.soak,
         },
-        holds=holds,
+        holds=tuple(check for check in holds if check.name not in GUARDS),
+        guards=tuple(check for check in holds if check.name in GUARDS),
+        max_unavailable=unavailable_limit(
+            cluster.spec.rollout.max_unavailable, sum(Role.BROKER in node.roles for node in layout.nodes)
+        ),
     )
 
 
@@ -222,10 +236,15 @@ def _progress(world: World, target: rolling.RollTarget, operation: Operation | N
     return replace(progress, id=fresh.id, goal=fresh.goal)
 
 
-def _disruptive(world: World, target: rolling.RollTarget, action: rolling.Action) -> bool:
-    """A roll exists once a running pod differs from its target or features are to be raised; not while nodes start."""
+def _disruptive(world: World, target: rolling.RollTarget, action: rolling.Action, permit: Permit) -> bool:
+    """A roll exists once a running pod differs from its target or features are to be raised; not while nodes start.
+
+    One that waits for an Approval exists too, or there would be no plan to approve.
+    """
     if any(node.reasons for node in target.nodes):
         return True
+    if target.finalise and _waits_for_people(action, permit):
+        return any(check.name in UNDECIDED | GUARDS for check in permit.holds)
     return isinstance(action, rolling.Soak | rolling.Finalise) and bool(world.observation.kafka)
 
 

@@ -12,7 +12,7 @@ from controlplane.domain.explain.entry import Entry as Entry
 from controlplane.domain.explain.entry import Sort as Sort
 from controlplane.domain.explain.health import CLUSTER_STATES, HEALTH_CHECKS, OPERATION_STATES
 from controlplane.domain.explain.nodes import NODES
-from controlplane.domain.explain.operations import APPROVALS, EVENTS, FROZEN, HOLDS, OUTCOMES
+from controlplane.domain.explain.operations import APPROVALS, EVENTS, FROZEN, GUARDS, HOLDS, OUTCOMES
 from controlplane.domain.explain.rolling import ACTIONS, CAUSES, GATES, HEALTH, STEPS
 from controlplane.domain.explain.sandbox import SANDBOX
 from controlplane.domain.explain.spec import CLUSTER_SPEC, TOPICS
@@ -26,6 +26,7 @@ CHAPTERS: dict[str, tuple[Entry, ...]] = {
     "What a topic is refused for": TOPICS,
     "States of an operation": OPERATION_STATES,
     "What keeps any operation waiting": HOLDS,
+    "Hazards and maintenance windows": GUARDS,
     "Approvals": APPROVALS,
     "What ends a plan whose steps are fixed": FROZEN,
     "What a roll waits for: nodes": HEALTH,

@@ -54,6 +54,29 @@ HOLDS = (
     ),
 )
 
+GUARDS = (
+    Entry(
+        "OutsideWindow",
+        (Sort.CHECK, Sort.CLUSTER_STATE),
+        "No maintenance window of the cluster is open (spec.maintenanceWindows); the message says when the next one "
+        "opens.",
+        f"{_FINISHES} A node that is not up still gets its new spec, and what restarts nothing is done. It goes on "
+        "by itself when a window opens, at most half a minute later.",
+        "Wait, or have somebody other than who asked for it waive the window for this plan.",
+        ("kfleet approve ID --waive-window",),
+    ),
+    Entry(
+        "Hazard",
+        _CHECK,
+        "A known defect of the Kafka versions concerned applies to this cluster; the message begins with its id.",
+        f"{_FINISHES} A node that is not up still gets its new spec, and what restarts nothing is done. It goes on "
+        "by itself when the hazard no longer applies.",
+        "Follow the remedy in the message, or have somebody other than who asked for it accept the hazard for this "
+        "plan.",
+        ("kfleet upgrade advise NAME --to VERSION", "kfleet approve ID --accept-hazard HAZARD"),
+    ),
+)
+
 APPROVALS = (
     Entry(
         "AwaitingApproval",

@@ -200,6 +200,16 @@ STEPS = (
         see=("kfleet cluster plan NAME",),
     ),
     Entry(
+        "RestartBatch",
+        _STEP,
+        "In a plan: these brokers of one rack are restarted together; no partition falls below its min ISR with all of "
+        "them down.",
+        "One is stopped after the other without waiting for each other, each only if that still holds; if one of them "
+        "shows a symptom the others wait.",
+        "Nothing. spec.rollout.maxUnavailable bounds its size.",
+        ("kfleet cluster plan NAME", "kubectl explain kfc.spec.rollout.maxUnavailable"),
+    ),
+    Entry(
         "Soak",
         _STEP,
         "In a plan: spec.rollout.soak passes with every node back before features are finalised.",
@@ -229,7 +239,7 @@ CAUSES = (
         (Sort.CAUSE,),
         "A node is restarted because its pod was made from other settings than "
         "declared now (config that Kafka cannot change live, jvm, resources).",
-        "One node at a time.",
+        "One node at a time, or in batches of one rack where spec.rollout.maxUnavailable allows it.",
     ),
 )
 

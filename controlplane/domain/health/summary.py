@@ -31,6 +31,7 @@ class State(StrEnum):
     UNREPORTED = "Unreported"
     BLOCKED = "Blocked"
     AWAITING_APPROVAL = "AwaitingApproval"
+    OUTSIDE_WINDOW = "OutsideWindow"
     PAUSED = "Paused"
     CANCELLED = "Cancelled"
     DELETING = "Deleting"
@@ -48,6 +49,7 @@ class State(StrEnum):
 WAITS = {
     "AwaitingApproval": State.AWAITING_APPROVAL,
     "ApprovalInvalid": State.AWAITING_APPROVAL,
+    "OutsideWindow": State.OUTSIDE_WINDOW,
     PAUSED: State.PAUSED,
     "Cancelled": State.CANCELLED,
     "CellLocked": State.ROLLING,

@@ -11,12 +11,14 @@ That the approver really is who created the object, and may approve, only the AP
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
+from controlplane.api import names
 from controlplane.api.approval import Approval, ApprovalDecision
 from controlplane.domain.check import Check
+from controlplane.domain.operation.permit import Waivable, Waiver
 
 CLOCK_SKEW_SECONDS = 60.0
 """The operator's clock says when the wait began, the API server's when an Approval was created."""
@@ -84,15 +86,7 @@ def judge(approvals: Iterable[Approval], question: Question) -> Verdict:
 
     The newest, because what the policies were worth when it was created is asked of it afterwards.
     """
-    about = sorted(
-        (
-            approval
-            for approval in approvals
-            if (approval.spec.target_ref.kind, approval.spec.target_ref.name) == (question.kind, question.name)
-            and approval.metadata.deletion_timestamp is None
-        ),
-        key=lambda approval: (_created(approval), approval.metadata.name),
-    )
+    about = _about(approvals, question)
     for approval in about:
         if approval.spec.decision is ApprovalDecision.DENY and _same_plan(approval, question):
             return _verdict(Answer.DENIED, approval)
@@ -106,6 +100,50 @@ def judge(approvals: Iterable[Approval], question: Question) -> Verdict:
         meta = approval.metadata
         void.insert(0, Void(meta.name, approval.spec.approver, why, fresh=_created(approval) >= question.since))
     return Verdict(Answer.WAITING, void=tuple(entry for entry in void if entry.approval != question.used))
+
+
+def waivers(approvals: Iterable[Approval], question: Question) -> dict[Waiver, Approval]:
+    """What the Approves that count set aside for this plan, each with the newest Approval that says so.
+
+    One that counts nothing as an approval waives nothing either, and a Deny of the plan takes every waiver with it. It
+    makes no difference whether the plan requires an approval.
+    """
+    about = _about(approvals, question)
+    if any(approval.spec.decision is ApprovalDecision.DENY and _same_plan(approval, question) for approval in about):
+        return {}
+    return {
+        (override.type.value, override.id): approval
+        for approval in about
+        if approval.spec.decision is ApprovalDecision.APPROVE and not _void(approval, question)
+        for override in approval.spec.overrides
+    }
+
+
+def void_waivers(approvals: Iterable[Approval], question: Question, waiver: Waiver) -> tuple[Void, ...]:
+    """Approves given while this plan was waiting that name `waiver` and do not count, oldest first."""
+    return tuple(
+        Void(approval.metadata.name, approval.spec.approver, why, fresh=True)
+        for approval in _about(approvals, question)
+        if approval.spec.decision is ApprovalDecision.APPROVE
+        and waiver in {(override.type.value, override.id) for override in approval.spec.overrides}
+        and _created(approval) >= question.since
+        and (why := _void(approval, question))
+    )
+
+
+def hold_of(waivable: Waivable, question: Question, *, void: Sequence[Void] = (), missing: Sequence[str] = ()) -> Check:
+    """The failed check of something that nobody has waived, with how that is done and why what was said counts nothing.
+
+    `missing` is what of admission was not in force when the Approval was given that would have counted.
+    """
+    check = waivable.check
+    notes = [_sentence(entry) for entry in void[-_SHOWN_VOID:]]
+    if missing:
+        notes.append(f"An Approval waives it and proves nothing: {'; '.join(missing)}.")
+    remedy = f"Or somebody else says `kfleet approve {question.operation} {waivable.option}`."
+    if not question.requested_by:
+        remedy += f" (Nobody stands as who asked for it, annotation {names.REQUESTED_BY}: no Approval would count.)"
+    return replace(check, evidence=" ".join([check.evidence, *notes]), remedy=f"{check.remedy} {remedy}".strip())
 
 
 def check_of(verdict: Verdict, question: Question) -> Check:
@@ -141,6 +179,19 @@ def unproven(verdict: Verdict, missing: Sequence[str]) -> Check:
         ok=False,
         evidence=f"Approval {verdict.approval} in the name of {verdict.by} proves nothing: {'; '.join(missing)}.",
         remedy="Apply charts/kfleet/20-policies.yaml again, then have the plan approved again.",
+    )
+
+
+def _about(approvals: Iterable[Approval], question: Question) -> list[Approval]:
+    """Those that name the object, the oldest first; one that is being deleted is gone."""
+    return sorted(
+        (
+            approval
+            for approval in approvals
+            if (approval.spec.target_ref.kind, approval.spec.target_ref.name) == (question.kind, question.name)
+            and approval.metadata.deletion_timestamp is None
+        ),
+        key=lambda approval: (_created(approval), approval.metadata.name),
     )
 
 

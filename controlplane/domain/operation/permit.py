@@ -10,12 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from controlplane.api import names
+from controlplane.api.approval import OverrideType
 from controlplane.api.operation import JOURNAL_LIMIT, Operation, Outcome
 from controlplane.domain.check import Check
 from controlplane.domain.operation.progress import undelivered
 
 JOURNAL_MARGIN = 16
 """What an operation that has begun a step may still need to write before that step is over."""
+
+Waiver = tuple[str, str]
+"""Type and id of an Approval's override: ("Hazard", "KAFKA-20732"), ("Window", "")."""
 
 CELL_LOCKED = "CellLocked"
 DELETED = "Deleted"
@@ -27,6 +31,27 @@ PAUSED = Check(
     evidence=f"The object is paused (annotation {names.PAUSED}).",
     remedy="Remove the annotation and it goes on.",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Waivable:
+    """A failed check that an Approval of the plan can set aside by naming `override`, (type, id).
+
+    `unless` are verbs of steps that it does not bar: what the operation is at then needs no such leave.
+    """
+
+    check: Check
+    override: Waiver
+    unless: frozenset[str] = frozenset()
+
+    def bars(self, operation: Operation) -> bool:
+        return operation.step is None or operation.step.verb not in self.unless
+
+    @property
+    def option(self) -> str:
+        """How `kfleet approve` is told."""
+        kind, name = self.override
+        return f"--accept-hazard {name}" if kind == OverrideType.HAZARD else "--waive-window"
 
 
 @dataclass(frozen=True, slots=True)

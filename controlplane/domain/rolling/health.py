@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from controlplane.domain.check import Check
-from controlplane.domain.observation import ClusterObservation, NodeObservation, TopicPartition
+from controlplane.domain.observation import ClusterObservation, NodeObservation, PodObservation, TopicPartition
+
+_STARTING = frozenset({"ContainerCreating", "PodInitializing"})
+"""Why a container waits in a pod with which all is well."""
 
 LISTED = 5
 MESSAGE_LIMIT = 400
@@ -30,6 +33,13 @@ def is_running(node: NodeObservation) -> bool:
     """Whether its process may run and may be counted upon: a pod that waits, is unscheduled or ends is not."""
     pod = node.pod
     return pod is not None and pod.scheduled and not pod.terminating and (pod.ready or pod.waiting_reason is None)
+
+
+def is_ailing(pod: PodObservation) -> bool:
+    """Whether a pod that is not ready shows more than that it is starting: it crashed, ended, or cannot start."""
+    refused = bool(pod.format_message) and not str(pod.format_message).startswith("{")
+    stuck = pod.waiting_reason is not None and pod.waiting_reason not in _STARTING
+    return not pod.ready and (pod.ended or pod.restarts > 0 or stuck or refused)
 
 
 def is_dark(observation: ClusterObservation) -> bool:

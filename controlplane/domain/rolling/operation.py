@@ -1,7 +1,7 @@
 """A roll's progress as `status.operation`, and back.
 
 `from_operation(to_operation(p)) == p` for what a roll needs to go on after a kill: intent, replicas out before, the
-start of the soak. The journal is for people.
+start of the soak, and the batches that are left. The journal is for people.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from controlplane.api.conditions import timestamp
 from controlplane.api.operation import Operation, OperationIntent, OperationStep, Outcome, ReplicasOut, StepCheck
 from controlplane.domain.observation import TopicPartition
 from controlplane.domain.operation.plan import Plan, operation_id
-from controlplane.domain.operation.progress import entry_of, finished, journalled
+from controlplane.domain.operation.progress import entry_of, finished, journalled, undelivered
 from controlplane.domain.rolling.values import (
     Action,
     AwaitNode,
@@ -30,6 +30,10 @@ from controlplane.domain.rolling.values import (
 KIND = "Roll"
 GATES = ("Health", "MinIsr", "Quorum", "ReassignmentInFlight", "UnprotectedPartitions")
 """What a roll asks before every stop, by subject: part of what is approved, so that fewer gates are another plan."""
+
+BATCHES, BATCH_LIMIT = "batches", "maxUnavailable"
+"""Parameters of every step of a roll in batches."""
+PARAMETER_LIMIT = 1024
 
 _NO_ACTION = frozenset({Step.PENDING.value, Step.BLOCKED.value})
 """Steps in which nothing is done: they count, and the journal leaves them out."""
@@ -49,6 +53,7 @@ def plan_of(target: RollTarget) -> Plan:
         constraints={
             "nodes": {str(node.node): node.spec_hash for node in target.nodes},
             "unprotected": target.unprotected,
+            **({"maxUnavailable": target.max_unavailable} if target.max_unavailable > 1 else {}),
             **target.constraints,
         },
         gates=GATES,
@@ -114,6 +119,7 @@ def to_operation(
             target=node or (old.target if old is not None and old.id == number else ""),
             why=why(transition.action),
             risk="Disruptive" if verb in _DISRUPTIVE else "Safe",
+            parameters=_batch_parameters(progress),
             checks=step_checks(transition.action),
         ),
         requested_by=(same.requested_by if same is not None else requested_by)[:253],
@@ -168,7 +174,24 @@ def from_operation(operation: Operation) -> RollProgress:
         intent=Intent(verb, int(operation.step.target), operation.intent.uid or None) if operation.intent else None,
         replicas_out_before={node: frozenset(partitions) for node, partitions in out.items()},
         all_back_since=datetime.fromisoformat(operation.soak_since).timestamp() if operation.soak_since else None,
+        batches=_batches(operation.step.parameters.get(BATCHES, "")),
+        batch_limit=int(operation.step.parameters.get(BATCH_LIMIT, "1")),
+        unrecorded=len(undelivered(operation)),
     )
+
+
+def _batch_parameters(progress: RollProgress) -> dict[str, str]:
+    """Batches as "0,3,6;1,4": the one under way first. What does not fit is planned again when its turn comes."""
+    if not progress.batches:
+        return {}
+    text = ";".join(",".join(str(node) for node in batch) for batch in progress.batches)
+    if len(text) > PARAMETER_LIMIT:
+        text = text[: max(text.rfind(mark, 0, PARAMETER_LIMIT + 1) for mark in ",;")]
+    return {BATCHES: text, BATCH_LIMIT: str(progress.batch_limit)}
+
+
+def _batches(text: str) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(int(node) for node in batch.split(",")) for batch in text.split(";") if batch)
 
 
 def _whole_seconds(seconds: float | None) -> str | None:

@@ -9,12 +9,16 @@
 Invariants (each a property test; design section 6):
 
 1. No partition stops accepting acks=all writes through a stop (`safety`). A ready node is stopped only while every
-   other node is up and every node stopped before is back. `safety.judge` takes a batch, so that batches of one rack
-   can follow; for now a batch is one node.
+   other node is up and every node stopped before is back, those of its own batch excepted (`RollTarget.max_unavailable`
+   above 1; with 1 a batch is one node).
 2. A majority of caught-up controllers stays up (`safety`). Controllers go before brokers, the active one last of them.
+3. A batch lies in one rack. It is chosen when none is open, with the rest of the fewest batches (`batches`), and stands
+   in the progress from before its first stop; its members are then stopped without waiting for each other, each only
+   if the whole of what is down with it passes `safety.judge` again and no member that was stopped shows a symptom.
 4. A reassignment in flight or an unready node elsewhere blocks a ready node. An unready node blocks others but not
    itself and goes first: a corrected spec can always reach it. It too is stopped only as far as 1 and 2 hold for what
-   it still adds; a process that does not run adds nothing. While anything is held (`RollTarget.holds`) none is stopped.
+   it still adds; a process that does not run adds nothing. While people hold the roll (`RollTarget.holds`) none is
+   stopped; what only bars ready nodes (`RollTarget.guards`) does not bar these.
 5. A stopped node is back when `health.not_back` finds nothing; then its leaders return by preferred election.
 9. A pod made from its target is never stopped, so nothing is restarted twice for one target. Whether an intended stop
    happened is seen from the pod's uid.
@@ -25,12 +29,14 @@ are awaited without end; the checks say what is wrong with them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from controlplane.api.operation import JOURNAL_LIMIT
 from controlplane.domain.check import Check
 from controlplane.domain.observation import ClusterObservation, NodeObservation
 from controlplane.domain.rolling import health, safety
+from controlplane.domain.rolling.batches import Batches, plan_batches
 from controlplane.domain.rolling.values import (
     Action,
     AwaitNode,
@@ -48,7 +54,7 @@ from controlplane.domain.rolling.values import (
     Transition,
     UnprotectedPolicy,
 )
-from controlplane.domain.rolling.view import RollView
+from controlplane.domain.rolling.view import BROKERS, RollView
 
 ELECTION_BATCH = 500
 """Partitions of one preferred election; leaders return in batches, so that clients do not all move at once."""
@@ -56,6 +62,13 @@ ELECTION_BATCH = 500
 MAX_RECORDED_TOPICS = 100
 MAX_RECORDED_PARTITIONS = 2000
 """What one node's `replicas_out_before` may hold; status.operation is bounded. A ready node that exceeds it waits."""
+
+RECORDS_OF_A_BATCH = 4
+"""A batch goes on while the records of what is down fit into this many times what one node's may hold."""
+
+ENTRIES_OF_A_RESTART = 4
+"""What each node that is down may still write into the journal: a start, the wait that it interrupts, a wait of its own
+and an election. What was going on before and the stop itself come on top, once."""
 
 
 def plan_roll(observation: ClusterObservation, target: RollTarget, progress: RollProgress) -> Transition:
@@ -72,6 +85,8 @@ class _Roll:
     def __init__(self, observation: ClusterObservation, target: RollTarget, progress: RollProgress) -> None:
         self.observation, self.target, self.progress = observation, target, progress
         self.view = RollView(observation, target, progress)
+        self.batches, self.batch_limit = self._remembered(), progress.batch_limit
+        self.soaked = False
 
     def next(self) -> Transition:
         action = next(self._actions())
@@ -81,6 +96,8 @@ class _Roll:
         yield from self._start_missing()
         refusals: list[Check] = []
         yield from self._replace_unready(refusals)
+        if not refusals:
+            yield from self._continue_batch()
         yield from self._await_unready_and_stopped()
         yield from _block(refusals)
         yield from self._block_on_strangers()
@@ -113,6 +130,74 @@ class _Roll:
                     yield self._stop(node, verdict)
                 refusals += (*self.view.unhealthy[node.id], *failed)
 
+    def _remembered(self) -> Batches:
+        """What is left of the batches in the progress: members that wait for their restart or are not back from it.
+
+        With a limit of 1 that is no more than those of a batch that are down, while they are several.
+        Planned for another limit or for other nodes they still say what is down together; the rest is planned again
+        when the next batch is opened.
+        """
+        if self.target.max_unavailable <= 1:
+            down = tuple(node for batch in self.progress.batches[:1] for node in batch if node in self.view.stopped)
+            return (down,) if len(down) > 1 else ()
+        left = {node.id for node in self.view.pending} | self.view.stopped.keys()
+        batches = tuple(tuple(node for node in batch if node in left) for batch in self.progress.batches)
+        return tuple(batch for batch in batches if batch)
+
+    def _continue_batch(self) -> Iterator[Action]:
+        """The next member of the open batch while others of it are down. Yields nothing where there is any doubt: then
+        those that are down are awaited, and the rest of the batch comes after them."""
+        stopped, undone = self.view.stopped.keys(), self.view.undone
+        if not self.batches or not stopped or not stopped <= set(self.batches[0]):
+            return
+        if self.view.unhealthy.keys() - stopped or self._shows_symptoms() or any(self._gates()):
+            return
+        if self.observation.kafka is None or self.observation.quorum is None:
+            return
+        if any(node.is_controller for node in self.view.pending) or not self._fits_the_journal(len(stopped) + 1):
+            return
+        for node in self.view.pending:
+            if node.id not in self.batches[0] or node.id in stopped or undone not in {None, node.id}:
+                continue
+            if len(stopped) < self.target.max_unavailable and self._may_join(node):
+                verdict = self._judge_with(node, frozenset(stopped))
+                if not verdict.failed:
+                    yield self._stop(node, verdict)
+
+    def _fits_the_journal(self, down: int) -> bool:
+        """Whether all that so many nodes will write finds room even if the ledger takes none of it."""
+        return self.progress.unrecorded + ENTRIES_OF_A_RESTART * down + 2 <= JOURNAL_LIMIT
+
+    def _shows_symptoms(self) -> bool:
+        """A stopped member that was made anew has trouble, or has no place to run yet, or its target has changed."""
+        return any(
+            node.pod is not None
+            and not node.pod.terminating
+            and (not self.view.at_target(node) or not node.pod.scheduled or health.is_ailing(node.pod))
+            for node in self.view.nodes
+            if node.id in self.view.stopped
+        )
+
+    def _may_join(self, node: NodeObservation) -> bool:
+        """Same rack as those down, nothing out of sync or without a leader that they have a part in, room to record."""
+        stopped = self.view.stopped
+        racks = {other.rack for other in self.view.nodes if other.id in stopped and other.pod}
+        if node.rack is None or racks - {node.rack}:
+            return False
+        down = {node.id, *stopped}
+        for partition in self.observation.kafka.partitions if self.observation.kafka else ():
+            replicas = down.intersection(partition.replicas)
+            if partition.leader is None and replicas:
+                return False
+            if node.id in replicas and node.id not in partition.isr and len(replicas) > 1:
+                return False
+        records = [*stopped.values(), self.view.out_before(node)]
+        return (
+            not any(self._too_much_to_record(node))
+            and sum(map(len, records)) <= RECORDS_OF_A_BATCH * MAX_RECORDED_PARTITIONS
+            and sum(max(1, len({p.topic for p in out})) for out in records) <= RECORDS_OF_A_BATCH * MAX_RECORDED_TOPICS
+        )
+
     def _await_unready_and_stopped(self) -> Iterator[Action]:
         """Nodes at their target that are not up, or not back if we stopped them; and any that are stopping."""
         stopped = self.view.stopped
@@ -141,7 +226,7 @@ class _Roll:
         for node in self.view.pending:
             if node.id not in self.view.stopped:
                 continue
-            if self.target.holds:
+            if self.target.held:
                 if checks := health.not_back(self.observation, node, self.view.stopped[node.id]):
                     yield AwaitNode(node.id, checks)
                 continue
@@ -170,6 +255,8 @@ class _Roll:
         yield from _block([*self._gates()])
         refusals: list[Check] = []
         group = self.view.group(self.view.pending[0])
+        if group == BROKERS and self.target.max_unavailable > 1:
+            yield from self._open_batch()
         for node in self.view.pending:
             if self.view.group(node) == group:
                 verdict = self._judge(node)
@@ -179,9 +266,32 @@ class _Roll:
                 refusals += failed
         yield from _block(refusals)
 
+    def _open_batch(self) -> Iterator[Action]:
+        """The first member of the first batch that may go as a whole, of those in the progress or else of new ones.
+        Nothing if there is none: then each broker is asked alone, and says why it may not go."""
+        pending = {node.id: node for node in self.view.pending}
+        limit = self.target.max_unavailable
+        if self.batch_limit == limit and pending.keys() == set().union(*self.batches):
+            yield from self._open_one_of(self.batches, pending)
+        found = plan_batches(self.observation, pending.keys(), limit, self.target.unprotected)
+        if found.batches:
+            self.batches, self.batch_limit = found.batches, limit
+        yield from self._open_one_of(found.batches, pending)
+
+    def _open_one_of(self, batches: Batches, pending: Mapping[int, NodeObservation]) -> Iterator[StopNode]:
+        for batch in sorted(batches, key=lambda members: self.view.undone not in members):
+            racks = {pending[node].rack for node in batch}
+            if len(racks) > 1 or (None in racks and len(batch) > 1) or self._judge_all(frozenset(batch)).failed:
+                continue
+            for node in sorted((pending[member] for member in batch), key=lambda n: n.id != self.view.undone):
+                verdict = self._judge(node)
+                if not verdict.failed and not any(self._too_much_to_record(node)):
+                    self.batches = (batch, *(other for other in batches if other != batch))
+                    yield self._stop(node, verdict)
+
     def _gates(self) -> Iterator[Check]:
         """What blocks every ready node, asked before the first, so that a roll does not stop half-way over it."""
-        yield from self.target.holds
+        yield from self.target.held
         if self.observation.kafka and (moving := self.observation.kafka.reassigning):
             yield Check(
                 "ReassignmentInFlight",
@@ -214,12 +324,24 @@ class _Roll:
         features = self.observation.kafka.features if self.observation.kafka else {}
         levels = {name: level for name, level in (self.target.finalise or {}).items() if features.get(name, 0) < level}
         if levels:
-            yield from _block([*self.target.holds])
+            self.soaked = True
+            yield from _block([*self.target.held])
             yield Finalise(levels)
 
     def _judge(self, node: NodeObservation) -> safety.Verdict:
-        suspects = frozenset(() if self.view.undone is None else (self.view.undone,))
-        return safety.judge(self.observation, frozenset({node.id}), self.target.unprotected, suspects=suspects)
+        return self._judge_all(frozenset({node.id}))
+
+    def _judge_with(self, node: NodeObservation, down: frozenset[int]) -> safety.Verdict:
+        """Whether it may be down together with these; what that interrupts is what its own stop adds."""
+        failed = self._judge_all(down | {node.id}).failed
+        return replace(self._judge(node), failed=failed) if failed else self._judge(node)
+
+    def _judge_all(self, batch: frozenset[int]) -> safety.Verdict:
+        suspects = set(() if self.view.undone is None else (self.view.undone,))
+        if self.target.max_unavailable > 1 or self.batches:
+            # Several of ours may be down: one that has a process again is not counted upon before it is back.
+            suspects |= self.view.stopped.keys() & self.view.unhealthy.keys()
+        return safety.judge(self.observation, batch, self.target.unprotected, suspects=frozenset(suspects))
 
     def _stop(self, node: NodeObservation, verdict: safety.Verdict) -> StopNode:
         if node.pod is None:
@@ -243,13 +365,18 @@ class _Roll:
         stopped = dict(self.view.stopped)
         if isinstance(action, StopNode):
             stopped[action.node] = frozenset(action.replicas_out_before)
+        batches = () if isinstance(action, Soak | Finalise | Done) else self.batches
+        # A soak longer than the windows would begin again at the end of each, and never be over in one.
+        all_back = isinstance(action, Soak | Finalise | Done) or (self.soaked and not self.target.holds)
         return replace(
             self.progress,
             goal=self.target.goal,
             step=_STEPS[type(action)],
             intent=self._intent(action),
             replicas_out_before=stopped,
-            all_back_since=self._all_back_since() if isinstance(action, Soak | Finalise | Done) else None,
+            all_back_since=self._all_back_since() if all_back else None,
+            batches=batches,
+            batch_limit=self.batch_limit if batches else 1,
         )
 
     def _intent(self, action: Action) -> Intent | None:

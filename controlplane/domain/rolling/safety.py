@@ -59,7 +59,7 @@ def judge(
 def unprotected_partitions(observation: ClusterObservation, nodes: frozenset[int]) -> tuple[TopicPartition, ...]:
     """Partitions that would stop accepting writes whatever the order, because RF <= min ISR, and lie on `nodes`."""
     partitions = observation.kafka.partitions if observation.kafka else ()
-    return tuple(sorted(p.id for p in partitions if _is_unprotected(p) and p.leader is not None and nodes & set(p.isr)))
+    return tuple(sorted(p.id for p in partitions if is_unprotected(p) and p.leader is not None and nodes & set(p.isr)))
 
 
 def unprotected_check(partitions: tuple[TopicPartition, ...]) -> Check:
@@ -72,8 +72,20 @@ def unprotected_check(partitions: tuple[TopicPartition, ...]) -> Check:
     )
 
 
-def _is_unprotected(partition: PartitionObservation) -> bool:
+def is_unprotected(partition: PartitionObservation) -> bool:
+    """Whether no restart of a replica can keep its min ISR."""
     return len(partition.replicas) <= partition.min_isr
+
+
+def floor(partition: PartitionObservation) -> int:
+    """In-sync, running replicas that a partition must keep: its min ISR, or one less than RF if it is unprotected."""
+    return len(partition.replicas) - 1 if is_unprotected(partition) else partition.min_isr
+
+
+def standing(observation: ClusterObservation) -> set[int]:
+    """Brokers that are registered and whose process may be counted upon."""
+    down = {node.id for node in observation.nodes if not is_running(node)}
+    return {broker.id for broker in observation.kafka.brokers} - down if observation.kafka else set()
 
 
 class _Case:
@@ -96,11 +108,9 @@ class _Case:
         for partition in kafka.partitions:
             if partition.leader is None or self.batch.isdisjoint(partition.isr):
                 continue
-            floor = partition.min_isr
-            if _is_unprotected(partition):
+            if is_unprotected(partition):
                 unprotected.append(partition.id)
-                floor = len(partition.replicas) - 1
-            if len(standing.intersection(partition.isr)) < floor:
+            if len(standing.intersection(partition.isr)) < floor(partition):
                 starved.append(partition.id)
         if unprotected:
             yield unprotected_check(tuple(sorted(unprotected)))

@@ -1,6 +1,6 @@
 """The words of a roll: what is wanted, what has been recorded, and the one next thing to do.
 
-A roll brings every pod of a cluster to a desired spec, one node at a time, under the invariants of `planner`. Nodes are
+A roll brings every pod of a cluster to a desired spec, batch by batch, under the invariants of `planner`. Nodes are
 Kafka node ids; times are seconds since the epoch, durations seconds.
 """
 
@@ -52,7 +52,9 @@ class RollTarget:
     static quorum into a dynamic one with no way back (KAFKA-21426), so a target that names it cannot be made.
     `constraints` are what was declared beside the nodes' specs; they are part of what is approved. `holds` are failed
     checks from outside the cluster (paused, not approved, the cell taken): while there is one no node is stopped and
-    nothing is finalised; what was begun goes on.
+    nothing is finalised; what was begun goes on. `guards` (a window is closed, a known hazard applies) bar the same of
+    ready nodes, and let a node that is not up have its target. `max_unavailable` brokers of one rack may be down
+    together; with 1 there are no batches, and a roll goes node by node.
     """
 
     goal: str
@@ -62,10 +64,17 @@ class RollTarget:
     finalise: Mapping[str, int] | None = None
     constraints: Mapping[str, str] = field(default_factory=dict)
     holds: tuple[Check, ...] = ()
+    guards: tuple[Check, ...] = ()
+    max_unavailable: int = 1
 
     def __post_init__(self) -> None:
         if self.finalise and KRAFT_VERSION in self.finalise:
             raise ValueError(f"{KRAFT_VERSION} must never be finalised by a roll (KAFKA-21426)")
+
+    @property
+    def held(self) -> tuple[Check, ...]:
+        """All that bars stopping a ready node and finalising."""
+        return (*self.holds, *self.guards)
 
     def node(self, node_id: int) -> NodeTarget | None:
         return next((node for node in self.nodes if node.node == node_id), None)
@@ -163,7 +172,11 @@ class RollProgress:
 
     `replicas_out_before` has an entry for every node that this roll stopped and that is not back yet, with the replicas
     that were out of sync before: those are not waited for. `all_back_since` is when every node was first seen back with
-    nothing left to restart; it is forgotten as soon as that stops being true.
+    nothing left to restart; it is forgotten as soon as that stops being true, or people hold the roll. `batches` are
+    what is left of the plan that was made when its first batch was begun, with at most `batch_limit` brokers each: the
+    first one is under way, and holds its members that wait and those that are not back. Empty in a roll that goes node
+    by node; where the limit was lowered to that with several members down, they stay until one is left. `unrecorded` is
+    how many entries of the journal the ledger has not taken yet: read from the status, never written.
     """
 
     id: str
@@ -172,6 +185,9 @@ class RollProgress:
     intent: Intent | None = None
     replicas_out_before: Mapping[int, frozenset[TopicPartition]] = field(default_factory=dict)
     all_back_since: float | None = None
+    batches: tuple[tuple[int, ...], ...] = ()
+    batch_limit: int = 1
+    unrecorded: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

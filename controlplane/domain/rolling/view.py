@@ -8,6 +8,9 @@ from controlplane.domain.observation import ClusterObservation, NodeObservation,
 from controlplane.domain.rolling import health
 from controlplane.domain.rolling.values import RollProgress, RollTarget, Step
 
+BROKERS = 2
+"""The group of a roll that may go in batches."""
+
 
 class RollView:
     """Computed once a pass from observation, target and progress; nothing of it changes afterwards.
@@ -21,7 +24,7 @@ class RollView:
 
     def __init__(self, observation: ClusterObservation, target: RollTarget, progress: RollProgress) -> None:
         self.observation = observation
-        self.held = bool(target.holds)
+        self.held = bool(target.held)
         self.targets = {node.node: node for node in target.nodes}
         self.undone = _undone_stop(observation, progress)
         self.nodes = sorted((node for node in observation.nodes if node.id in self.targets), key=self._order)
@@ -41,7 +44,7 @@ class RollView:
     def group(self, node: NodeObservation) -> int:
         """Controllers, then the active controller, then brokers. Combined nodes are controllers."""
         active = self.observation.quorum is not None and self.observation.quorum.leader == node.id
-        return (1 if active else 0) if node.is_controller else 2
+        return (1 if active else 0) if node.is_controller else BROKERS
 
     def out_before(self, node: NodeObservation) -> frozenset[TopicPartition]:
         """Replicas not to wait for if this node is stopped now.

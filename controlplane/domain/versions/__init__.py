@@ -14,10 +14,12 @@ from controlplane.domain.versions.checks import (
     metadata_level,
     release,
 )
+from controlplane.domain.versions.path import Hop, find_path
 from controlplane.domain.versions.table import METADATA_VERSION, MetadataLevel, Release
 
 __all__ = [
     "METADATA_VERSION",
+    "Hop",
     "MetadataLevel",
     "Release",
     "UnknownMetadataVersionError",
@@ -27,6 +29,7 @@ __all__ = [
     "check_no_downgrade",
     "check_pin",
     "finalisation_target",
+    "find_path",
     "format_changed_between",
     "known_versions",
     "level_name",

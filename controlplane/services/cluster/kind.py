@@ -10,6 +10,7 @@ from controlplane.api.operation import OperationStatus
 from controlplane.domain.check import Check
 from controlplane.domain.cluster import setup
 from controlplane.domain.cluster.decide import decide
+from controlplane.domain.cluster.guards import guards
 from controlplane.domain.cluster.manifests import Placement
 from controlplane.domain.cluster.status import cluster_status
 from controlplane.domain.cluster.world import World
@@ -62,6 +63,7 @@ class ClusterKind:
         return Request(
             approval_required=cluster.spec.rollout.approval is ApprovalPolicy.REQUIRED,
             requested_by=cluster.metadata.annotations.get(names.REQUESTED_BY, ""),
+            waivable=guards(world),
         )
 
     def decide(self, world: World, permit: Permit, now: float) -> Decision[Action]:

@@ -8,13 +8,23 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from controlplane.api.approval import KIND, PLURAL, TARGET_NAME_PATH, Approval
+from controlplane.api.approval import KIND, PLURAL, TARGET_NAME_PATH, Approval, ApprovalSpec
 from controlplane.api.approval_policies import ADMISSION_GROUP, ENFORCING
 from controlplane.api.group import GROUP, VERSION
 from controlplane.api.operation import Operation
 from controlplane.domain.check import Check
-from controlplane.domain.operation.approval import INVALID, Answer, Question, check_of, judge, unproven
-from controlplane.domain.operation.permit import Permit
+from controlplane.domain.operation.approval import (
+    INVALID,
+    Answer,
+    Question,
+    check_of,
+    hold_of,
+    judge,
+    unproven,
+    void_waivers,
+    waivers,
+)
+from controlplane.domain.operation.permit import Permit, Waivable
 from controlplane.ports import ApprovalRecord, ForbiddenError, KubeApi, NotFoundError, Object, Resource
 from controlplane.services.operation.kind import Request
 from controlplane.services.operation.outbox import Outbox
@@ -27,10 +37,11 @@ BINDINGS = Resource(
 
 
 class Approvals:
-    """Reads Approval objects in the namespace of what they approve; only when an approval is required.
+    """Reads Approval objects in the namespace of what they approve; only when an approval is required or could help.
 
     Once an operation has begun under an Approval, that one is not asked for again: deleting it, or a late Deny, leaves
-    no cell half changed. Whoever wants to stop it cancels the operation.
+    no cell half changed. Whoever wants to stop it cancels the operation. What an Approval waives is asked for at every
+    pass: without it the operation waits between two nodes, as it does when a window closes.
     """
 
     def __init__(self, kube: KubeApi, outbox: Outbox | None = None) -> None:
@@ -41,13 +52,26 @@ class Approvals:
 
         `operation` is what a pass would write; what it began is asked of `obj`, which is what has been written.
         """
-        if not request.approval_required:
+        barred = [waivable for waivable in request.waivable if waivable.bars(operation)]
+        if not (request.approval_required or barred):
             return permit
-        status = obj.get("status") or {}
-        if under_way := _begun(status.get("operation"), operation):
-            return replace(permit, approval=under_way)
+        written = (obj.get("status") or {}).get("operation")
+        under_way = _begun(written, operation) if request.approval_required else ""
+        if under_way:
+            permit = replace(permit, approval=under_way)
+            if not barred:
+                return permit
         question = question_of(obj, operation, requested_by=request.requested_by)
         approvals, unreadable = await self.about(obj)
+        if request.approval_required and not under_way:
+            permit = await self._decided(permit, question, approvals, unreadable)
+        permit, waiver = await self._waived(permit, question, approvals, unreadable, barred)
+        return permit if request.approval_required else replace(permit, approval=waiver)
+
+    async def _decided(
+        self, permit: Permit, question: Question, approvals: Sequence[Approval], unreadable: Sequence[str]
+    ) -> Permit:
+        """The permit with what is said about the plan itself."""
         verdict = judge(approvals, question)
         if verdict.answer is Answer.DENIED:
             denied = permit.with_hold(check_of(verdict, question))
@@ -60,6 +84,29 @@ class Approvals:
         if missing := await self._not_enforced(chosen):
             return permit.with_hold(unproven(verdict, missing))
         return replace(permit, approval=verdict.approval)
+
+    async def _waived(
+        self,
+        permit: Permit,
+        question: Question,
+        approvals: Sequence[Approval],
+        unreadable: Sequence[str],
+        barred: Sequence[Waivable],
+    ) -> tuple[Permit, str]:
+        """The permit with a hold for everything that nobody has waived, and the Approval that waived something.
+
+        An Approval that cannot be read may be a Deny.
+        """
+        given, believed = waivers(approvals, question) if not unreadable else {}, ""
+        for waivable in barred:
+            approval = given.get(waivable.override)
+            missing = await self._not_enforced(approval) if approval is not None else []
+            if approval is None or missing:
+                void = void_waivers(approvals, question, waivable.override)
+                permit = permit.with_hold(hold_of(waivable, question, void=void, missing=missing))
+            else:
+                believed = approval.metadata.name
+        return permit, believed
 
     async def about(self, obj: Object) -> tuple[Sequence[Approval], Sequence[str]]:
         """Approvals that name the object, and the names of those that cannot be read. Each goes to the ledger."""
@@ -125,9 +172,15 @@ def record_of(approval: Approval) -> ApprovalRecord:
         plan_hash=spec.plan_hash,
         decision=spec.decision.value,
         approver=spec.approver,
-        reason=spec.reason,
+        reason=" ".join(filter(None, (spec.reason, _set_aside(spec)))),
         at=_seconds(approval),
     )
+
+
+def _set_aside(spec: ApprovalSpec) -> str:
+    """Overrides, in words: the ledger keeps them with the reason."""
+    what = [f"{override.type.value} {override.id}".strip() for override in spec.overrides]
+    return f"(sets aside: {', '.join(what)})" if what else ""
 
 
 def _begun(written: Object | None, operation: Operation) -> str:

@@ -7,7 +7,7 @@ from typing import Generic, Protocol, TypeVar
 
 from controlplane.api.operation import Operation, OperationStatus
 from controlplane.domain.check import Check
-from controlplane.domain.operation.permit import Permit
+from controlplane.domain.operation.permit import Permit, Waivable
 from controlplane.ports import KafkaError, KubeError, Object, Resource
 
 W = TypeVar("W")
@@ -42,10 +42,14 @@ class Decision(Generic[A]):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Who has to have agreed before an operation of this object may begin."""
+    """Who has to have agreed before an operation of this object may begin, and to what else.
+
+    `waivable` are failed checks that hold it unless an Approval of its plan sets them aside.
+    """
 
     approval_required: bool = False
     requested_by: str = ""
+    waivable: tuple[Waivable, ...] = ()
 
 
 class Kind(Protocol[W, A]):

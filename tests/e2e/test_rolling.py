@@ -1,0 +1,164 @@
+"""How a roll goes about it, on real parts: brokers of one rack together, and only inside a maintenance window.
+
+The tests run in order on one cluster of one controller and two brokers in each of three zones, under traffic. Only the
+brokers are restarted: their heap changes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.accounts import Person, person
+from support.audit import OPERATOR_USER, pods_done
+from support.cell import Cell, combined_cluster, topic
+from support.sandbox import Sandbox
+from support.traffic import Traffic
+
+TOPIC = "orders"
+ZONES = ("a", "b", "c")
+BROKERS = range(1, 7)
+NEVER = {"schedule": "0 0 29 2 *", "duration": "1h"}
+"""A window that opens once in four years."""
+
+
+def pools(heap: str) -> list[dict[str, Any]]:
+    storage = {"volumes": [{"id": 0, "size": "1Gi"}]}
+    return [
+        {"name": "controllers", "roles": ["Controller"], "replicas": 1, "storage": storage, "jvm": {"heap": "192Mi"}},
+        {
+            "name": "brokers",
+            "roles": ["Broker"],
+            "replicas": len(BROKERS),
+            "zones": list(ZONES),
+            "storage": storage,
+            "jvm": {"heap": heap},
+        },
+    ]
+
+
+@pytest.fixture
+def traffic(cell: Cell, tmp_path: Path) -> Iterator[Traffic]:
+    flow = Traffic(cell.bootstrap(), TOPIC, tmp_path / "canary.jsonl")
+    yield flow
+    flow.stop()
+
+
+@pytest.fixture(scope="module")
+def people(cell: Cell, sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> tuple[Person, Person]:
+    """alice may change clusters, bob may approve."""
+    place = tmp_path_factory.mktemp("people")
+    ledger = f"sqlite:///{place / 'ledger.db'}"
+    alice = person(cell, sandbox, ledger, place, "alice", "edit")
+    made = alice.kfleet("audit", "upgrade", "--yes")
+    assert made.returncode == 0, made.stderr
+    return alice, person(cell, sandbox, ledger, place, "bob", "kfleet-approver", "view")
+
+
+def deleted(cell: Cell, sandbox: Sandbox) -> Counter[str]:
+    return Counter(pods_done(sandbox.paths.audit_log, OPERATOR_USER, "delete", cell.namespace))
+
+
+EACH_BROKER_ONCE = Counter({f"cell-brokers-{node}": 1 for node in BROKERS})
+
+
+def down(cell: Cell) -> frozenset[int]:
+    """Brokers that are not ready now."""
+    ready = {
+        node
+        for node, pod in cell.pods().items()
+        if any(c["type"] == "Ready" and c["status"] == "True" for c in pod.get("status", {}).get("conditions", []))
+    }
+    return frozenset(BROKERS) - ready
+
+
+def operation(cell: Cell) -> dict[str, Any]:
+    found: dict[str, Any] = cell.cluster().get("status", {}).get("operation") or {}
+    return found
+
+
+def test_brokers_of_a_rack_go_together_and_nothing_is_lost(
+    cell: Cell, sandbox: Sandbox, people: tuple[Person, Person], tmp_path: Path
+) -> None:
+    """Six brokers in three batches, as the plan said before; the batches are those of one rack, and writes go on."""
+    alice, _ = people
+    cell.apply(
+        combined_cluster(nodePools=pools("256Mi"), rollout={"soak": "2s", "maxUnavailable": "50%"}),
+        topic(TOPIC, partitions=12, config={"min.insync.replicas": 2}),
+    )
+    cell.wait_ready(280)
+    cell.wait(
+        "topic Ready",
+        lambda: any(
+            c["type"] == "Ready" and c["status"] == "True"
+            for c in cell.get("kafkatopics.kfleet.dev", TOPIC).get("status", {}).get("conditions", [])
+        ),
+        60,
+    )
+    racks = {node["id"]: node.get("rack") for node in cell.cluster()["status"]["nodes"]}
+    snapshot = tmp_path / "cell.json"
+    taken = alice.kfleet("cluster", "snapshot", cell.name, "-n", cell.namespace, "-f", str(snapshot))
+    assert taken.returncode == 0, taken.stderr
+    offline = ["cluster", "plan", cell.name, "--snapshot", str(snapshot), "--what-if", "maxUnavailable=50%"]
+    foreseen = alice.json(*offline, "--what-if", "unprotectedPartitions=Accept")["batches"]
+    batches = [batch for batch in foreseen["nodes"] if set(batch) <= set(BROKERS)]
+    assert len(batches) == len(ZONES), foreseen
+    assert foreseen["exact"], foreseen
+
+    flow = Traffic(cell.bootstrap(), TOPIC, tmp_path / "canary.jsonl")
+    try:
+        flow.wait_flowing()
+        before, uids, seen = deleted(cell, sandbox), cell.pod_uids(), set()
+        cell.patch({"nodePools": pools("260Mi")})
+
+        def rolled() -> bool:
+            seen.add(down(cell))
+            changed = all(cell.pod_uids().get(node) not in (None, uids[node]) for node in BROKERS)
+            return changed and cell.is_ready() and not operation(cell)
+
+        cell.wait("the brokers to be rolled", rolled, 280)
+        assert deleted(cell, sandbox) - before == EACH_BROKER_ONCE
+        together = {frozenset(batch) for batch in batches}
+        assert together <= seen, "both brokers of each rack were down at once"
+        assert all(len({racks[node] for node in one}) <= 1 for one in seen), "never brokers of two racks"
+    finally:
+        flow.stop()
+    flow.assert_nothing_lost()
+
+
+def test_outside_its_window_a_roll_waits_until_somebody_else_waives_that(
+    cell: Cell, sandbox: Sandbox, people: tuple[Person, Person], traffic: Traffic
+) -> None:
+    alice, bob = people
+    before, uids = deleted(cell, sandbox), cell.pod_uids()
+    asked = {"metadata": {"annotations": {"kfleet.dev/requested-by": alice.user}}}
+    change = asked | {"spec": {"maintenanceWindows": [NEVER], "nodePools": pools("256Mi")}}
+    patch = ["patch", "kafkaclusters.kfleet.dev", cell.name, "--type=merge", "-p", json.dumps(change)]
+    assert "must be" in cell.kubectl(*patch, check=False), "nobody else can be named as who asked"
+    cell.kubectl(*patch, "--as", alice.user)
+    blocked = cell.wait(
+        "the window's hold",
+        lambda: (found := cell.condition("Blocked"))["reason"] == "OutsideWindow" and found,
+        60,
+    )
+    assert "29 Feb" in blocked["message"] or "02-29" in blocked["message"], blocked["message"]
+    assert cell.pod_uids() == uids
+
+    plan = operation(cell)
+    own = alice.kfleet("approve", plan["id"], "--waive-window", "-n", cell.namespace, "--yes", "--reason", "mine")
+    assert own.returncode == 4, own.stderr
+    assert "asked for this yourself" in own.stderr
+    assert cell.pod_uids() == uids
+    given = bob.kfleet("approve", plan["id"], "--waive-window", "-n", cell.namespace, "--yes", "--reason", "agreed")
+    assert given.returncode == 0, given.stderr
+    cell.wait(
+        "the roll to go on",
+        lambda: cell.is_ready() and not operation(cell) and cell.pod_uids() != uids,
+        280,
+    )
+    assert deleted(cell, sandbox) - before == EACH_BROKER_ONCE
+    traffic.assert_nothing_lost()
