@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +16,10 @@ from hypothesis import settings
 # Two busy cores make any deadline a coin toss; what a property costs is seen in the suite's durations.
 settings.register_profile("kfleet", deadline=None, print_blob=True)
 settings.load_profile("kfleet")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    # A run started in the background of a shell has Ctrl-C ignored, and so had every program that tests send it to.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if TYPE_CHECKING:
     from support.sandbox import Sandbox

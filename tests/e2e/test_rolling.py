@@ -66,14 +66,27 @@ def deleted(cell: Cell, sandbox: Sandbox) -> Counter[str]:
 EACH_BROKER_ONCE = Counter({f"cell-brokers-{node}": 1 for node in BROKERS})
 
 
-def down(cell: Cell) -> frozenset[int]:
-    """Brokers that are not ready now."""
-    ready = {
-        node
-        for node, pod in cell.pods().items()
-        if any(c["type"] == "Ready" and c["status"] == "True" for c in pod.get("status", {}).get("conditions", []))
-    }
-    return frozenset(BROKERS) - ready
+class Restarts:
+    """Which brokers are away from their restart's beginning to its end; one that flaps before or after is not."""
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell, self._before = cell, cell.pod_uids()
+        self._returned: set[int] = set()
+        self.seen: set[frozenset[int]] = set()
+
+    def done(self) -> bool:
+        """Looks once; whether every broker has come back."""
+        pods = self._cell.pods()
+        for node in BROKERS:
+            if (pod := pods.get(node)) and pod["metadata"]["uid"] != self._before[node] and is_ready(pod):
+                self._returned.add(node)
+        untouched = {node for node, pod in pods.items() if pod["metadata"]["uid"] == self._before.get(node)}
+        self.seen.add(frozenset(BROKERS) - untouched - self._returned)
+        return self._returned == set(BROKERS)
+
+
+def is_ready(pod: dict[str, Any]) -> bool:
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod.get("status", {}).get("conditions", []))
 
 
 def operation(cell: Cell) -> dict[str, Any]:
@@ -112,19 +125,14 @@ def test_brokers_of_a_rack_go_together_and_nothing_is_lost(
     flow = Traffic(cell.bootstrap(), TOPIC, tmp_path / "canary.jsonl")
     try:
         flow.wait_flowing()
-        before, uids, seen = deleted(cell, sandbox), cell.pod_uids(), set()
+        before, restarts = deleted(cell, sandbox), Restarts(cell)
         cell.patch({"nodePools": pools("260Mi")})
-
-        def rolled() -> bool:
-            seen.add(down(cell))
-            changed = all(cell.pod_uids().get(node) not in (None, uids[node]) for node in BROKERS)
-            return changed and cell.is_ready() and not operation(cell)
-
-        cell.wait("the brokers to be rolled", rolled, 280)
+        cell.wait("every broker to be back", restarts.done, 280)
+        cell.wait("the roll to end", lambda: cell.is_ready() and not operation(cell), 60)
         assert deleted(cell, sandbox) - before == EACH_BROKER_ONCE
         together = {frozenset(batch) for batch in batches}
-        assert together <= seen, "both brokers of each rack were down at once"
-        assert all(len({racks[node] for node in one}) <= 1 for one in seen), "never brokers of two racks"
+        assert together <= restarts.seen, "both brokers of each rack were away at once"
+        assert all(len({racks[node] for node in away}) <= 1 for away in restarts.seen), "never brokers of two racks"
     finally:
         flow.stop()
     flow.assert_nothing_lost()
