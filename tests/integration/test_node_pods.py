@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
-from support.node_space import Space, container, phase, ready, space, state, waiting
+from support.node_space import ARM, Space, container, phase, ready, space, state, waiting
 from support.sandbox import Sandbox
 
 from controlplane.adapters.kubernetes.resources import CONFIG_MAPS, NODES, PERSISTENT_VOLUME_CLAIMS, PODS, SECRETS
@@ -203,10 +203,11 @@ async def test_a_command_that_cannot_run_says_so(here: Space) -> None:
 
 
 async def test_termination_is_graceful_then_forced_and_the_object_goes_last(here: Space) -> None:
-    await here.pod("soft", "trap 'echo bye > $KFLEET_TERMINATION_LOG; exit 0' TERM; while :; do sleep 0.05; done")
-    await here.pod("hard", "trap '' TERM; sleep 600 & while :; do wait; done", terminationGracePeriodSeconds=1)
+    bye = "trap 'echo bye > $KFLEET_TERMINATION_LOG; exit 0' TERM"
+    await here.pod("soft", f"{bye}; {ARM}; while :; do sleep 0.05; done")
+    await here.pod("hard", f"trap '' TERM; sleep 600 & {ARM}; while :; do wait; done", terminationGracePeriodSeconds=1)
     for name in ("soft", "hard"):
-        await here.until(name, phase("Running"))
+        await here.armed(name)
     (hard,) = here.records("hard")
     processes = hard.processes()
     assert len(processes) == 2
@@ -224,8 +225,8 @@ async def test_termination_is_graceful_then_forced_and_the_object_goes_last(here
 
 
 async def test_the_grace_of_a_stop_under_way_can_be_cut_short(here: Space) -> None:
-    await here.pod("p", "trap '' TERM; while :; do sleep 0.1; done", terminationGracePeriodSeconds=300)
-    await here.until("p", phase("Running"))
+    await here.pod("p", f"trap '' TERM; {ARM}; while :; do sleep 0.1; done", terminationGracePeriodSeconds=300)
+    await here.armed("p")
     await here.kube.delete(PODS, "p", here.namespace)
     await here.event("p", "Killing")
     await here.kube.delete(PODS, "p", here.namespace, grace_seconds=1)

@@ -10,7 +10,7 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from support.node_space import Space, phase, ready, space, state
+from support.node_space import ARM, Space, phase, ready, space, state
 from support.sandbox import Sandbox, running_sandbox
 
 from controlplane.adapters.kubernetes.resources import PODS
@@ -119,8 +119,8 @@ async def test_a_pod_removed_while_no_node_process_looked_is_ended(here: Space) 
 
 
 async def test_end_containers_leaves_nothing_and_they_come_back(here: Space) -> None:
-    await here.pod("p", "trap '' TERM; sleep 600 & sleep 601")
-    await here.until("p", phase("Running"))
+    await here.pod("p", f"trap '' TERM; sleep 600 & {ARM}; sleep 601")
+    await here.armed("p")
     (record,) = here.records("p")
     _kill_node(here.sandbox)
     assert end_containers(here.sandbox.paths, "node-a", 0.2) >= 1

@@ -23,6 +23,8 @@ from controlplane.sandbox.node.records import ContainerRecord, records
 
 WAIT_SECONDS = 25.0
 IMAGE = "kfleet/busybox:1"
+ARM = ": > $KFLEET_POD_ROOT/tmp/armed"
+"""Where a script's traps and children are in place: see `Space.armed`."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,17 @@ class Space:
         except TimeoutError:
             raise AssertionError(f"no Event {reason} {text!r} on pod {pod}") from None
         raise AssertionError("the watch ended")
+
+    async def armed(self, pod: str) -> None:
+        """Until the pod's script has come past `ARM`: Running says only that its shell was started."""
+        await self.until(pod, phase("Running"))
+        (record,) = self.records(pod)
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                while not (record.root / "tmp" / "armed").exists():
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise AssertionError(f"the script of pod {pod} never came past ARM") from None
 
     def logs(self, pod: str, *arguments: str) -> str:
         return self.sandbox.kubectl("logs", "-n", self.namespace, pod, *arguments)
