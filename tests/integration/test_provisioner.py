@@ -118,7 +118,7 @@ async def test_a_deleted_volume_waits_for_its_claim_and_leaves_no_directory(here
     assert (path / "file").exists(), "a claim still uses it"
     await release(here)
     await until_volume(here, volume["metadata"]["name"], lambda _: False)
-    wait("the directory is gone", lambda: not path.exists(), 5)
+    wait("the directory is gone", lambda: not path.exists())
 
 
 async def test_what_a_directory_cannot_be_is_refused_with_an_event(here: Space) -> None:
