@@ -7,6 +7,7 @@ exceptions and are never retried, so all they do is wake the queue.
 from __future__ import annotations
 
 import datetime as dt
+from collections import defaultdict
 from typing import Any
 
 import kopf
@@ -15,6 +16,7 @@ from controlplane.api import names
 from controlplane.api.group import GROUP, VERSION
 from controlplane.bootstrap import Wiring
 from controlplane.services.keys import cluster_key, topics_key
+from controlplane.services.queue import Key
 from controlplane.settings import OperatorSettings
 
 WATCH_SERVER_SECONDS = 300
@@ -64,9 +66,25 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
         if target.get("kind") == "KafkaCluster" and (name := target.get("name")):
             queue.add(cluster_key(namespace or "", name))
 
-    async def child(namespace: str | None, labels: kopf.Labels, **_: Any) -> None:
+    residents: dict[str, set[Key]] = defaultdict(set)
+    cordoned: set[str] = set()
+
+    async def child(namespace: str | None, labels: kopf.Labels, spec: kopf.Spec, **_: Any) -> None:
         if name := labels.get(names.CLUSTER):
-            queue.add(cluster_key(namespace or "", name))
+            key = cluster_key(namespace or "", name)
+            queue.add(key)
+            if machine := spec.get("nodeName"):
+                residents[machine].add(key)
+
+    @kopf.on.event("", "v1", "nodes", registry=handlers, id="nodes")
+    async def machine(type: str | None, name: str, spec: kopf.Spec, **_: Any) -> None:  # noqa: A002 - kopf's
+        """Clusters that ever had a pod there look when it is cordoned or not any more; its heartbeats wake nobody."""
+        closed = type != "DELETED" and bool(spec.get("unschedulable"))
+        if closed == (name in cordoned):
+            return
+        (cordoned.add if closed else cordoned.discard)(name)
+        for key in residents[name]:
+            queue.add(key)
 
     kopf_settings = kopf.OperatorSettings()
     for plural in ("pods", "persistentvolumeclaims"):

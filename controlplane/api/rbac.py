@@ -40,7 +40,7 @@ EDITABLE = (kafka_cluster.PLURAL, kafka_topic.PLURAL)
 """What whoever may edit a namespace may edit in it. Approvals are not among them."""
 
 OPERATOR: tuple[Grant, ...] = (
-    Grant(GROUP, kafka_cluster.PLURAL, READ, "the objects to reconcile"),
+    Grant(GROUP, kafka_cluster.PLURAL, (*READ, "patch"), "the objects to reconcile; a request that is met goes"),
     Grant(GROUP, kafka_topic.PLURAL, ("list", "watch"), "the objects to reconcile, in bulk"),
     *(Grant(GROUP, f"{plural}/status", ("update",), "status, written with a resourceVersion") for plural in EDITABLE),
     Grant(GROUP, approval.PLURAL, ("list", "watch"), "who has approved or denied the plan of an operation"),
@@ -50,6 +50,9 @@ OPERATOR: tuple[Grant, ...] = (
     ),
     Grant("", "pods", ("list", "watch", "create", "delete"), "Kafka nodes; delete is how one is restarted"),
     Grant("", "persistentvolumeclaims", ("list", "watch", "create", "patch"), "volumes and their marks; never deleted"),
+    Grant("", "nodes", ("list", "watch"), "which are cordoned: a drain is a planned restart"),
+    Grant("", "persistentvolumes", ("get",), "whether a volume can follow its pod off a cordoned node"),
+    Grant("storage.k8s.io", "storageclasses", ("get",), "whether a volume that is declared larger may grow"),
     Grant("", "services", ("list", "get", "create", "patch"), "headless and bootstrap Services"),
     Grant("", "configmaps", ("list", "get", "create", "patch"), "configuration of nodes, addresses of controllers"),
     Grant("policy", "poddisruptionbudgets", ("list", "get", "create", "patch"), "the drain gate"),

@@ -72,6 +72,7 @@ def _document(row: Foreseen) -> dict[str, Any]:
         "operation": operation_document(found.operation),
         "refused": [_check(check) for check in found.refused],
         "blocked": [_check(check) for check in found.blocked],
+        "rolledBack": found.rolled_back.to_object() if found.rolled_back else None,
     } | batches
 
 
@@ -107,6 +108,10 @@ def plan_text(row: Foreseen) -> str:
     parts = []
     if found.refused:
         parts.append("refused, nothing is touched:\n" + _lines(found.refused))
+    if found.rolled_back is not None:
+        words = f"{found.rolled_back.reason}: {one_line(found.rolled_back.evidence)}"
+        again = "not tried again before the spec or its retryToken changes"
+        parts.append(f"rolled back to Kafka {found.rolled_back.version}, {again}:\n  {words}")
     if found.preparations:
         counted = Counter(found.preparations)
         steps = ", ".join(f"{step} x{number}" if number > 1 else step for step, number in counted.items())

@@ -106,7 +106,12 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class VolumeObservation:
-    """A PVC of a node. `formatted` is the directory id read back from meta.properties, None before it registers."""
+    """A PVC of a node. `formatted` is the directory id read back from meta.properties, None before it registers.
+
+    `size_bytes` is what it asks for, `capacity_bytes` what it has (None before it is bound); `resizing` is what its
+    storage says of the difference. `machine` is the only Kubernetes node on which its data can be reached: asked only
+    where a node is cordoned, and None too for a volume that can be reached from several.
+    """
 
     name: str
     volume_id: int
@@ -117,6 +122,9 @@ class VolumeObservation:
     formatted: str | None
     uid: str = ""
     terminating: bool = False
+    capacity_bytes: int | None = None
+    resizing: str = ""
+    machine: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +133,8 @@ class PodObservation:
 
     `ended` pods have stopped for good (phase Failed or Succeeded) and, not being deleted, are in their successor's way.
     `waiting_reason` and `waiting_message` are of the first container that cannot run; `format_message` is what the init
-    container said last: JSON with the directory ids, or why it refused to format.
+    container said last: JSON with the directory ids, or why it refused to format. `machine` is the Kubernetes node it
+    is bound to; `certificates` the digest of those it was started with (annotation kfleet.dev/certificates).
     """
 
     name: str
@@ -143,6 +152,8 @@ class PodObservation:
     waiting_reason: str | None = None
     waiting_message: str | None = None
     format_message: str | None = None
+    machine: str | None = None
+    certificates: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +180,67 @@ class NodeObservation:
 
 
 @dataclass(frozen=True, slots=True)
+class BrokerCanary:
+    """The canary's probes of partitions that this broker led when they were sent; see CanaryObservation."""
+
+    broker: int
+    attempts: int
+    errors: int
+    p50: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryObservation:
+    """The operator's own produce probes (acks=all) of the last `canary.WINDOW_SECONDS`.
+
+    `attempts` are probes that were answered or given up, `errors` those given up or refused; `p50` and `p99` are
+    seconds from produce to acknowledgement of the others, None if there is none. No attempt: nothing known yet.
+    """
+
+    attempts: int
+    errors: int
+    p50: float | None
+    p99: float | None
+    brokers: tuple[BrokerCanary, ...] = ()
+    last_error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupObservation:
+    """A consumer group's lag in records over all its partitions: `lags` as looked at, oldest first, the last one now,
+    over a span of `seconds`."""
+
+    group: str
+    lags: tuple[int, ...]
+    seconds: float = 0.0
+
+    @property
+    def lag(self) -> int:
+        return self.lags[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientObservation:
+    """What clients feel; observed around an upgrade only, see `rolling.witness`.
+
+    `watched_seconds`: since when without a gap. `canary` is None where it is off, `groups` (the largest lags first;
+    `groups_left_out` more were not asked or did not fit) where they could not be read.
+    """
+
+    as_of: float
+    watched_seconds: float = 0.0
+    canary: CanaryObservation | None = None
+    groups: tuple[GroupObservation, ...] | None = None
+    groups_left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterObservation:
-    """One cluster at one moment. `kafka` and `quorum` are None while no broker answers."""
+    """One cluster at one moment. `kafka` and `quorum` are None while no broker answers.
+
+    `cordoned` are Kubernetes nodes that take no new pods, of those that this cluster's pods run on or that its volumes
+    are tied to.
+    """
 
     as_of: float
     namespace: str
@@ -178,6 +248,8 @@ class ClusterObservation:
     nodes: tuple[NodeObservation, ...]
     quorum: QuorumObservation | None = None
     kafka: KafkaObservation | None = None
+    clients: ClientObservation | None = None
+    cordoned: tuple[str, ...] = ()
 
     def node(self, node_id: int) -> NodeObservation | None:
         return next((node for node in self.nodes if node.id == node_id), None)

@@ -28,6 +28,7 @@ STORAGE_CLASS: Object = {
     "provisioner": "kfleet.dev/local",
     "volumeBindingMode": "WaitForFirstConsumer",
     "reclaimPolicy": "Retain",
+    "allowVolumeExpansion": True,
 }
 KUBELET_ACCESS: Object = {
     "apiVersion": "rbac.authorization.k8s.io/v1",

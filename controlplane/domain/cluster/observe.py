@@ -20,11 +20,13 @@ from controlplane.domain.observation import (
 KubeObject = Mapping[str, Any]
 
 
-def observe_nodes(pods: Iterable[KubeObject], claims: Iterable[KubeObject]) -> tuple[NodeObservation, ...]:
+def observe_nodes(
+    pods: Iterable[KubeObject], claims: Iterable[KubeObject], tied: Mapping[str, str] | None = None
+) -> tuple[NodeObservation, ...]:
     """Every Kafka node that a pod or a PVC stands for, by id.
 
     Objects without a readable node id are not ours to judge and are left out. Roles come from the PVC's labels, so that
-    they are known while no pod exists.
+    they are known while no pod exists. `tied` names the one machine on which a claim's data can be reached.
     """
     volumes: dict[int, list[KubeObject]] = defaultdict(list)
     for claim in claims:
@@ -45,7 +47,9 @@ def observe_nodes(pods: Iterable[KubeObject], claims: Iterable[KubeObject]) -> t
                     if labels.get(label) == "true"
                 ),
                 pod=_pod(running[node_id]) if node_id in running else None,
-                volumes=tuple(sorted((_volume(claim) for claim in volumes[node_id]), key=lambda v: v.volume_id)),
+                volumes=tuple(
+                    sorted((_volume(claim, tied or {}) for claim in volumes[node_id]), key=lambda v: v.volume_id)
+                ),
             )
         )
     return tuple(nodes)
@@ -81,6 +85,8 @@ def _pod(obj: KubeObject) -> PodObservation:
         waiting_reason=waiting.get("reason"),
         waiting_message=waiting.get("message") or failed or _unscheduled(status),
         format_message=next((text for container in inits if (text := _last_words(container))), None),
+        machine=obj.get("spec", {}).get("nodeName") or None,
+        certificates=annotations.get(names.CERTIFICATES, ""),
     )
 
 
@@ -113,19 +119,52 @@ def _failure(container: KubeObject) -> str | None:
     return None
 
 
-def _volume(obj: KubeObject) -> VolumeObservation:
-    meta, spec = obj["metadata"], obj.get("spec", {})
+def tied_to(volume: KubeObject, machine: KubeObject) -> bool:
+    """Whether a PersistentVolume's data can be reached on this Kubernetes node only.
+
+    Terms of its node affinity are alternatives, the expressions of one are all demanded (core/v1 NodeSelector). Local
+    volumes name the host under kubernetes.io/hostname, drivers of local disks under keys of their own.
+    """
+    meta = machine["metadata"]
+    itself = {meta["name"], (meta.get("labels") or {}).get(names.HOSTNAME, meta["name"])}
+    required = (volume.get("spec", {}).get("nodeAffinity") or {}).get("required") or {}
+    terms = required.get("nodeSelectorTerms") or []
+    return bool(terms) and all(
+        any(
+            expression.get("operator") == "In" and set(expression.get("values") or ["?"]) <= itself
+            for expression in term.get("matchExpressions") or []
+        )
+        for term in terms
+    )
+
+
+_RESIZING = ("ControllerResizeError", "NodeResizeError", "FileSystemResizePending", "Resizing")
+"""Conditions of a claim that is being expanded, the most telling first."""
+
+
+def _resizing(status: KubeObject) -> str:
+    told = {c.get("type"): c for c in status.get("conditions") or [] if c.get("status") == "True"}
+    found = next((told[kind] for kind in _RESIZING if kind in told), None)
+    return " ".join(f"{found['type']}: {found.get('message', '')}".split()).rstrip(": ") if found else ""
+
+
+def _volume(obj: KubeObject, tied: Mapping[str, str]) -> VolumeObservation:
+    meta, spec, status = obj["metadata"], obj.get("spec", {}), obj.get("status", {})
     annotations = meta.get("annotations", {})
+    capacity = status.get("capacity", {}).get("storage")
     return VolumeObservation(
         name=meta["name"],
         volume_id=int(meta.get("labels", {}).get(names.VOLUME_ID, "0")),
         size_bytes=parse_bytes(spec.get("resources", {}).get("requests", {}).get("storage", "0")),
         storage_class=spec.get("storageClassName"),
-        bound=obj.get("status", {}).get("phase") == "Bound",
+        bound=status.get("phase") == "Bound",
         identity=parse_identity(annotations.get(names.IDENTITY)),
         formatted=annotations.get(names.FORMATTED) or None,
         uid=meta.get("uid", ""),
         terminating="deletionTimestamp" in meta,
+        capacity_bytes=parse_bytes(capacity) if capacity else None,
+        resizing=_resizing(status),
+        machine=tied.get(meta["name"]),
     )
 
 

@@ -12,10 +12,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from controlplane.api import names
 from controlplane.api.owned_config import config_texts
-from controlplane.domain.cluster import dynamic, manifests, naming, properties
+from controlplane.domain.cluster import dynamic, growth, manifests, naming, properties
+from controlplane.domain.cluster.clients import CreateCanaryTopic, DeleteCanaryTopic, canary_steps
 from controlplane.domain.cluster.layout import Layout, NodeLayout
 from controlplane.domain.cluster.manifests import Manifest, Placement
+from controlplane.domain.cluster.reasons import last_template
 from controlplane.domain.cluster.world import World
 from controlplane.domain.observation import NodeObservation
 
@@ -23,6 +26,15 @@ from controlplane.domain.observation import NodeObservation
 @dataclass(frozen=True, slots=True)
 class CreateVolume:
     manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class GrowVolume:
+    """Ask for a larger size (a quantity), which is never taken back; nothing restarts."""
+
+    claim: str
+    uid: str
+    size: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +96,7 @@ class AlterClusterConfig:
 
 SetupStep = (
     CreateVolume
+    | GrowVolume
     | ApplyService
     | ApplyPeers
     | ApplyDisruptionBudget
@@ -91,25 +104,35 @@ SetupStep = (
     | StartPod
     | RemoveEndedPod
     | AlterClusterConfig
+    | CreateCanaryTopic
+    | DeleteCanaryTopic
 )
 
 
 def setup_steps(
-    world: World, layout: Layout, placement: Placement, *, gate_open: bool, restored: frozenset[int] = frozenset()
+    world: World,
+    layout: Layout,
+    placement: Placement,
+    *,
+    gate_open: bool,
+    restored: frozenset[int] = frozenset(),
+    withheld: frozenset[int] = frozenset(),
 ) -> tuple[SetupStep, ...]:
     """Everything that is missing or differs now. `gate_open` lets the PDB spare one node (section 5's drain gate).
 
     `restored` are nodes whose pod, when it is missing, comes back as it was last: what is wanted of them is not
-    permitted yet.
+    permitted yet. `withheld` are nodes whose volumes are lost and that may not have new ones yet.
     """
     return (
         *_services(world),
-        *_volumes(world, layout),
+        *_volumes(world, layout, withheld),
         *_peers(world, layout, placement),
         *_pods(world, layout, placement, restored),
+        *_leaving_pods(world, layout),
         *_marks(world),
         *_disruption_budget(world, layout, gate_open=gate_open),
         *_dynamic_config(world, layout),
+        *canary_steps(world),
     )
 
 
@@ -127,26 +150,36 @@ def _service_differs(wanted: Manifest, found: Mapping[str, Any]) -> bool:
     return bool(ports(wanted) != ports(found) or wanted["selector"] != found.get("selector"))
 
 
-def _volumes(world: World, layout: Layout) -> Iterator[SetupStep]:
+def _volumes(world: World, layout: Layout, withheld: frozenset[int]) -> Iterator[SetupStep]:
     """New nodes of a formed cluster wait until Kafka answers: only it knows which ids are taken."""
     if world.formed and world.observation.kafka is None and any(not node.exists for node in layout.nodes):
         return
     for node in layout.nodes:
+        if node.id in withheld:
+            continue
         observed = world.observation.node(node.id)
         present = {volume.volume_id for volume in observed.volumes} if observed else set()
         for volume in node.volumes:
             if volume.volume_id not in present:
                 yield CreateVolume(manifests.claim(world.cluster, node, volume))
+    for grown in growth.next_to_grow(world.cluster, world.observation.nodes):
+        yield GrowVolume(grown.found.name, grown.found.uid, grown.wanted.size)
 
 
 def _peers(world: World, layout: Layout, placement: Placement) -> Iterator[SetupStep]:
-    """Published once, when every first controller has an address; never changed afterwards."""
+    """Published once, when every first controller has an address; never changed afterwards.
+
+    If it is lost later it names those first controllers that are left: voters that came later have no chosen directory.
+    """
     if world.peers.get("initial-controllers"):
         return
+    later = any(volume.formatted for node in world.observation.nodes for volume in node.volumes)
     controllers = []
     for node in layout.controllers:
         observed = world.observation.node(node.id)
         directory = _directory(observed)
+        if directory is None and later:
+            continue
         address = (
             manifests.dns_name(world.cluster, node)
             if placement.addressing == "DNS"
@@ -155,6 +188,8 @@ def _peers(world: World, layout: Layout, placement: Placement) -> Iterator[Setup
         if directory is None or address is None:
             return
         controllers.append((node.id, address, directory))
+    if not controllers:
+        return
     port = properties.CONTROLLER_PORT
     yield ApplyPeers(
         manifests.peers(
@@ -178,9 +213,23 @@ def _pods(world: World, layout: Layout, placement: Placement, restored: frozense
         observed = world.observation.node(node.id)
         if observed is not None and observed.pod is not None and observed.pod.ended:
             yield RemoveEndedPod(observed.pod.name, observed.pod.uid, observed.pod.resource_version)
-        if observed is not None and observed.pod is None and len(observed.volumes) >= len(node.volumes):
+        if observed is not None and observed.pod is None:
             again = _as_it_was(world, observed) if node.id in restored else None
-            yield again or start_pod(world, node, layout, placement, observed)
+            if again is not None:
+                yield again
+            elif len(observed.volumes) >= len(node.volumes):
+                yield start_pod(world, node, layout, placement, observed)
+
+
+def _leaving_pods(world: World, layout: Layout) -> Iterator[SetupStep]:
+    """A node that is to leave and went down before anybody could say so comes back as it was: while neither brokers nor
+    controllers answer, its vote or its data may be what is missing."""
+    if world.observation.kafka is not None and world.observation.quorum is not None:
+        return
+    for node_id in layout.leaving:
+        node = world.observation.node(node_id)
+        if node is not None and node.pod is None and (again := _as_it_was(world, node)):
+            yield again
 
 
 IDENTITY_REFUSALS = frozenset({"ForeignVolume", "ClusterIdMismatch"})
@@ -205,12 +254,14 @@ def restore_steps(world: World, layout: Layout, refused: frozenset[str]) -> tupl
 
 
 def _as_it_was(world: World, node: NodeObservation) -> StartPod | None:
-    """The node's last pod, from its ConfigMap; None when it never had one or its volumes are others."""
-    name = naming.config(world.cluster.metadata.name, node.pool, node.id)
-    template = json.loads(world.config_maps.get(name, {}).get(manifests.POD_TEMPLATE, "null"))
-    if not template or manifests.claims_of(template) != {volume.name for volume in node.volumes}:
+    """The node's last pod, from its ConfigMap; None when it never had one or a volume of it is gone.
+
+    Volumes that were declared since and are there already are left for later.
+    """
+    template = last_template(world, node.pool, node.id)
+    if not template or not manifests.claims_of(template) <= {volume.name for volume in node.volumes}:
         return None
-    return StartPod(None, manifests.with_marks(template, node))
+    return StartPod(None, _certified(world, node.id, manifests.with_marks(template, node)))
 
 
 def start_pod(
@@ -218,11 +269,15 @@ def start_pod(
 ) -> StartPod:
     wanted = manifests.config_map(world.cluster, node, layout, placement)
     found = world.config_maps.get(wanted["metadata"]["name"])
-    return StartPod(
-        None if found == wanted["data"] else wanted,
-        manifests.pod(world.cluster, node, layout, placement, observed),
-        ours=found is not None,
-    )
+    pod = _certified(world, node.id, manifests.pod(world.cluster, node, layout, placement, observed))
+    return StartPod(None if found == wanted["data"] else wanted, pod, ours=found is not None)
+
+
+def _certified(world: World, node_id: int, pod: Manifest) -> Manifest:
+    """Which certificates a pod starts with, whatever else it is made from; without any it has no such annotation."""
+    if digest := world.certificates.get(node_id):
+        pod["metadata"]["annotations"][names.CERTIFICATES] = digest
+    return pod
 
 
 def _marks(world: World) -> Iterator[SetupStep]:
@@ -256,7 +311,8 @@ def directory_ids(node: NodeObservation) -> dict[int, str]:
 
 
 def _disruption_budget(world: World, layout: Layout, *, gate_open: bool) -> Iterator[SetupStep]:
-    wanted = len(layout.nodes) - (1 if gate_open else 0)
+    leaving = sum(1 for node in world.observation.nodes if node.id in layout.leaving and node.pod is not None)
+    wanted = len(layout.nodes) + leaving - (1 if gate_open else 0)
     if world.disruption_budget != wanted:
         yield ApplyDisruptionBudget(
             manifests.disruption_budget(world.cluster, wanted), world.disruption_budget is not None

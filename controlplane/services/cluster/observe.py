@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping, Sequence
 
 from controlplane.api import names
 from controlplane.api.kafka_cluster import KafkaCluster
-from controlplane.domain.cluster import properties
-from controlplane.domain.cluster.observe import observe_nodes
-from controlplane.domain.cluster.world import World, zone_of
+from controlplane.domain.cluster import growth, properties
+from controlplane.domain.cluster.observe import observe_nodes, tied_to
+from controlplane.domain.cluster.world import World, retired_id, zone_of
 from controlplane.domain.observation import ClusterObservation, KafkaObservation, NodeObservation, QuorumObservation
-from controlplane.ports import Clock, KafkaAdmins, KafkaError, KubeApi, Resource
+from controlplane.ports import (
+    Clock,
+    ForbiddenError,
+    KafkaAdmins,
+    KafkaError,
+    KubeApi,
+    NotFoundError,
+    Object,
+    Resource,
+)
 
 log = logging.getLogger(__name__)
 
@@ -20,31 +30,94 @@ CLAIMS = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 SERVICES = Resource("", "v1", "services", "Service")
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
 DISRUPTION_BUDGETS = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
+MACHINES = Resource("", "v1", "nodes", "Node", namespaced=False)
+VOLUMES = Resource("", "v1", "persistentvolumes", "PersistentVolume", namespaced=False)
+STORAGE_CLASSES = Resource("storage.k8s.io", "v1", "storageclasses", "StorageClass", namespaced=False)
+CORDONED = "spec.unschedulable=true"
 
 
 async def observe_world(kube: KubeApi, admins: KafkaAdmins, clock: Clock, cluster: KafkaCluster) -> World:
     """One World. A cluster whose brokers do not answer has `kafka` and `quorum` None; raises KubeError."""
     meta = cluster.metadata
     ours = f"{names.CLUSTER}={meta.name},{names.APP_MANAGED_BY}={names.MANAGED_BY_KFLEET}"
-    pods, claims, services, config_maps, budgets = await asyncio.gather(
+    pods, claims, services, config_maps, budgets, cordoned = await asyncio.gather(
         kube.list(PODS, meta.namespace, labels=ours),
         kube.list(CLAIMS, meta.namespace, labels=ours),
         kube.list(SERVICES, meta.namespace, labels=ours),
         kube.list(CONFIG_MAPS, meta.namespace, labels=ours),
         kube.list(DISRUPTION_BUDGETS, meta.namespace, labels=ours),
+        _cordoned(kube),
     )
-    nodes = observe_nodes(pods, claims)
+    retired = frozenset(left for claim in claims if (left := retired_id(claim)) is not None)
+    claims = [claim for claim in claims if retired_id(claim) is None]
+    tied = await _tied(kube, claims, cordoned)
+    nodes = observe_nodes(pods, claims, tied)
     kafka, quorum = await _observe_kafka(admins, cluster, nodes)
     return World(
         cluster=cluster,
         observation=ClusterObservation(
-            as_of=clock.now(), namespace=meta.namespace, name=meta.name, nodes=nodes, quorum=quorum, kafka=kafka
+            as_of=clock.now(),
+            namespace=meta.namespace,
+            name=meta.name,
+            nodes=nodes,
+            quorum=quorum,
+            kafka=kafka,
+            cordoned=_of_the_cluster(cordoned, nodes),
         ),
         services={service["metadata"]["name"]: service for service in services},
         config_maps={item["metadata"]["name"]: item.get("data") or {} for item in config_maps},
         disruption_budget=next((budget["spec"].get("minAvailable", -1) for budget in budgets), None),
         zones=dict(zone for claim in claims if (zone := zone_of(claim))),
+        storage_classes=await _storage_classes(kube, growth.classes(cluster, nodes)),
+        retired=retired,
     )
+
+
+async def _cordoned(kube: KubeApi) -> Sequence[Object]:
+    """Kubernetes nodes that take no new pods: few, so one small list however many nodes there are.
+
+    Empty for whoever may not list nodes (a user of `kfleet cluster plan`): then no drain is seen, and nothing else.
+    """
+    try:
+        return await kube.list(MACHINES, fields=CORDONED)
+    except ForbiddenError:
+        return ()
+
+
+async def _tied(kube: KubeApi, claims: Sequence[Object], cordoned: Sequence[Object]) -> Mapping[str, str]:
+    """Claims whose data can be reached on one cordoned machine only, by name. Nothing is asked while none is."""
+    tied: dict[str, str] = {}
+    if not cordoned:
+        return tied
+    for claim in claims:
+        if not (name := claim["spec"].get("volumeName")):
+            continue
+        try:
+            volume = await kube.get(VOLUMES, name)
+        except (NotFoundError, ForbiddenError):
+            continue
+        for machine in cordoned:
+            if tied_to(volume, machine):
+                tied[claim["metadata"]["name"]] = machine["metadata"]["name"]
+    return tied
+
+
+def _of_the_cluster(cordoned: Sequence[Object], nodes: tuple[NodeObservation, ...]) -> tuple[str, ...]:
+    mine = {node.pod.machine for node in nodes if node.pod} | {v.machine for node in nodes for v in node.volumes}
+    return tuple(sorted(name for machine in cordoned if (name := machine["metadata"]["name"]) in mine))
+
+
+async def _storage_classes(kube: KubeApi, wanted: frozenset[str]) -> dict[str, bool]:
+    """Whether volumes of these classes can be expanded; those that we may not read are left out."""
+    found: dict[str, bool] = {}
+    for name in sorted(wanted):
+        try:
+            found[name] = bool((await kube.get(STORAGE_CLASSES, name)).get("allowVolumeExpansion"))
+        except NotFoundError:
+            found[name] = False
+        except ForbiddenError:
+            continue
+    return found
 
 
 def bootstrap(nodes: tuple[NodeObservation, ...]) -> list[str]:
