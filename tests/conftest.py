@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# Two busy cores make any deadline a coin toss; what a property costs is seen in the suite's durations.
-settings.register_profile("kfleet", deadline=None, print_blob=True)
+# Two busy cores make any deadline a coin toss, that of drawing examples too; what a property costs is seen in the
+# suite's durations.
+settings.register_profile("kfleet", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("kfleet")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():

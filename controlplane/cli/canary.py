@@ -71,6 +71,7 @@ def run(
         Read, typer.Option(help="Follow the log, or read it only after producing has stopped.")
     ] = Read.live,
     delivery_timeout: Annotated[float, typer.Option(min=1, help="Seconds a record is retried, without limit.")] = 120.0,
+    connect_timeout: Annotated[float, typer.Option(min=1, help="Seconds for the first broker and the topic.")] = 15.0,
     drain_timeout: Annotated[float, typer.Option(min=1, help="Seconds for the last answers and the log's end.")] = 60.0,
     warm_up: WarmUp = 5.0,
     output: OutputOption = Output.text,
@@ -91,6 +92,7 @@ def run(
         duration=duration,
         read=READ_LIVE if read is Read.live else READ_END,
         delivery_timeout=delivery_timeout,
+        connect_timeout=connect_timeout,
         drain_timeout=drain_timeout,
     )
     result = canary(options, journal, stop, warm_up_s=warm_up, say=_say)

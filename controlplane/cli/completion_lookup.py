@@ -1,4 +1,7 @@
-"""What completion asks the API server. No answer is an answer here: the Tab key has nobody to complain to."""
+"""What completion asks the API server. No answer is an answer here: the Tab key has nobody to complain to.
+
+Its caller has a second for an answer, which begins once this is loaded; loading HTTP alone may take that long.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+import controlplane.adapters.kubernetes.client  # noqa: F401 - `connect` would load it within that second
 from controlplane.adapters.kubernetes.config import KubeConfigError
 from controlplane.cli.connect import connect
 from controlplane.cli.lookup import CLUSTERS

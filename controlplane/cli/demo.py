@@ -25,7 +25,8 @@ app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_com
 FROM, TO = "4.2.0", "4.3.1"
 RATE = 1000
 QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart"
-OPERATOR_SECONDS, READY_SECONDS, TOPIC_SECONDS, TRAFFIC_SECONDS, ROLL_SECONDS = 90, 300, 60, 60, 900
+OPERATOR_SECONDS, READY_SECONDS, TOPIC_SECONDS, TRAFFIC_SECONDS, ROLL_SECONDS = 300, 900, 300, 300, 1800
+"""Only a demo that hangs comes to these: what is usual is a tenth of it, a busy machine takes several times that."""
 AFTER_SECONDS = 5.0
 """Traffic goes on for this long after the upgrade is over."""
 REPORTED = (

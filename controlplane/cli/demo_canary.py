@@ -13,10 +13,13 @@ from typing import Any, Self
 from controlplane.cli.errors import CliError
 
 WARM_UP_SECONDS = 5.0
-STOP_SECONDS = 150.0
+CONNECT_SECONDS = 60.0
+DRAIN_SECONDS = 600.0
+"""A million records and more are read back, on whatever machine this is; too short would look like loss."""
+STOP_SECONDS = 2 * DRAIN_SECONDS
 LONGEST_SECONDS = 7200
 """The canary ends by itself after this, should the demo be killed without a chance to stop it."""
-_HEAD = 1 << 16
+_ACK = b'["ack",'
 
 
 class CanaryProcess:
@@ -30,9 +33,11 @@ class CanaryProcess:
         self._command += ["--bootstrap", bootstrap, "--topic", topic, "--rate", str(rate)]
         self._command += ["--journal", str(self.journal), "--warm-up", str(WARM_UP_SECONDS)]
         self._command += ["--duration", str(LONGEST_SECONDS)]
+        self._command += ["--connect-timeout", str(CONNECT_SECONDS), "--drain-timeout", str(DRAIN_SECONDS)]
         # Read only after the last write: a record that was read and then lost to truncation would pass as kept.
         self._command += ["--read", "end"]
         self._process: subprocess.Popen[bytes] | None = None
+        self._looked_at = 0
 
     def __enter__(self) -> Self:
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -53,12 +58,15 @@ class CanaryProcess:
             raise CliError(f"the canary ended by itself: {self.last_line()} (all of it: {self.log})")
 
     def flowing(self) -> bool:
-        """Records have been acknowledged."""
+        """Records have been acknowledged, after however many were only sent. Each look goes on where the last ended."""
         self.check()
         if not self.journal.exists():
             return False
         with self.journal.open("rb") as file:
-            return b'["ack",' in file.read(_HEAD)
+            file.seek(self._looked_at)
+            news = file.read()
+            self._looked_at = max(0, file.tell() - len(_ACK))
+        return _ACK in news
 
     def last_line(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()

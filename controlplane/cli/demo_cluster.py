@@ -23,7 +23,7 @@ from controlplane.ports import ConflictError, ForbiddenError, KubeError, NotFoun
 from controlplane.sandbox.progress import Progress
 
 POLL_SECONDS = 0.5
-KUBECTL_SECONDS = 60
+KUBECTL_SECONDS = 180
 HURRIED_SECONDS = 3
 NAMESPACE = "kafka"
 CLUSTER = "quickstart"
@@ -164,7 +164,7 @@ class DemoCluster:
             ]
             return False, "; ".join(left) or "terminating"
 
-        await self.wait("the earlier demo to be gone", "20 s", gone, 180)
+        await self.wait("the earlier demo to be gone", "20 s", gone, 600)
 
     async def _hurry_pods(self) -> None:
         """Their data goes with them, and brokers without controllers cannot hand over: no use in waiting for them."""

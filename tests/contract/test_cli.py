@@ -45,13 +45,13 @@ def name_of(leaf: Leaf) -> str:
 
 
 @pytest.fixture(scope="module")
-def closed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A kubeconfig of a server whose port nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A kubeconfig of a server whose port nobody listens on, nor can while it is taken here."""
     path = tmp_path_factory.mktemp("closed") / "kubeconfig.yaml"
-    path.write_text(yaml.safe_dump(kubeconfig_of(f"https://127.0.0.1:{port}")))
-    return path
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        path.write_text(yaml.safe_dump(kubeconfig_of(f"https://127.0.0.1:{taken.getsockname()[1]}")))
+        yield path
 
 
 @pytest.fixture(scope="module")

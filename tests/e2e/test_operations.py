@@ -10,6 +10,7 @@ import json
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +84,11 @@ def test_a_roll_goes_on_while_the_ledger_is_gone_and_is_recorded_once(
     cell.apply(combined_cluster())
     cell.wait_ready(240)
     before, uids = deleted(cell, sandbox), cell.pod_uids()
-    restart(cell, 4)
-    cell.wait("the first node to be restarted", lambda: cell.pod_uids() != uids, 90)
-    postgres.stop()
-    refused = alice.kfleet("cluster", "reconcile", cell.name, "-n", cell.namespace)
+    with cell.held():
+        restart(cell, 4)
+        cell.wait("the first node to be restarted", lambda: cell.pod_uids() != uids, 90)
+        postgres.stop()
+        refused = alice.kfleet("cluster", "reconcile", cell.name, "-n", cell.namespace)
     assert refused.returncode == 1, "nothing is changed by a CLI that cannot record it"
     assert "has to be recorded first" in refused.stderr
     assert refused.stderr.count("\n") == 1, refused.stderr
@@ -119,20 +121,20 @@ def test_two_operators_at_one_cell_and_the_one_that_holds_it_dies(cell: Cell, sa
     try:
         before, uids = deleted(cell, sandbox), cell.pod_uids()
         asked_before = len(deleters(sandbox.paths.audit_log, OPERATOR_USER, cell.namespace))
-        restart(cell, 5)
-        cell.wait("the first node to be restarted", lambda: cell.pod_uids() != uids, 90)
-        lease = cell.get("lease", "cell-cell")["spec"]["holderIdentity"]
-        holder, other = (second, first) if lease.endswith("/second") else (first, second)
-        assert lease.startswith(operation(cell)["id"])
-        holder.signal(signal.SIGKILL)
-        holder.wait()
-        killed = len(deleters(sandbox.paths.audit_log, OPERATOR_USER, cell.namespace))
+        with cell.held():
+            restart(cell, 5)
+            cell.wait("the first node to be restarted", lambda: cell.pod_uids() != uids, 90)
+            lease = cell.get("lease", "cell-cell")["spec"]["holderIdentity"]
+            holder, other = (second, first) if lease.endswith("/second") else (first, second)
+            assert lease.startswith(operation(cell)["id"])
+            holder.signal(signal.SIGKILL)
+            holder.wait()
         cell.wait("the other one to finish the roll", lambda: rolled(cell), 240)
         assert deleted(cell, sandbox) - before == EACH_ONCE, other.tail()
         asked = [agent for _, agent in deleters(sandbox.paths.audit_log, OPERATOR_USER, cell.namespace)]
-        by_holder, by_other = (f"kfleet-operator/{one.identity}" for one in (holder, other))
-        assert set(asked[asked_before:killed]) == {by_holder}, "nobody but the holder asked for anything"
-        assert set(asked[killed:]) == {by_other}
+        # By when each was asked, not by when the kill was noticed: the log may be a moment behind that.
+        turns = [agent for agent, _ in groupby(asked[asked_before:])]
+        assert turns == [f"kfleet-operator/{one.identity}" for one in (holder, other)], "one after the other"
     finally:
         second.stop()
         first.stop()
@@ -141,18 +143,19 @@ def test_two_operators_at_one_cell_and_the_one_that_holds_it_dies(cell: Cell, sa
 
 def test_cancel_and_resume(cell: Cell, alice: Person) -> None:
     uids = cell.pod_uids()
-    restart(cell, 6)
-    cell.wait("the first node to be restarted", lambda: cell.pod_uids() != uids, 90)
-    name = operation(cell)["id"]
-    asked = alice.kfleet("op", "cancel", name, "-n", cell.namespace)
-    assert asked.returncode == 2, "without a terminal it needs --yes"
-    done = alice.kfleet("op", "cancel", name, "-n", cell.namespace, "--yes")
-    assert done.returncode == 0, done.stderr
+    with cell.held():
+        restart(cell, 6)
+        cell.wait("the first node to be restarted", lambda: cell.pod_uids() != uids, 90)
+        name = operation(cell)["id"]
+        asked = alice.kfleet("op", "cancel", name, "-n", cell.namespace)
+        assert asked.returncode == 2, "without a terminal it needs --yes"
+        done = alice.kfleet("op", "cancel", name, "-n", cell.namespace, "--yes")
+        assert done.returncode == 0, done.stderr
     cell.wait("the roll to end", lambda: last(cell).get("id") == name and not operation(cell), 90)
     assert last(cell)["outcome"] == "Cancelled"
     assert cell.condition("Blocked")["reason"] == "Cancelled"
-    assert cell.condition("Available")["status"] == "True"
-    assert sum(uid != uids[node] for node, uid in cell.pod_uids().items()) in {1, 2}
+    cell.wait_available()
+    assert sum(uid != uids[node] for node, uid in cell.pod_uids().items()) == 1, "no node after the cancel"
     cell.wait("every node to be up", lambda: all(n["ready"] for n in cell.cluster()["status"]["nodes"]), 60)
     done = alice.kfleet("op", "resume", name, "-n", cell.namespace, "--yes")
     assert done.returncode == 0, done.stderr
@@ -182,10 +185,11 @@ def test_a_change_waits_for_somebody_else_to_approve_it(cell: Cell, alice: Perso
     assert [item["planHash"] for item in pending["items"]] == [first]
     refused = alice.kfleet("approve", cell.name, "-n", cell.namespace, "--yes")
     assert refused.returncode == 4, refused.stderr
-    approved = bob.kfleet("approve", cell.name, "-n", cell.namespace, "--yes", "--reason", "capacity checked")
-    assert approved.returncode == 0, approved.stderr
-    cell.wait("the roll to begin", lambda: cell.pod_uids() != uids, 60)
-    alice_asks({"config": {"num.network.threads": 8}})
+    with cell.held():
+        approved = bob.kfleet("approve", cell.name, "-n", cell.namespace, "--yes", "--reason", "capacity checked")
+        assert approved.returncode == 0, approved.stderr
+        cell.wait("the roll to begin", lambda: cell.pod_uids() != uids, 60)
+        alice_asks({"config": {"num.network.threads": 8}})
     cell.wait("the changed plan to wait again", lambda: waits() and operation(cell)["planHash"] != first, 120)
     denied = bob.kfleet("deny", cell.name, "-n", cell.namespace, "--yes", "--reason", "not today")
     assert denied.returncode == 0, denied.stderr
@@ -205,9 +209,10 @@ def test_a_cluster_deleted_in_the_middle_of_a_roll_goes_and_keeps_its_volumes(ce
     change = {"metadata": {"annotations": {"kfleet.dev/requested-by": ADMIN}}, "spec": {"version": "4.3.1"}}
     cell.kubectl("patch", "kafkaclusters.kfleet.dev", cell.name, "--type=merge", "-p", json.dumps(change))
     cell.wait("the roll to wait for approval", lambda: cell.condition("Blocked")["reason"] == "AwaitingApproval", 60)
-    assert bob.kfleet("approve", cell.name, "-n", cell.namespace, "--yes").returncode == 0
-    cell.wait("the first node to be restarted", lambda: cell.pod_uids() != uids, 90)
-    cell.kubectl("delete", "kafkaclusters.kfleet.dev", cell.name, "--timeout=60s")
+    with cell.held():
+        assert bob.kfleet("approve", cell.name, "-n", cell.namespace, "--yes").returncode == 0
+        cell.wait("the first node to be restarted", lambda: cell.pod_uids() != uids, 90)
+        cell.kubectl("delete", "kafkaclusters.kfleet.dev", cell.name, "--timeout=180s")
     cell.wait("the pods to go", lambda: not cell.get("pods")["items"], 90)
     gone = lambda: "NotFound" in cell.kubectl("get", "lease", "cell-cell", check=False)  # noqa: E731
     cell.wait("the cell's Lease to go with it", gone, 60)

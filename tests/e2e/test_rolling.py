@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,13 +76,29 @@ class Restarts:
 
     def done(self) -> bool:
         """Looks once; whether every broker has come back."""
+        self.away()
+        return self._returned == set(BROKERS)
+
+    def away(self) -> frozenset[int]:
+        """Looks once."""
         pods = self._cell.pods()
         for node in BROKERS:
             if (pod := pods.get(node)) and pod["metadata"]["uid"] != self._before[node] and is_ready(pod):
                 self._returned.add(node)
         untouched = {node for node, pod in pods.items() if pod["metadata"]["uid"] == self._before.get(node)}
-        self.seen.add(frozenset(BROKERS) - untouched - self._returned)
-        return self._returned == set(BROKERS)
+        away = frozenset(BROKERS) - untouched - self._returned
+        self.seen.add(away)
+        return away
+
+
+def rest_of(batches: set[frozenset[int]], restarts: Restarts) -> Callable[[], frozenset[int] | None]:
+    """Looks once; what is away if that is one of the batches."""
+
+    def look() -> frozenset[int] | None:
+        away = restarts.away()
+        return away if away in batches else None
+
+    return look
 
 
 def is_ready(pod: dict[str, Any]) -> bool:
@@ -104,14 +120,8 @@ def test_brokers_of_a_rack_go_together_and_nothing_is_lost(
         topic(TOPIC, partitions=12, config={"min.insync.replicas": 2}),
     )
     cell.wait_ready(280)
-    cell.wait(
-        "topic Ready",
-        lambda: any(
-            c["type"] == "Ready" and c["status"] == "True"
-            for c in cell.get("kafkatopics.kfleet.dev", TOPIC).get("status", {}).get("conditions", [])
-        ),
-        60,
-    )
+    cell.wait_topic(TOPIC)
+    cell.wait_in_sync()
     racks = {node["id"]: node.get("rack") for node in cell.cluster()["status"]["nodes"]}
     snapshot = tmp_path / "cell.json"
     taken = alice.kfleet("cluster", "snapshot", cell.name, "-n", cell.namespace, "-f", str(snapshot))
@@ -123,15 +133,21 @@ def test_brokers_of_a_rack_go_together_and_nothing_is_lost(
     assert foreseen["exact"], foreseen
 
     flow = Traffic(cell.bootstrap(), TOPIC, tmp_path / "canary.jsonl")
+    together = {frozenset(batch) for batch in batches}
     try:
         flow.wait_flowing()
         before, restarts = deleted(cell, sandbox), Restarts(cell)
-        cell.patch({"nodePools": pools("260Mi")})
+        with cell.held() as let_start:
+            cell.patch({"nodePools": pools("260Mi")})
+            for left in range(len(batches), 0, -1):
+                away = cell.wait(f"a batch of the last {left} to be away, all of it", rest_of(together, restarts), 280)
+                together.remove(away)
+                (rack,) = {racks[node] for node in away}
+                let_start(rack)
         cell.wait("every broker to be back", restarts.done, 280)
         cell.wait("the roll to end", lambda: cell.is_ready() and not operation(cell), 60)
         assert deleted(cell, sandbox) - before == EACH_BROKER_ONCE
-        together = {frozenset(batch) for batch in batches}
-        assert together <= restarts.seen, "both brokers of each rack were away at once"
+        assert not together, "both brokers of each rack were away at once"
         assert all(len({racks[node] for node in away}) <= 1 for away in restarts.seen), "never brokers of two racks"
     finally:
         flow.stop()

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ClusterMetadata
 from support.cell import Cell, combined_cluster, topic
 
 
@@ -32,10 +32,17 @@ def topic_ready(cell: Cell, name: str, *, reason: str = "AsDeclared") -> bool:
     )
 
 
-def kafka_partitions(cell: Cell, name: str) -> int:
-    """As a real client sees it; 0 when there is no such topic."""
-    metadata = AdminClient({"bootstrap.servers": cell.bootstrap()}).list_topics(timeout=20)
-    return len(metadata.topics[name].partitions) if name in metadata.topics else 0
+def kafka_metadata(cell: Cell) -> ClusterMetadata:
+    """As a real client sees it: by a broker that may be a moment behind the controller."""
+    return AdminClient({"bootstrap.servers": cell.bootstrap()}).list_topics(timeout=60)
+
+
+def wait_partitions(cell: Cell, name: str, number: int) -> None:
+    def there() -> bool:
+        topics = kafka_metadata(cell).topics
+        return name in topics and len(topics[name].partitions) == number
+
+    cell.wait(f"{number} partitions of {name} in Kafka", there)
 
 
 def test_create_with_two_disks_a_broker(cell: Cell) -> None:
@@ -56,22 +63,22 @@ def test_two_hundred_topics_in_bulk(cell: Cell) -> None:
 
     cell.wait("200 topics", all_ready, 120)
     print(f"200 topics declared and created in {time.monotonic() - started:.1f} s")
-    metadata = AdminClient({"bootstrap.servers": cell.bootstrap()}).list_topics(timeout=20)
-    assert sum(name.startswith("bulk-") for name in metadata.topics) == 200
+    in_bulk = lambda: sum(name.startswith("bulk-") for name in kafka_metadata(cell).topics)  # noqa: E731
+    cell.wait("200 topics in Kafka", lambda: in_bulk() == len(topics))
 
 
 def test_a_topic_grows_changes_and_is_retained(cell: Cell) -> None:
     cell.apply(topic("life", partitions=2, config={"retention.ms": 600000, "cleanup.policy": "delete"}))
     cell.wait("created", lambda: topic_ready(cell, "life"), 60)
-    assert kafka_partitions(cell, "life") == 2
+    wait_partitions(cell, "life", 2)
     cell.patch({"partitions": 5, "config": {"retention.ms": 700000}}, "kafkatopics.kfleet.dev", "life")
     cell.wait("grown", lambda: topic_ready(cell, "life"), 60)
-    assert kafka_partitions(cell, "life") == 5
+    wait_partitions(cell, "life", 5)
     assert cell.get("kafkatopics.kfleet.dev", "life")["status"]["partitions"] == 5
     cell.kubectl("delete", "kafkatopics.kfleet.dev", "life")
     cell.apply(topic("again", partitions=1))
     cell.wait("another topic, after the deletion was seen", lambda: topic_ready(cell, "again"), 60)
-    assert kafka_partitions(cell, "life") == 5, "the topic outlives its object"
+    assert len(kafka_metadata(cell).topics["life"].partitions) == 5, "the topic outlives its object"
     cell.apply(topic("life", partitions=5, config={"retention.ms": 700000}))
     cell.wait("adopted", lambda: topic_ready(cell, "life"), 60)
 
@@ -100,8 +107,7 @@ def test_another_broker_joins_and_restarts_nobody(cell: Cell) -> None:
     cell.wait("four brokers", lambda: len(cell.cluster()["status"].get("nodes", [])) == 5 and cell.is_ready(), 180)
     after = cell.pod_uids()
     assert {node: after[node] for node in before} == before
-    metadata = AdminClient({"bootstrap.servers": cell.bootstrap()}).list_topics(timeout=20)
-    assert len(metadata.brokers) == 4
+    cell.wait("a client to know all four", lambda: len(kafka_metadata(cell).brokers) == 4)
     cell.apply(topic("wide", partitions=1, replicas=4))
     cell.wait("a topic on all four", lambda: topic_ready(cell, "wide"), 60)
 

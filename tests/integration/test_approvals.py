@@ -6,11 +6,9 @@ cluster `other` only. The operator reads under its own ServiceAccount and the ch
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +29,7 @@ from controlplane.ports import ForbiddenError, Resource
 from controlplane.services.operation.approvals import APPROVALS, Approvals
 from controlplane.services.operation.kind import Request
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(1200)]
 
 ROOT = Path(__file__).parents[2]
 CLUSTERS = Resource("kfleet.dev", "v1alpha1", "kafkaclusters", "KafkaCluster")
@@ -385,9 +383,6 @@ async def test_without_the_policy_a_forged_one_gets_in_and_is_not_believed(
         server.kubectl("apply", "-f", POLICIES)
         in_force(server)
     assert f"{APPROVER_POLICY} is no older than it" in held(await judged(server, asked))[1]
-    since = datetime.fromisoformat(get(server, f"{gone}/{APPROVER_POLICY}")["metadata"]["creationTimestamp"])
-    while time.time() < since.timestamp() + 1:  # creationTimestamp has whole seconds
-        await asyncio.sleep(0.05)
     assert create(server.as_user("bob"), approval("true", by="bob", uid=orders)).code == 0
     assert (await judged(server, asked)).approval == "true"
 
@@ -438,8 +433,7 @@ def test_edit_aggregates_into_no_right_to_approve(sandbox: Sandbox) -> None:
             who = ("-n", "approvals-edit", "--as=zoe")
             return sandbox.kubectl("auth", "can-i", verb, f"{resource}.kfleet.dev", *who, check=False).strip() == "yes"
 
-        wait("the roles are aggregated", lambda: may("update", "kafkaclusters"))
-        assert may("list", "approvals")
+        wait("the roles are aggregated", lambda: may("update", "kafkaclusters") and may("list", "approvals"))
         for verb in ("create", "delete", "update", "patch"):
             assert not may(verb, "approvals")
         assert not may("approve", "kafkaclusters")

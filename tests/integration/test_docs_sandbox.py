@@ -15,9 +15,9 @@ from controlplane.sandbox import lifecycle
 from controlplane.sandbox.config import SandboxPaths
 from controlplane.sandbox.progress import Silence
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(900)]
 CHECKOUT = Path(__file__).parents[2]
-SECONDS = 240.0
+SECONDS = 720.0
 
 
 @pytest.fixture

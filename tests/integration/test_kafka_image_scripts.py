@@ -19,7 +19,7 @@ from controlplane.adapters.kafka.admins import KafkaPythonAdmins
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 DIRS = ("/var/lib/kafka/data-0", "/var/lib/kafka/data-1")
-SECONDS = 60.0
+SECONDS = 180.0
 Change = dict[str, str]
 
 

@@ -23,9 +23,9 @@ from controlplane.services.operation.outbox import Outbox
 __all__ = ["postgres"]
 
 CLUSTERS = 5
-PASS_SECONDS = 2.0
-"""A pass never waits for the ledger, whose deadline is longer than this; a busy machine may still be slow."""
-LEDGER_SECONDS = 5.0
+PASS_SECONDS = 15.0
+"""A pass never waits for the ledger, whose deadline is longer than this; a busy machine may stand still meanwhile."""
+LEDGER_SECONDS = 20.0
 
 
 class Operator:

@@ -16,10 +16,10 @@ import pytest
 from support.cell import Cell, combined_cluster
 from support.cell_fixtures import cell as cell
 from support.cell_fixtures import dump_on_failure as dump_on_failure
-from support.operator import HOME
+from support.operator import HOME, QUICK
 
 KFLEET = Path(sys.executable).parent / "kfleet"
-LEASE_SECONDS = 6
+LEASE_SECONDS = int(QUICK["KFLEET_LEASE_DURATION"])
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.kafka, pytest.mark.timeout(900)]
 
@@ -92,6 +92,16 @@ def operation(cell: Cell) -> dict[str, object]:
     return found
 
 
+def begun(cell: Cell, before: dict[int, str]) -> str:
+    """The operation under way, once it has restarted a node. The first or a later one: a look may come late."""
+
+    def under_way() -> object:
+        one = operation(cell)
+        return one.get("id") if set(cell.pod_uids().values()) - set(before.values()) else None
+
+    return str(cell.wait("a node is restarted", under_way))
+
+
 def restarts(cell: Cell, identity: str) -> list[str]:
     """Nodes that this operation has stopped, one word for each time."""
     found = []
@@ -143,8 +153,7 @@ def test_with_settings_that_are_not_the_operators_it_touches_nothing(ready: Cell
 def test_a_roll_whose_operator_died_is_finished(ready: Cell, started: list[Local]) -> None:
     before = ready.pod_uids()
     change(ready, 9)
-    ready.wait("the first node restarted", lambda: len(set(ready.pod_uids().values()) - set(before.values())) == 1)
-    identity = str(operation(ready)["id"])
+    identity = begun(ready, before)
     ready.operator.signal(signal.SIGKILL)
     ready.operator.wait()
     local = Local(ready, "op", "watch", identity)
@@ -170,8 +179,7 @@ def test_ctrl_c_releases_the_lease_and_the_operator_goes_on(ready: Cell, started
     change(ready, 10)
     local = Local(ready, "cluster", "reconcile", ready.name, "--yes")
     started.append(local)
-    ready.wait("a node is restarted here", lambda: set(ready.pod_uids().values()) - set(before.values()))
-    identity = str(operation(ready)["id"])
+    identity = begun(ready, before)
     local.signal(signal.SIGINT)
     assert local.end(60) == 130, local.said
     assert local.said.splitlines()[-2:] == ["kfleet: the operator's Lease is released", "kfleet: interrupted"]
@@ -188,8 +196,7 @@ def test_when_the_lease_is_lost_it_ends_before_it_writes(ready: Cell, started: l
     change(ready, 11)
     local = Local(ready, "cluster", "reconcile", ready.name, "--yes")
     started.append(local)
-    ready.wait("a node is restarted here", lambda: set(ready.pod_uids().values()) - set(before.values()))
-    identity = str(operation(ready)["id"])
+    identity = begun(ready, before)
     local.signal(signal.SIGSTOP)
     ready.operator.start()
     ready.wait("the operator took over", lambda: ready.lease_holder() == ready.operator.identity)
@@ -207,8 +214,7 @@ def test_when_the_lease_is_lost_it_ends_before_it_writes(ready: Cell, started: l
 def test_a_cancelled_roll_is_resumed_here(ready: Cell, started: list[Local]) -> None:
     before = ready.pod_uids()
     change(ready, 12)
-    ready.wait("a roll", lambda: operation(ready))
-    identity = str(operation(ready)["id"])
+    identity = str(ready.wait("a roll", lambda: operation(ready).get("id")))
     ready.kubectl("annotate", "kfc", ready.name, f"kfleet.dev/cancel={identity}")
     ready.wait("it has ended", lambda: (ready.cluster()["status"].get("lastOperation") or {}).get("id") == identity)
     ended = ready.cluster()["status"]["lastOperation"]

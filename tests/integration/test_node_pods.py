@@ -91,7 +91,7 @@ async def test_a_config_map_is_refreshed_in_place(here: Space) -> None:
     await here.create(CONFIG_MAPS, "cm", data={"key": "old"})
     await here.pod(
         "p",
-        "cd $KFLEET_POD_ROOT/cm; until grep -q new key; do sleep 0.05; done; test ! -e gone && cat key",
+        "cd $KFLEET_POD_ROOT/cm; until grep -qs new key; do sleep 0.05; done; test ! -e gone && cat key",
         main={"volumeMounts": [{"name": "cm", "mountPath": "/cm"}]},
         volumes=[{"name": "cm", "configMap": {"name": "cm"}}],
         restartPolicy="Never",
@@ -204,7 +204,7 @@ async def test_a_command_that_cannot_run_says_so(here: Space) -> None:
 
 async def test_termination_is_graceful_then_forced_and_the_object_goes_last(here: Space) -> None:
     bye = "trap 'echo bye > $KFLEET_TERMINATION_LOG; exit 0' TERM"
-    await here.pod("soft", f"{bye}; {ARM}; while :; do sleep 0.05; done")
+    await here.pod("soft", f"{bye}; {ARM}; while :; do sleep 0.05; done", terminationGracePeriodSeconds=120)
     await here.pod("hard", f"trap '' TERM; sleep 600 & {ARM}; while :; do wait; done", terminationGracePeriodSeconds=1)
     for name in ("soft", "hard"):
         await here.armed(name)
@@ -212,9 +212,12 @@ async def test_termination_is_graceful_then_forced_and_the_object_goes_last(here
     processes = hard.processes()
     assert len(processes) == 2
     began = time.monotonic()
-    await here.kube.delete(PODS, "soft", here.namespace)
-    await here.kube.delete(PODS, "hard", here.namespace)
-    pod = await here.until("soft", lambda pod: state(pod).get("state", {}).get("terminated"))
+
+    async def delete_both() -> None:
+        await here.kube.delete(PODS, "soft", here.namespace)
+        await here.kube.delete(PODS, "hard", here.namespace)
+
+    pod = await here.until("soft", lambda pod: state(pod).get("state", {}).get("terminated"), after=delete_both)
     assert state(pod)["state"]["terminated"]["message"].strip() == "bye"
     await here.gone("soft")
     await here.gone("hard")

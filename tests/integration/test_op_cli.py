@@ -27,7 +27,7 @@ KFLEET = Path(sys.executable).parent / "kfleet"
 SPACE = "op-cli"
 BEGAN = "2026-01-02T03:04:05Z"
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(1200)
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Done:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     with running_api_server(tmp_path_factory.mktemp("op-cli")) as server:
         server.kubectl("apply", "-f", str(ROOT / "charts" / "kfleet"))
-        server.kubectl("wait", "--for=condition=Established", "crd/kafkaclusters.kfleet.dev", "--timeout=60s")
+        server.until("get", "kafkaclusters.kfleet.dev")  # an Established CRD is served a moment later
         server.kubectl("create", "namespace", SPACE)
         yield server
 
@@ -61,7 +61,7 @@ def kfleet(server: ApiServer, *arguments: str, ledger: str = "") -> Done:
         command(server, *arguments),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         stdin=subprocess.DEVNULL,
         check=False,
         env={name: value for name, value in os.environ.items() if not name.startswith("KFLEET_")}
@@ -223,8 +223,8 @@ class Watching:
     def end(self) -> Done:
         assert self.process.stdout is not None
         out = self.process.stdout.read()
-        code = self.process.wait(60)
-        self._reader.join(10)
+        code = self.process.wait(300)
+        self._reader.join(60)
         return Done(code, out, "".join(self.lines))
 
 

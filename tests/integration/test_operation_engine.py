@@ -26,7 +26,7 @@ from support.toy import BOARD, MARK, TOY_CRD, toy
 from controlplane.api import names
 from controlplane.services.operation.lock import lease_name
 
-SECONDS = 120.0
+SECONDS = 300.0
 LOCK_SECONDS = 4.0
 UNVERIFIED = ssl._create_unverified_context()
 """The server on this machine signs its own certificate, and kubectl skips it too."""
@@ -36,6 +36,7 @@ PATHS = {
     "toyrun": "apis/kfleet.dev/v1alpha1/namespaces/{}/toyruns",
 }
 Script = list[tuple[str, str, dict[str, str]]]
+pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.fixture(scope="module")
@@ -198,11 +199,15 @@ SLOW_MARKS: Script = [("Mark", f"m{number}", {"slow": "0.4"}) for number in rang
 
 @pytest.mark.parametrize("locks", [True, False], ids=["with locks", "control without"])
 def test_two_operators_that_fight_for_one_cell_do_each_step_once(toys: Toys, *, locks: bool) -> None:
+    """In the control both are seen in the middle of the first act before either may end it."""
     options: Sequence[str] = () if locks else ("--no-locks",)
-    for identity in ("one", "two"):
-        toys.start(identity, *options)
-    toys.create("run", SLOW_MARKS)
+    both = [toys.start(identity, *options) for identity in ("one", "two")]
+    gate = {} if locks else {"gate": "open"}
+    toys.create("run", [("Mark", "m0", {"slow": "0.4"} | gate), *SLOW_MARKS[1:]])
     toys.create("other", [("Mark", f"o{number}", {"slow": "0.4"}) for number in range(4)])
+    if not locks:
+        toys.until("both are at it", lambda: all("act m0 waits" in one.log.read_text() for one in both))
+        toys.put("open", "now")
     assert toys.outcome() == "Succeeded"
     assert toys.outcome("other") == "Succeeded"
     once = Counter({f"m{number}": 1 for number in range(6)} | {f"o{number}": 1 for number in range(4)})
@@ -229,10 +234,11 @@ def test_a_holder_that_is_killed_is_succeeded_after_its_duration(toys: Toys) -> 
 
 def test_a_holder_that_is_frozen_past_takeover_and_wakes_writes_nothing_more(toys: Toys) -> None:
     first = toys.start("one")
-    toys.create("run", [("Mark", "m", {"slow": "3"}), ("AwaitKey", "k", {}), ("Mark", "last", {})])
-    toys.until("the first act is under way", lambda: toys.status("run").get("operation", {}).get("intent"))
+    toys.create("run", [("Mark", "m", {"gate": "open"}), ("AwaitKey", "k", {}), ("Mark", "last", {})])
+    toys.until("the first act is under way", lambda: "act m waits" in first.log.read_text())
     first.signal(signal.SIGSTOP)
     assert toys.marks() == Counter(), "frozen in the middle of its act, before it wrote"
+    toys.put("open", "now")
     toys.start("two")
     toys.until("the other took over", lambda: toys.holder().endswith("/two"))
     toys.until("the other goes on", lambda: toys.board().get("k") == "begun")

@@ -118,7 +118,7 @@ async def test_a_deleted_volume_waits_for_its_claim_and_leaves_no_directory(here
     assert (path / "file").exists(), "a claim still uses it"
     await release(here)
     await until_volume(here, volume["metadata"]["name"], lambda _: False)
-    wait("the directory is gone", lambda: not path.exists(), 5)
+    wait("the directory is gone", lambda: not path.exists())
 
 
 async def test_a_claim_grows_where_its_class_allows_it(here: Space, deleting_class: str) -> None:

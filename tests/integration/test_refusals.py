@@ -321,7 +321,7 @@ def test_strimzi_beside_ours(server: ApiServer) -> None:
 
 def test_explain_and_columns(server: ApiServer) -> None:
     assert "metadata.version is finalised" in server.until("explain", "kfc.spec.rollout.soak").stdout
-    assert "partitions" in server.kubectl("explain", "kafkatopics.kfleet.dev.spec")
+    assert "partitions" in server.until("explain", "kafkatopics.kfleet.dev.spec").stdout
     assert "replicasOutBefore" in server.kubectl("explain", "kfc.status.operation")
     server.kubectl("create", "-f", "-", objects=[refusals.cluster(), refusals.topic()])
     status = {

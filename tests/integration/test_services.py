@@ -42,6 +42,7 @@ async def test_a_service_follows_readiness(here: Space) -> None:
 
     await here.kube.delete(PODS, served_by, here.namespace)
     await answers(address, {"refused"})
+    await here.gone(served_by)  # new connections are refused from its deletion on; old ones end with its process
     with pytest.raises(ConnectionError):
         await old.ask()
 

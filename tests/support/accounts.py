@@ -24,7 +24,7 @@ class Person:
     kubeconfig: Path
     ledger: str
 
-    def kfleet(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def kfleet(self, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("KFLEET_")}
         return subprocess.run(
             [KFLEET, *arguments],

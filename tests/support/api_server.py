@@ -8,8 +8,8 @@ No operator acts on what a test creates, and CRDs can be added and removed freel
 
 from __future__ import annotations
 
+import os
 import secrets
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,12 +21,14 @@ from typing import Any
 import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from support.pod import loopback_network
 
 from controlplane.sandbox.build import ensure_control_plane
 from controlplane.sandbox.progress import Progress
 
-START_SECONDS = 60.0
-COMMAND_SECONDS = 60.0
+START_SECONDS = 120.0
+COMMAND_SECONDS = 180.0
+API_PORT, CLIENT_PORT, PEER_PORT = 6443, 2379, 2380
 
 
 class ServerDiedError(RuntimeError):
@@ -53,6 +55,11 @@ class ApiServer:
     people: Mapping[str, Path] = field(default_factory=dict)
     """Kubeconfigs of the `users` it was started with: real identities, with no right but what a test binds."""
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """For a kubectl. What it remembers of servers goes by their addresses, which are used again."""
+        return {"KUBECONFIG": str(self.kubeconfig), "KUBECACHEDIR": str(self.kubeconfig.with_name("kubectl-cache"))}
+
     def as_user(self, name: str) -> ApiServer:
         """The same server for somebody else."""
         return replace(self, kubeconfig=self.people[name])
@@ -68,7 +75,8 @@ class ApiServer:
     def try_kubectl(self, *arguments: str, objects: Sequence[dict[str, Any]] = ()) -> Answer:
         """Run kubectl; `objects` go to its standard input as YAML (use with `-f -`)."""
         done = subprocess.run(
-            [str(self.programs / "kubectl"), "--kubeconfig", str(self.kubeconfig), *arguments],
+            [str(self.programs / "kubectl"), *arguments],
+            env=os.environ | self.environment,
             input=yaml.safe_dump_all(objects) if objects else None,
             capture_output=True,
             text=True,
@@ -97,7 +105,9 @@ class ApiServer:
 def running_api_server(root: Path, *, users: Sequence[str] = ()) -> Iterator[ApiServer]:
     """Start both parts under `root`; on leaving, both have ended."""
     programs = ensure_control_plane(Progress())
-    api_port, client_port, peer_port = _free_ports(3)
+    # Not ports of 127.0.0.1 that are free now: the API server takes seconds until it binds its own.
+    host = f"{loopback_network()}.1"
+    client, peer = f"http://{host}:{CLIENT_PORT}", f"http://{host}:{PEER_PORT}"
     token = secrets.token_hex(16)
     tokens = {name: secrets.token_hex(16) for name in users}
     (root / "pki").mkdir(parents=True)
@@ -109,20 +119,17 @@ def running_api_server(root: Path, *, users: Sequence[str] = ()) -> Iterator[Api
     )
     people = {name: root / f"{name}.kubeconfig.yaml" for name in users}
     for name, kubeconfig in people.items():
-        kubeconfig.write_text(_kubeconfig(api_port, tokens[name]))
+        kubeconfig.write_text(_kubeconfig(host, tokens[name]))
     server = ApiServer(programs, root / "kubeconfig.yaml", people)
-    server.kubeconfig.write_text(_kubeconfig(api_port, token))
+    server.kubeconfig.write_text(_kubeconfig(host, token))
     etcd = [
         *(str(programs / "etcd"), "--data-dir", str(root / "etcd"), "--unsafe-no-fsync"),
-        *("--listen-client-urls", f"http://127.0.0.1:{client_port}"),
-        *("--advertise-client-urls", f"http://127.0.0.1:{client_port}"),
-        *("--listen-peer-urls", f"http://127.0.0.1:{peer_port}"),
-        *("--initial-advertise-peer-urls", f"http://127.0.0.1:{peer_port}"),
-        *("--initial-cluster", f"default=http://127.0.0.1:{peer_port}"),
+        *("--listen-client-urls", client, "--advertise-client-urls", client),
+        *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}"),
     ]
     api = [
-        *(str(programs / "kube-apiserver"), "--etcd-servers", f"http://127.0.0.1:{client_port}"),
-        *("--bind-address", "127.0.0.1", "--secure-port", str(api_port), "--cert-dir", str(root / "pki")),
+        *(str(programs / "kube-apiserver"), "--etcd-servers", client),
+        *("--bind-address", host, "--secure-port", str(API_PORT), "--cert-dir", str(root / "pki")),
         *("--token-auth-file", str(root / "pki" / "tokens.csv"), "--authorization-mode", "RBAC"),
         *("--service-account-issuer", "https://kubernetes.default.svc"),
         *("--service-account-key-file", str(root / "pki" / "sa.key")),
@@ -156,7 +163,7 @@ def _wait_ready(server: ApiServer, process: subprocess.Popen[bytes], log: Path) 
         time.sleep(0.1)
 
 
-def _kubeconfig(port: int, token: str) -> str:
+def _kubeconfig(host: str, token: str) -> str:
     return yaml.safe_dump(
         {
             "apiVersion": "v1",
@@ -164,7 +171,7 @@ def _kubeconfig(port: int, token: str) -> str:
             "clusters": [
                 {
                     "name": "c",
-                    "cluster": {"server": f"https://127.0.0.1:{port}", "insecure-skip-tls-verify": True},
+                    "cluster": {"server": f"https://{host}:{API_PORT}", "insecure-skip-tls-verify": True},
                 }
             ],
             "users": [{"name": "u", "user": {"token": token}}],
@@ -172,11 +179,3 @@ def _kubeconfig(port: int, token: str) -> str:
             "current-context": "c",
         }
     )
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports

@@ -16,13 +16,18 @@ Use = tuple[str, str, str]
 
 
 def _events(audit_log: Path, user: str) -> Iterator[dict[str, Any]]:
-    """Events of one user about resources, answered and not forbidden; a line still being written is left out."""
-    for line in audit_log.read_text().splitlines(keepends=True):
-        if not line.endswith("\n"):
-            return
-        event: dict[str, Any] = json.loads(line)
-        if event["user"]["username"] == user and "objectRef" in event and _code(event) != 403:
-            yield event
+    """Events of one user about resources, answered and not forbidden, oldest first, whatever the API server has put
+    aside in files of their own included; a line still being written is left out."""
+    found: dict[str, dict[str, Any]] = {}
+    # The present file first: if it is put aside meanwhile, it is among the others then, and what is read twice is one.
+    for path in (audit_log, *sorted(audit_log.parent.glob(f"{audit_log.stem}-*{audit_log.suffix}"))):
+        for line in path.read_text().splitlines(keepends=True):
+            if not line.endswith("\n"):
+                break
+            event: dict[str, Any] = json.loads(line)
+            if event["user"]["username"] == user and "objectRef" in event and _code(event) != 403:
+                found[f"{event['auditID']} {event['stage']}"] = event
+    yield from sorted(found.values(), key=lambda event: str(event["requestReceivedTimestamp"]))
 
 
 def _code(event: dict[str, Any]) -> int:

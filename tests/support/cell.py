@@ -1,7 +1,8 @@
 """One Kafka cluster under test on a real API server: a namespace, an operator process, kubectl, and waiting.
 
 Everything a test does goes through kubectl, as a user would; everything it waits for is a condition with a generous
-limit, and what stood in the way is part of the failure.
+limit, and what stood in the way is part of the failure. What has to happen in the middle of a roll happens inside
+`Cell.held`: the roll stands there until it is done, however slow the test, the machine or both are.
 """
 
 from __future__ import annotations
@@ -20,11 +21,17 @@ from support.operator import HOME, OperatorProcess, write_kubeconfig
 from support.sandbox import Sandbox
 
 from controlplane.adapters.kubernetes.config import from_kubeconfig
+from controlplane.api.names import ZONE
 from controlplane.sandbox.build import ensure_control_plane
 from controlplane.sandbox.progress import Silence
 
 Object = dict[str, Any]
 OPERATOR = "kfleet-operator"
+PATIENCE = 3
+"""Limits are what a busy machine of two cores needs; nothing is judged by them, so each is waited for this many times
+over."""
+KUBECTL_SECONDS = 300
+"""Above every --timeout that kubectl is given here: that one tells what it waits for."""
 
 
 class NotInTimeError(AssertionError):
@@ -45,7 +52,7 @@ class Cell:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=KUBECTL_SECONDS,
             check=False,
         )
         if check and done.returncode:
@@ -104,13 +111,40 @@ class Cell:
 
     def wait(self, what: str, condition: Callable[[], Any], timeout: float = 120.0) -> Any:
         """The condition's first true value. Raises NotInTimeError with a dump of the state of the world."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + PATIENCE * timeout
         while True:
             if value := condition():
                 return value
             if time.monotonic() > deadline:
-                raise NotInTimeError(f"{what}: not within {timeout:g} s\n{self.dump()}")
+                raise NotInTimeError(f"{what}: not within {PATIENCE * timeout:g} s\n{self.dump()}")
             time.sleep(0.3)
+
+    @contextmanager
+    def held(self) -> Iterator[Callable[[str], object]]:
+        """Pods made in here stay Pending, and a roll stands at the first of them: its middle can neither be missed nor
+        be over too soon. What is yielded lets those of one zone start before the end."""
+        nodes = {node["metadata"]["labels"][ZONE]: node["metadata"]["name"] for node in self.get("nodes")["items"]}
+        self.kubectl("cordon", *nodes.values())
+        try:
+            yield lambda zone: self.kubectl("uncordon", nodes[zone])
+        finally:
+            self.kubectl("uncordon", *nodes.values())
+
+    def wait_topic(self, name: str) -> None:
+        def ready() -> bool:
+            conditions = self.get("kafkatopics.kfleet.dev", name).get("status", {}).get("conditions", [])
+            return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+        self.wait(f"topic {name} Ready", ready, 60)
+
+    def wait_available(self) -> None:
+        """Partitions of a node that ended without a word have no leader until its session is over."""
+        self.wait("the rest to serve", lambda: self.condition("Available")["status"] == "True")
+
+    def wait_in_sync(self) -> None:
+        """Every node up and every replica in sync, as the operator sees it: its drain gate is open."""
+        budget, open_at = f"{self.name}-nodes", len(self.pods()) - 1
+        self.wait("the drain gate opens", lambda: self.get("pdb", budget)["spec"]["minAvailable"] == open_at)
 
     def wait_ready(self, timeout: float = 180.0) -> None:
         self.wait(f"{self.name} Ready", self.is_ready, timeout)
@@ -150,7 +184,7 @@ def make_cell(sandbox: Sandbox, name: str, directory: Path) -> Iterator[Cell]:
         operator.stop()
         # Without their controllers brokers would use up their grace period.
         cell.kubectl("delete", "pods", "--all", "--grace-period=1", "--wait=false", check=False)
-        cell.kubectl("delete", "namespace", namespace, "--timeout=60s", check=False)
+        cell.kubectl("delete", "namespace", namespace, "--timeout=120s", check=False)
 
 
 def combined_cluster(name: str = "cell", version: str = "4.2.0", **spec: Any) -> Object:

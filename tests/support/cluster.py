@@ -20,7 +20,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from support.pod import KafkaPod, PodError, kafka_id, loopback_network
 
-START_SECONDS = 60.0
+START_SECONDS = 240.0
 PORT, CONTROLLER_PORT = 9092, 9090
 HOST = "${env:KFLEET_NODE_HOST}"
 LISTENERS = f"CLIENTS://{HOST}:{PORT},CONTROLLER://{HOST}:{CONTROLLER_PORT}"

@@ -62,6 +62,7 @@ def main() -> None:
 def walk(live: Callable[[], None]) -> None:
     """One life after another in a forked child, until one of them ends by itself or SIGTERM ends the walk."""
     child = 0
+    parent = os.getpid()
     ending = False
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -75,6 +76,8 @@ def walk(live: Callable[[], None]) -> None:
         if child == 0:
             # Whatever ends the parent ends the operator: two under one identity would both hold the Lease.
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:
+                os._exit(1)  # it had ended before that
             live()
             os._exit(0)
         signal.signal(signal.SIGTERM, end)

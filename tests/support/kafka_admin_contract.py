@@ -16,7 +16,7 @@ from controlplane.domain.observation import KafkaObservation, PartitionObservati
 from controlplane.ports import KafkaAdmin, KafkaError, NewTopic, TopicDescription
 
 KAFKA_ID = re.compile(r"[A-Za-z0-9_-]{22}")
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 def of_topic(kafka: KafkaObservation, topic: str) -> list[PartitionObservation]:
@@ -52,9 +52,14 @@ class KafkaAdminContract:
         new = NewTopic(name, 3, 3, {key.replace("_", "."): value for key, value in config.items()})
         assert await admin.create_topics([new]) == {name: None}
         await self.observed(admin, lambda kafka: len(of_topic(kafka, name)) == 3)
+        wanted = dict(new.config)
+        await self.settled(admin, name, lambda topic: topic is not None and topic.config == wanted)
 
     async def test_observe_shows_brokers_features_and_quorum(self, admin: KafkaAdmin) -> None:
+        deadline = time.monotonic() + SECONDS
         kafka, quorum = await admin.observe()
+        while not all(voter.caught_up for voter in quorum.voters) and time.monotonic() < deadline:
+            kafka, quorum = await admin.observe()  # on a busy machine one may fetch late
         assert [(broker.id, broker.rack) for broker in kafka.brokers] == [(1, "a"), (2, "b"), (3, "c")]
         assert KAFKA_ID.fullmatch(kafka.cluster_id)
         assert kafka.features["metadata.version"] == 29
@@ -153,7 +158,9 @@ class KafkaAdminContract:
     async def test_min_isr_is_the_topics_own_else_the_clusters(self, admin: KafkaAdmin) -> None:
         await self.created(admin, "isr-own", min_insync_replicas="1")
         await self.created(admin, "isr-cluster")
-        kafka, _ = await admin.observe()
+        kafka = await self.observed(
+            admin, lambda kafka: all(len(one.isr) == 3 for one in of_topic(kafka, "isr-cluster"))
+        )
         assert {partition.min_isr for partition in of_topic(kafka, "isr-own")} == {1}
         assert {partition.min_isr for partition in of_topic(kafka, "isr-cluster")} == {2}
         assert {len(partition.isr) for partition in of_topic(kafka, "isr-cluster")} == {3}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,9 @@ from controlplane.adapters.kubernetes.resources import EVENTS, NAMESPACES, PODS,
 from controlplane.ports import NotFoundError, Object, Resource
 from controlplane.sandbox.node.records import ContainerRecord, records
 
-WAIT_SECONDS = 25.0
+WAIT_SECONDS = 100.0
+"""How long a thing that must come may take on a machine that is slow and busy; nothing waits for it to pass."""
+
 IMAGE = "kfleet/busybox:1"
 ARM = ": > $KFLEET_POD_ROOT/tmp/armed"
 """Where a script's traps and children are in place: see `Space.armed`."""
@@ -47,13 +49,26 @@ class Space:
         spec = {"containers": list(containers), "terminationGracePeriodSeconds": 2} | fields
         return await self.kube.create(PODS, {"metadata": metadata, "spec": spec}, self.namespace)
 
-    async def until(self, name: str, holds: Callable[[Object], Any], why: str = "") -> Object:
-        """The pod as soon as `holds(pod)` is true."""
+    async def until(
+        self,
+        name: str,
+        holds: Callable[[Object], Any],
+        why: str = "",
+        *,
+        after: Callable[[], Awaitable[Any]] | None = None,
+    ) -> Object:
+        """The pod as soon as `holds(pod)` is true.
+
+        `after` is done once the watch stands, so that not even the shortest state that it brings about is missed.
+        """
         last: Object = {}
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 async for event in self.kube.watch(PODS, self.namespace, fields=f"metadata.name={name}"):
-                    if event.type in ("ADDED", "MODIFIED"):
+                    if event.type == "SYNCED" and after is not None:
+                        begin, after = after, None
+                        await begin()
+                    elif event.type in ("ADDED", "MODIFIED") and after is None:
                         last = event.object
                         if holds(last):
                             return last
@@ -71,6 +86,8 @@ class Space:
                         await self.kube.get(PODS, name, self.namespace)
         except NotFoundError:
             return
+        except TimeoutError:
+            raise AssertionError(f"pod {name} never went") from None
 
     async def event(self, pod: str, reason: str, text: str = "") -> Object:
         """The first Event of that reason on the pod whose message contains `text`."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+STOP_SECONDS = 60
 HOME = "kfleet"
 """The operator's own namespace: its ServiceAccount and its Leases."""
 
@@ -21,15 +22,19 @@ QUICK = {
     "KFLEET_SETTLE_INTERVAL": "0.1",
     "KFLEET_RETRY_MAX": "2",
     "KFLEET_PROBE_PERIOD": "1",
-    "KFLEET_LEASE_DURATION": "6",
+    "KFLEET_LEASE_DURATION": "30",
     "KFLEET_LEASE_RENEW_INTERVAL": "1",
-    "KFLEET_CELL_LOCK_DURATION": "6",
+    "KFLEET_CELL_LOCK_DURATION": "30",
     "KFLEET_LEDGER_RETRY": "1",
     "KFLEET_HEALTH_PORT": "0",
     "KFLEET_LOG_FORMAT": "text",
     "KFLEET_STOP_GRACE": "30",
 }
-"""Shorter intervals than in production; nothing else differs."""
+"""Shorter intervals than in production; nothing else differs but the Leases, which are longer.
+
+An operator that could not renew its Lease in time ends, and here nobody starts it again: a machine that stalls for
+seconds must not come to that. A start under the same identity retakes the Lease at once; only a takeover has to wait.
+"""
 
 
 def write_kubeconfig(path: Path, *, server: str, ca_pem: str, token: str) -> None:
@@ -94,13 +99,13 @@ class OperatorProcess:
         return self.process.wait(timeout)
 
     def stop(self) -> None:
-        """End it, with SIGKILL if it does not follow SIGTERM within 10 s. Nothing when it has ended."""
+        """End it, with SIGKILL if it does not follow SIGTERM within STOP_SECONDS. Nothing when it has ended."""
         if self.process is None or self.process.poll() is not None:
             return
         self.signal(signal.SIGCONT)
         self.process.terminate()
         try:
-            self.process.wait(10)
+            self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

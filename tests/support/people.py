@@ -6,14 +6,18 @@ cluster `other` only. The operator has its own ServiceAccount and the chart's ro
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from support import refusals
 from support.api_server import ApiServer, running_api_server
 from support.refusals import changed
+from support.sandbox import wait
 
 from controlplane.adapters.kubernetes.client import KubeClient
 from controlplane.adapters.kubernetes.config import from_kubeconfig
@@ -66,15 +70,32 @@ def approval_server(root: Path) -> Iterator[ApiServer]:
             running.kubectl("wait", "--for=condition=Established", f"crd/{kind}", "--timeout=30s")
         running.kubectl("create", "namespace", "kafka")
         running.kubectl("apply", "-f", "-", objects=RIGHTS)
+        may(running)
         in_force(running)
         yield running
 
 
+def may(server: ApiServer) -> None:
+    """Rights take effect a moment after they are bound, in the order in which they were: wait for the last ones."""
+    for user, verb, resource in (
+        ("system:serviceaccount:kfleet:kfleet-operator", "list", "kafkaclusters.kfleet.dev"),
+        ("alice", "patch", "kafkaclusters.kfleet.dev"),
+        ("bob", "create", "approvals.kfleet.dev"),
+        ("olga", "approve", "kafkaclusters.kfleet.dev/other"),
+    ):
+        server.until("-n", "kafka", "auth", "can-i", verb, resource, f"--as={user}")
+
+
 def in_force(server: ApiServer) -> None:
-    """Policies take effect a moment after they are created: wait until each refuses what it is there for."""
+    """Policies take effect a moment after they are created: wait until each refuses what it is there for, and until
+    an Approval created now is younger than all of them, in whole seconds."""
     forged = approval("probe", by="nobody", uid="u")
     server.until("create", "--dry-run=server", "-f", "-", objects=[forged], says="spec.approver: is")
     server.until("create", "--dry-run=server", "-f", "-", objects=[cluster("probe", by="nobody")], says=ANNOTATION)
+    kinds = "validatingadmissionpolicies,validatingadmissionpolicybindings"
+    found = json.loads(server.kubectl("get", kinds, "-o", "json"))["items"]
+    newest = max(datetime.fromisoformat(item["metadata"]["creationTimestamp"]).timestamp() for item in found)
+    wait("the policies are older than what is made now", lambda: time.time() >= newest + 1)
 
 
 def cluster(name: str, *, by: str = "", required: bool = True, **changes: Any) -> dict[str, Any]:

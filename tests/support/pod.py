@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import time
 from base64 import urlsafe_b64encode
@@ -17,8 +18,9 @@ from pathlib import Path
 
 from controlplane.sandbox.images import resolve
 
-FORMAT_SECONDS = 60.0
-STOP_SECONDS = 60.0
+FORMAT_SECONDS = 180.0
+STOP_SECONDS = 180.0
+CLAIM_PORT = 9099
 
 
 class PodError(RuntimeError):
@@ -33,13 +35,26 @@ def kafka_id() -> str:
             return text
 
 
+_claims: list[socket.socket] = []
+
+
 def loopback_network() -> str:
-    """The first three bytes of a /24 in 127.0.0.0/8 for one cluster, e.g. "127.241.7".
+    """The first three bytes of a /24 in 127.0.0.0/8 for one cluster or server, e.g. "127.241.7".
 
     Every pod has an address of its own and the ports it would have anywhere; free ports of 127.0.0.1 would be taken by
-    some client's outgoing connection before a slow machine's broker binds them. Sandboxes claim lower networks.
+    some client's outgoing connection before a slow machine's broker binds them, or while it is stopped. Sandboxes claim
+    lower networks. A socket bound in it keeps other test processes out of it until this one ends.
     """
-    return f"127.{240 + secrets.randbelow(15)}.{1 + secrets.randbelow(254)}"
+    while True:
+        network = f"127.{240 + secrets.randbelow(15)}.{1 + secrets.randbelow(254)}"
+        claim = socket.socket()
+        try:
+            claim.bind((f"{network}.254", CLAIM_PORT))
+        except OSError:
+            claim.close()
+        else:
+            _claims.append(claim)
+            return network
 
 
 @dataclass(frozen=True)

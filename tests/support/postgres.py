@@ -15,7 +15,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -27,10 +26,11 @@ from pathlib import Path
 
 import psutil
 import psycopg
+from support.pod import loopback_network
 
 VERSION = "pginstall18"
 START_SECONDS = 120.0
-USER = "kfleet"
+USER, PORT = "kfleet", 5432
 
 
 class ServerError(RuntimeError):
@@ -41,7 +41,8 @@ class ServerError(RuntimeError):
 class Postgres:
     root: Path
     programs: Path
-    port: int
+    host: str
+    """Its own: a port of 127.0.0.1 is somebody else's as soon as the server is stopped."""
     password: str
     process: subprocess.Popen[bytes] | None = None
     _frozen: list[psutil.Process] = field(default_factory=list)
@@ -51,7 +52,7 @@ class Postgres:
         return self.root / "data"
 
     def url(self, database: str = "postgres") -> str:
-        return f"postgresql://{USER}:{self.password}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://{USER}:{self.password}@{self.host}:{PORT}/{database}"
 
     def sql(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
         """One statement of the administrator's, outside any transaction."""
@@ -69,8 +70,8 @@ class Postgres:
         with (self.root / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    *(str(self.programs / "postgres"), "-D", str(self.data), "-p", str(self.port)),
-                    *("-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="),
+                    *(str(self.programs / "postgres"), "-D", str(self.data), "-p", str(PORT)),
+                    *("-c", f"listen_addresses={self.host}", "-c", "unix_socket_directories="),
                     *("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=200"),
                 ],
                 stdin=subprocess.DEVNULL,
@@ -136,7 +137,7 @@ def running_postgres() -> Iterator[Postgres]:
     root = Path(tempfile.mkdtemp(prefix="kfleet-postgres-"))
     try:
         root.chmod(0o755)
-        server = Postgres(root, _programs(root), _free_port(), secrets.token_urlsafe(18))
+        server = Postgres(root, _programs(root), f"{loopback_network()}.1", secrets.token_urlsafe(18))
         _initialise(server)
         server.start()
         try:
@@ -182,8 +183,3 @@ def _programs(root: Path) -> Path:
 
 def _identity() -> dict[str, object]:
     return {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return int(one.getsockname()[1])

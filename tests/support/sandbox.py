@@ -24,12 +24,13 @@ from controlplane.adapters.kubernetes.config import from_kubeconfig
 from controlplane.sandbox import claims, lifecycle
 from controlplane.sandbox.build import ensure_control_plane
 from controlplane.sandbox.config import SandboxConfig, SandboxPaths
+from controlplane.sandbox.files import write_private
 from controlplane.sandbox.node import procfs
 from controlplane.sandbox.once import locked, remove_tree
 from controlplane.sandbox.progress import Progress, Silence
 
 KFLEET = Path(sys.executable).parent / "kfleet"
-COMMAND_SECONDS = 180.0
+COMMAND_SECONDS = 300.0
 POLL_SECONDS = 0.1
 
 
@@ -104,7 +105,7 @@ class Sandbox:
         return found
 
 
-def wait(what: str, condition: Callable[[], Any], seconds: float = 60.0) -> Any:
+def wait(what: str, condition: Callable[[], Any], seconds: float = 120.0) -> Any:
     """The first true value of `condition`; AssertionError when it does not come in time."""
     deadline = time.monotonic() + seconds
     while True:
@@ -172,4 +173,5 @@ def _live_users(users: Path) -> set[int]:
 
 
 def _write_users(users: Path, pids: set[int]) -> None:
-    users.write_text(json.dumps([(pid, procfs.start_time(pid)) for pid in sorted(pids)]))
+    """Atomic: `purge_abandoned` of another run reads it without the lock."""
+    write_private(users, json.dumps([(pid, procfs.start_time(pid)) for pid in sorted(pids)]).encode())

@@ -8,6 +8,7 @@ The verbs are small and of every sort: idempotent with an inverse (SetKey), only
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from collections import Counter
 from collections.abc import Sequence
@@ -35,6 +36,8 @@ from controlplane.services.operation.lock import CellGuard, CellLocks
 from controlplane.services.operation.outbox import Outbox
 from controlplane.services.operation.verbs import Verb
 from controlplane.settings import OperatorSettings
+
+log = logging.getLogger(__name__)
 
 TOYS = Resource(GROUP, VERSION, "toyruns", "ToyRun")
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
@@ -139,7 +142,8 @@ class Count(OnBoard):
 
 
 class Mark(OnBoard):
-    """Not idempotent: each act leaves a ConfigMap of its own. `slow` seconds pass before it is there."""
+    """Not idempotent: each act leaves a ConfigMap of its own. `slow` seconds pass before it is there, and with `gate`
+    the board has to have that key first; that it is waited for stands in the log."""
 
     traits = Traits(risk="Disruptive", inverse="Unmark")
 
@@ -148,6 +152,10 @@ class Mark(OnBoard):
 
     async def act(self, doing: Doing) -> None:
         await asyncio.sleep(float(doing.step.parameters.get("slow", "0")))
+        if gate := doing.step.parameters.get("gate"):
+            log.info("act %s waits for %s", doing.step.target, gate)
+            while gate not in (await self.board.read())[0]:
+                await asyncio.sleep(0.05)
         name = f"mark-{doing.step.target}-{uuid.uuid4().hex[:8]}"
         meta = {"name": name, "namespace": self.board.namespace, "labels": {MARK: doing.step.target}}
         await self.board.kube.create(CONFIG_MAPS, {"metadata": meta, "data": {}})

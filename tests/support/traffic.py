@@ -12,7 +12,14 @@ from typing import Any
 
 from controlplane.domain.canary import NEW_EPOCH
 
-STOP_SECONDS = 90.0
+CONNECT_SECONDS = 60.0
+DRAIN_SECONDS = 300.0
+STOP_SECONDS = 2 * DRAIN_SECONDS
+"""None of these is judged: they end a run that hangs, on however slow a machine."""
+
+
+ENOUGH = 200
+"""Acknowledgements that make a flow."""
 
 
 class Traffic:
@@ -36,15 +43,19 @@ class Traffic:
                 # Read only after the last write: a record that was read and then lost to truncation would count.
                 "--read",
                 "end",
+                "--connect-timeout",
+                str(CONNECT_SECONDS),
+                "--drain-timeout",
+                str(DRAIN_SECONDS),
             ],
             stdout=self._log,
             stderr=self._log,
         )
 
-    def wait_flowing(self, timeout: float = 60.0) -> None:
-        """Until acknowledgements are in the journal."""
+    def wait_flowing(self, timeout: float = 180.0) -> None:
+        """Until acknowledgements are in the journal, not just records that were sent."""
         deadline = time.monotonic() + timeout
-        while not (self.journal.exists() and self.journal.stat().st_size > 20_000):
+        while not (self.journal.exists() and len(self._lines("ack")) > ENOUGH):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"no traffic: {self.journal.with_suffix('.log').read_text()[-2000:]}")
             time.sleep(0.2)
@@ -65,13 +76,22 @@ class Traffic:
         return "\n".join(self.journal.with_suffix(".log").read_text(errors="replace").splitlines()[-lines:])
 
     def assert_nothing_lost(self) -> None:
-        """Stops it. Nothing acknowledged is gone, nothing changed its place, and the cluster wrote nothing twice."""
+        """Stops it. Nothing acknowledged is gone, nothing changed its place, and the cluster wrote nothing twice.
+
+        A log that was not read to its end says nothing about loss, and fails with the canary's reason.
+        """
         self.stop()
+        assert self.complete(), f"the canary could not find out: {self.words()}"
         account = self.account()
         seen = "\n".join([*self.copies(), json.dumps(account | {"stalls": len(account["stalls"])}), self.words()])
         assert account["acknowledged"] > 1000, seen
         assert (account["lost"], account["reordered"]) == (0, 0), seen
         assert account["duplicated"] == 0 or self.new_epochs(), seen
+
+    def complete(self) -> bool:
+        """Whether the canary ended in order, with every answer and at the log's end: its last line says so."""
+        lines = self.journal.read_text().splitlines() if self.journal.exists() else []
+        return bool(lines and lines[-1].startswith('{"summary"') and json.loads(lines[-1])["summary"]["complete"])
 
     def new_epochs(self) -> int:
         """Times the client took a new producer epoch: copies of what it had no answer for then are its own."""
@@ -98,7 +118,7 @@ class Traffic:
             [str(Path(sys.executable).parent / "kfleet-canary"), "account", str(self.journal), "-o", "json"],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=DRAIN_SECONDS,
             check=False,
         )
         assert done.stdout, done.stderr

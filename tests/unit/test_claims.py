@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,13 +14,16 @@ from controlplane.sandbox.config import SandboxConfig, SandboxPaths
 from controlplane.sandbox.errors import SandboxError
 
 NONE: frozenset[int] = frozenset()
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("KFLEET_RUNTIME", str(tmp_path / "runtime"))
     monkeypatch.setenv("KFLEET_STATE", str(tmp_path / "state"))
-    monkeypatch.setattr(claims, "PORTS", range(30500, 32500))  # apart from sandboxes that run beside the tests
+    # Apart from sandboxes that run beside the tests, and from the worker that runs others of them: both do listen.
+    monkeypatch.setattr(claims, "PORTS", range(30500 + 500 * WORKER, 31000 + 500 * WORKER))
+    monkeypatch.setattr(claims, "SECOND_BYTES", range(100 + 30 * WORKER, 130 + 30 * WORKER, 2))
     return tmp_path
 
 

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -297,17 +296,25 @@ def test_a_name_that_nobody_can_tell_is_no_completion_and_no_noise(tmp_path: Pat
 
 
 def test_a_dead_network_does_not_hold_up_the_tab_key(tmp_path: Path) -> None:
+    """A lookup that would wait an hour is ended: nothing is measured, since a busy machine may take any time for it."""
     import socket
 
+    from controlplane.cli.completion_names import LOOKUP_SECONDS
+
+    patient = (
+        "import functools, types; from controlplane.cli import completion_lookup as lookup, completion_names as names; "
+        "lookup.connect = functools.partial(lookup.connect, timeout=3600); "
+        "names.cluster_names(types.SimpleNamespace(params={}), ''); print('it answered')"
+    )
     with socket.create_server(("127.0.0.1", 0)) as silent:
         path = written(tmp_path / "k.yaml", kubeconfig_of(f"http://127.0.0.1:{silent.getsockname()[1]}"))
-        complete("clu")  # what starting costs on this machine now is not what is measured
-        started = time.monotonic()
-        complete("clu")
-        start_up = time.monotonic() - started
-        started = time.monotonic()
         assert complete("cluster", "health", "", KUBECONFIG=str(path)) == []
-        assert time.monotonic() - started < 1.0 + 5 * start_up + 2.0
+        environment = os.environ | {"KUBECONFIG": str(path)}
+        done = subprocess.run(
+            [sys.executable, "-c", patient], env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert LOOKUP_SECONDS <= 1.0
 
 
 def test_kubectl_finds_it_as_a_plugin(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ from controlplane.cli.demo_cluster import DemoCluster, ready_condition
 from controlplane.cli.demo_roll import RollWatch
 from controlplane.cli.errors import CliError
 from controlplane.cli.main import run
+from controlplane.domain.journal import sent_line
 from controlplane.sandbox.progress import Progress
 
 
@@ -139,6 +140,20 @@ def test_a_canary_that_cannot_run_ends_the_demo_with_its_reason(tmp_path: Path) 
         canary._process.wait(60)
         with pytest.raises(CliError, match=r"the canary ended by itself: journal .*c\.jsonl exists already"):
             canary.check()
+
+
+def test_records_flow_once_one_is_acknowledged_however_late(tmp_path: Path) -> None:
+    canary = CanaryProcess("127.0.0.1:1", "t", 10, tmp_path, "c")
+    assert not canary.flowing(), "no journal yet"
+    with canary.journal.open("a") as journal:
+        journal.write(sent_line(0, 0, 5, 123456789) * 100_000)
+        journal.flush()
+        assert not canary.flowing()
+        for torn in ('["a', 'ck",0,0,1,2,3]\n'):
+            assert not canary.flowing()
+            journal.write(torn)
+            journal.flush()
+        assert canary.flowing()
 
 
 def test_leaving_ends_the_canary(tmp_path: Path) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -21,6 +25,8 @@ from controlplane.sandbox.fault_state import (
     lost_nodes,
     record,
 )
+from controlplane.sandbox.faults import pods
+from controlplane.sandbox.node import procfs
 
 
 @pytest.fixture
@@ -134,3 +140,34 @@ def test_every_kind_says_what_it_does_and_takes() -> None:
     assert list(faults.KINDS) == ["kill", "freeze", "disk", "node", "zone", "service", "refuse"]
     assert all("(target: " in text for text in faults.KINDS.values())
     assert json.loads(json.dumps(faults.KINDS)) == faults.KINDS
+
+
+def test_a_process_that_forks_before_it_stops_is_frozen_with_its_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGSTOP takes effect when the process is next scheduled: here after two looks, and it has forked by then."""
+    looks, signalled = 0, []
+
+    def moves(pid: int) -> bool:
+        nonlocal looks
+        looks += 1
+        return looks < 3
+
+    monkeypatch.setattr(procfs, "moves", moves)
+    monkeypatch.setattr(pods, "_signal", lambda pid, number: signalled.append(pid))
+    container: Any = SimpleNamespace(processes=lambda: [1] if looks < 3 else [1, 2])
+    pods.freeze([container])
+    assert signalled == [1, 2]
+
+
+def test_what_is_frozen_stands_still_when_freeze_returns() -> None:
+    busy = "import threading\nfor _ in range(8): threading.Thread(target=lambda: [None for _ in iter(int, 1)]).start()"
+    process = subprocess.Popen([sys.executable, "-c", busy + "\nprint(flush=True)"], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert procfs.moves(process.pid)
+        container: Any = SimpleNamespace(processes=lambda: [process.pid])
+        pods.freeze([container])
+        assert not procfs.moves(process.pid)
+    finally:
+        process.kill()
+        process.communicate()

@@ -192,11 +192,16 @@ async def test_one_that_is_refused_for_good_keeps_nobody_else_waiting(caplog: py
     outbox = Outbox(ledger, retry=0.01)
     bad, broken, good = (Cluster(name, operation=operation(entries=1)) for name in ("bad", "broken", "good"))
     async with running(outbox):
-        for _ in range(20):
+
+        def settled() -> bool:
             for cluster in (bad, broken, good):
                 cluster.passing(outbox)
+            return bad.recorded() and good.recorded() and outbox.idle(broken.status)
+
+        await until(settled)
+        for _ in range(20):
+            settled()
             await asyncio.sleep(0.005)
-        await until(lambda: (good.passing(outbox), good.recorded())[1])
     assert ledger.refusals == 1, "asked again only when there is something new"
     assert bad.recorded(), "waiting for a ledger that will never take it helps nobody"
     assert not broken.recorded(), "what only met a defect may be taken by the next process"

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
+from controlplane.sandbox.config import SandboxPaths
 from controlplane.sandbox.node import procfs
 from controlplane.sandbox.node.container import Container
-from controlplane.sandbox.node.records import STARTED, read_json, write_json
+from controlplane.sandbox.node.records import POD, STARTED, read_json, records, write_json
 
-SECONDS = 15.0
+SECONDS = 60.0
 ENV = {"PATH": "/usr/bin:/bin"}
 
 
@@ -97,7 +98,7 @@ async def test_nothing_outlives_the_main_process(box: Box, tmp_path: Path) -> No
 async def test_signals_reach_the_container_as_if_nobody_stood_between(box: Box, tmp_path: Path) -> None:
     await box.start(f"trap 'exit 9' TERM; touch {tmp_path}/armed; while :; do sleep 0.05; done")
     await box.until((tmp_path / "armed").exists)
-    box.container.stop(10.0)
+    box.container.stop(60.0)
     assert (await box.end())["exit_code"] == 9
 
 
@@ -109,14 +110,15 @@ async def test_a_stop_that_is_ignored_is_forced(box: Box, tmp_path: Path) -> Non
     assert (await box.end())["exit_code"] == 137
 
 
-async def test_a_new_node_process_adopts_and_learns_what_it_missed(box: Box) -> None:
-    first = await box.start("sleep 0.3; exit 6")
+async def test_a_new_node_process_adopts_and_learns_what_it_missed(box: Box, tmp_path: Path) -> None:
+    first = await box.start(f"until test -e {tmp_path}/go; do sleep 0.05; done; exit 6")
     started = first.started
     first.release()
     second = box.look()
     assert second.running
     assert second.started == started
     second.release()
+    (tmp_path / "go").touch()
     assert started is not None
     await box.until(lambda: not procfs.alive(started["supervisor_pid"], started["supervisor_start"]))
     third = box.look()
@@ -171,3 +173,27 @@ async def test_only_two_attempts_are_kept(box: Box) -> None:
         await box.start("exit 1")
         await box.end()
     assert sorted(path.name for path in (box.directory / "c").iterdir()) == ["2", "3"]
+
+
+@pytest.mark.parametrize("victim", ["pods", "containers", "c"])
+def test_a_pod_that_is_removed_while_somebody_looks_at_all_is_passed_over(
+    victim: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its node takes a directory away after it was seen and before it is listed."""
+    paths = SandboxPaths(tmp_path)
+    pod = paths.node("node-a") / "pods" / "uid"
+    (pod / "containers" / "c" / "0").mkdir(parents=True)
+    write_json(pod / POD, {"namespace": "n", "name": "p", "uid": "uid", "grace": 1.0})
+
+    def too_late(really: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def look(path: Any) -> Any:
+            if Path(path).name == victim:
+                Path(path).rename(tmp_path / "away")
+            return really(path)
+
+        return look
+
+    monkeypatch.setattr(os, "listdir", too_late(os.listdir))
+    monkeypatch.setattr(os, "scandir", too_late(os.scandir))
+    assert records(paths, "node-a") == []
+    assert (tmp_path / "away").exists()

@@ -15,7 +15,7 @@ from controlplane.sandbox.images import Runtime
 from controlplane.sandbox.node import container
 from controlplane.sandbox.node.worker import PodWorker
 
-SECONDS = 15.0
+SECONDS = 60.0
 
 
 class Client:

@@ -35,7 +35,7 @@ class Passes:
 async def run_until(queue: WorkQueue, condition) -> None:
     task = asyncio.create_task(queue.run())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not condition():
                 await asyncio.sleep(0.005)
     finally:

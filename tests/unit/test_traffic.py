@@ -6,7 +6,7 @@ import pytest
 from support.traffic import Traffic
 
 from controlplane.domain.canary import NEW_EPOCH, Ack, Consumed
-from controlplane.domain.journal import ack_line, note_line, read_line
+from controlplane.domain.journal import ack_line, note_line, read_line, summary_line
 
 
 @pytest.fixture
@@ -27,6 +27,21 @@ def test_copies_are_told_with_what_is_known_of_them(traffic: Traffic) -> None:
 def test_a_record_read_twice_at_one_offset_is_no_copy(traffic: Traffic) -> None:
     traffic.journal.write_text("".join([read_line(Consumed("r", 0, 0, 0, 9))] * 2))
     assert traffic.copies() == []
+
+
+@pytest.mark.parametrize(
+    ("end", "complete"),
+    [(summary_line({"complete": True}), True), (summary_line({"complete": False}), False), ("", False)],
+)
+def test_a_log_that_was_not_read_to_its_end_is_no_loss_but_no_proof(
+    traffic: Traffic, end: str, *, complete: bool
+) -> None:
+    traffic.journal.write_text(ack_line(Ack("r", 0, 0, 1, 2, 0)) + end)
+    assert traffic.complete() is complete
+
+
+def test_a_canary_that_never_began_is_no_proof(traffic: Traffic) -> None:
+    assert not traffic.complete()
 
 
 def test_a_new_epoch_is_seen_and_another_note_is_not(traffic: Traffic) -> None:

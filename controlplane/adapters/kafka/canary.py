@@ -19,6 +19,7 @@ from controlplane.domain.journal import Header, note_line, summary_line
 
 PROGRESS_S = 5.0
 REPEATED_NOTE_S = 1.0
+ASK_AGAIN_S = 0.2
 
 
 class Canary:
@@ -55,20 +56,26 @@ class Canary:
         return result
 
     def _find_topic(self) -> int:
-        """The topic's partitions; asks until `connect_timeout`, because a fresh cluster may still elect leaders."""
+        """The topic's partitions; asks until `connect_timeout`: a fresh cluster may still elect leaders, and a broker
+        may not have heard of a fresh topic."""
         options = self._options
         client = Producer(client_config(options, self._note))
-        try:
-            found = client.list_topics(options.topic, timeout=options.connect_timeout).topics[options.topic]
-        except KafkaException as error:
-            raise CanaryError(
-                f"no broker answered at {options.bootstrap} within {options.connect_timeout:g} s "
-                f"({error.args[0].str()}); check --bootstrap and that the cluster is up"
-            ) from error
-        if found.error is not None or not found.partitions:
-            why = found.error.str() if found.error is not None else "no partitions"
-            raise CanaryError(f"topic {options.topic} at {options.bootstrap}: {why}; create the topic first")
-        return len(found.partitions)
+        deadline = time.monotonic() + options.connect_timeout
+        while True:
+            try:
+                left = max(1.0, deadline - time.monotonic())
+                found = client.list_topics(options.topic, timeout=left).topics[options.topic]
+            except KafkaException as error:
+                raise CanaryError(
+                    f"no broker answered at {options.bootstrap} within {options.connect_timeout:g} s "
+                    f"({error.args[0].str()}); check --bootstrap and that the cluster is up"
+                ) from error
+            if found.error is None and found.partitions:
+                return len(found.partitions)
+            if time.monotonic() >= deadline:
+                why = found.error.str() if found.error is not None else "no partitions"
+                raise CanaryError(f"topic {options.topic} at {options.bootstrap}: {why}; create the topic first")
+            time.sleep(ASK_AGAIN_S)
 
     def _header(self, starts: list[int]) -> Header:
         options = self._options

@@ -60,6 +60,7 @@ class RecordWriter:
         """The highest acknowledged offset of each partition; the reader looks whether it is behind."""
         self.sent = self.acked = self.failed = self.replaced = 0
         self.worst_pause_ms = 0.0
+        self._looks = 0
         self._answer_ns = self._looked_ns = time.monotonic_ns()
         self._producer = self._make()
         self._probe: Future[Producer | None] | None = None
@@ -92,10 +93,16 @@ class RecordWriter:
             self._serve(next_tick_ns)
 
     def flush(self, deadline: float) -> bool:
-        """Waits for every answer until `deadline` (monotonic seconds). False if some never came."""
+        """Waits for every answer until `deadline` (monotonic seconds). False if some never came.
+
+        Then for the client's next statistics: an epoch that it took for the last answers has to be noted, too.
+        """
         while self.outstanding and time.monotonic() < deadline:
             self._producer.poll(0.05)
             self._replace_if_offline(time.monotonic_ns())
+        looks = self._looks
+        while self._looks == looks and time.monotonic() < deadline:
+            self._producer.poll(0.05)
         self._prober.shutdown(wait=False, cancel_futures=True)
         return not self.outstanding
 
@@ -121,16 +128,20 @@ class RecordWriter:
         )
 
     def _statistics(self) -> Callable[[str], None]:
-        """Notes each change of one producer's id or epoch (`epoch_cnt` of the statistics does not count bumps)."""
+        """Notes each change of one producer's id or epoch (`epoch_cnt` of the statistics does not count bumps).
+
+        A producer's first epoch is 0: another one at the first look was taken before it.
+        """
         known: tuple[int, int] | None = None
 
         def look(document: str) -> None:
             nonlocal known
+            self._looks += 1
             eos = json.loads(document)["eos"]
             found = eos["producer_id"], eos["producer_epoch"]
             if min(found) < 0 or found == known:
                 return
-            if known is not None:
+            if known is not None or found[1] > 0:
                 self._note(NEW_EPOCH)
             known = found
 

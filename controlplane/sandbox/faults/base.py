@@ -13,7 +13,9 @@ from controlplane.sandbox.config import SandboxPaths
 from controlplane.sandbox.errors import SandboxError
 from controlplane.sandbox.fault_state import Fault
 
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 20.0
+"""A busy machine's API server takes its time; one that is down refuses at once."""
+
 T = TypeVar("T")
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping
 
 from controlplane.sandbox.config import SandboxPaths
 from controlplane.sandbox.fault_state import Fault
 from controlplane.sandbox.faults.base import FaultError, split
+from controlplane.sandbox.node import procfs
 from controlplane.sandbox.node.records import ContainerRecord, StuckContainersError, end, records
 
 POD_TARGET = "namespace/pod, e.g. default/quickstart-broker-0"
+FROZEN_SECONDS, FROZEN_POLL_SECONDS = 10.0, 0.01
+"""A signal takes effect when its process is next scheduled; one that hangs in the kernel does nothing anyway."""
 
 
 class Kill:
@@ -82,11 +86,14 @@ def running(paths: SandboxPaths, target: str) -> list[ContainerRecord]:
 
 
 def freeze(found: list[ContainerRecord]) -> None:
-    """Until nothing new appears: a process may fork while its siblings are being stopped."""
+    """Returns when they stand still. Until nothing new appears: a process may fork before its signal reaches it."""
     stopped: set[int] = set()
+    deadline = time.monotonic() + FROZEN_SECONDS
     while fresh := {pid for one in found for pid in one.processes()} - stopped:
         for pid in fresh:
             _signal(pid, signal.SIGSTOP)
+        while any(map(procfs.moves, fresh)) and time.monotonic() < deadline:
+            time.sleep(FROZEN_POLL_SECONDS)
         stopped |= fresh
 
 

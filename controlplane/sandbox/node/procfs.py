@@ -35,6 +35,19 @@ def alive(pid: int, started: int) -> bool:
     return pid > 0 and start_time(pid) == started
 
 
+def moves(pid: int) -> bool:
+    """Whether any thread of it is neither stopped nor ended."""
+    try:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    for thread in threads:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if (thread / "stat").read_text().rpartition(")")[2].split()[STATE_FIELD] not in "TtZX":
+                return True
+    return False
+
+
 def descendants(pid: int) -> list[int]:
     """All living descendants of `pid`, parents before children, without `pid` itself."""
     children: dict[int, list[int]] = {}

@@ -99,20 +99,27 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
 
 def attempts(container_dir: Path) -> list[int]:
     """Numbers of the recorded attempts of a container, ascending."""
-    if not container_dir.is_dir():
+    return sorted(int(name) for name in _names(container_dir) if name.isdigit())
+
+
+def _names(directory: Path) -> list[str]:
+    """What is in a directory; nothing when it is not there: a node removes its pods' while others look."""
+    try:
+        return [entry.name for entry in directory.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(int(entry.name) for entry in container_dir.iterdir() if entry.name.isdigit())
 
 
 def records(paths: SandboxPaths, node: str) -> list[ContainerRecord]:
     """The containers of one node that run now, init containers included, ordered by namespace, pod and container."""
     boot = procfs.boot_id()
     found = []
-    for pod_file in (paths.node(node) / "pods").glob(f"*/{POD}"):
-        pod = read_json(pod_file)
+    pods = paths.node(node) / "pods"
+    for uid in _names(pods):
+        pod = read_json(pods / uid / POD)
         if pod is None:
             continue
-        for container_dir in sorted((pod_file.parent / "containers").glob("*")):
+        for container_dir in (pods / uid / "containers" / name for name in _names(pods / uid / "containers")):
             for number in attempts(container_dir):
                 record = _record(pod, container_dir, number, boot)
                 if record is not None and record.alive():
