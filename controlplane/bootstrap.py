@@ -195,9 +195,13 @@ def _kafka_admins(settings: OperatorSettings) -> ClosableAdmins:
 
 
 def _witness(settings: OperatorSettings) -> ClosableWitness:
-    from controlplane.adapters.kafka.witness import ClientWitnesses  # noqa: PLC0415 - only the operator needs it
+    from controlplane.adapters.kafka.witness import (  # noqa: PLC0415 - only the operator needs it
+        IDLE_SECONDS,
+        ClientWitnesses,
+    )
 
-    return ClientWitnesses(threads=settings.kafka_threads)
+    # Also a pass that has nothing to do but look comes in time to keep a watch alive.
+    return ClientWitnesses(threads=settings.kafka_threads, idle=max(IDLE_SECONDS, 1.5 * settings.resync_interval))
 
 
 @contextlib.asynccontextmanager

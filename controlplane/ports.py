@@ -100,8 +100,16 @@ class KubeApi(Protocol):
     async def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object: ...
 
     async def list(
-        self, resource: Resource, namespace: str | None = None, *, labels: str = "", fields: str = ""
-    ) -> Sequence[Object]: ...
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        labels: str = "",
+        fields: str = "",
+        cached: bool = False,
+    ) -> Sequence[Object]:
+        """`cached`: a few seconds old is good enough; the API server answers from memory and does not ask etcd."""
+        ...
 
     async def create(self, resource: Resource, body: Object, namespace: str | None = None) -> Object: ...
 

@@ -442,6 +442,13 @@ class RolledBack(ApiModel):
     )
 
 
+class Replacement(ApiModel):
+    """A request for a node on an empty disk that was met. As long as it stands unchanged it asks for nothing more."""
+
+    request: str = Field(max_length=64, description="Annotation kfleet.dev/replace-node as it was.")
+    at: Timestamp = Field(description="When the node was whole.")
+
+
 class KafkaClusterStatus(OperationStatus):
     cluster_id: str | None = Field(None, max_length=64, description="Kafka's cluster id.")
     version: str | None = Field(None, max_length=16, description="The version every node runs; the old one in a roll.")
@@ -471,6 +478,9 @@ class KafkaClusterStatus(OperationStatus):
     )
     rolled_back: RolledBack | None = Field(
         None, description="The upgrade that was rolled back and is not tried again; absent when there is none."
+    )
+    replacement: Replacement | None = Field(
+        None, description="The request for a node on an empty disk that was met, while its annotation stands."
     )
 
 

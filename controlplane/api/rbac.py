@@ -40,7 +40,7 @@ EDITABLE = (kafka_cluster.PLURAL, kafka_topic.PLURAL)
 """What whoever may edit a namespace may edit in it. Approvals are not among them."""
 
 OPERATOR: tuple[Grant, ...] = (
-    Grant(GROUP, kafka_cluster.PLURAL, (*READ, "patch"), "the objects to reconcile; a request that is met goes"),
+    Grant(GROUP, kafka_cluster.PLURAL, READ, "the objects to reconcile"),
     Grant(GROUP, kafka_topic.PLURAL, ("list", "watch"), "the objects to reconcile, in bulk"),
     *(Grant(GROUP, f"{plural}/status", ("update",), "status, written with a resourceVersion") for plural in EDITABLE),
     Grant(GROUP, approval.PLURAL, ("list", "watch"), "who has approved or denied the plan of an operation"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 
 from controlplane.api import names
@@ -25,7 +26,9 @@ async def replace_node(where: Where, name: str, node: int, typed: str | None) ->
         seen = next((one for one in status.nodes if one.id == node), None)
         if seen is not None and seen.state == "Running":
             raise CliError(f"node {node} is {seen.state}: its disk is there, and nothing is replaced")
-        if (asked := (meta.get("annotations") or {}).get(names.REPLACE_NODE)) not in (None, str(node)):
+        asked = (meta.get("annotations") or {}).get(names.REPLACE_NODE)
+        met = asked is not None and status.replacement is not None and status.replacement.request == asked
+        if asked is not None and not met and asked.partition("/")[0] != str(node):
             raise CliError(f"node {asked} is being replaced; one node at a time")
         words = f"{seen.state}: {seen.message}" if seen is not None and seen.message else "not there"
         _say(f"node {node} of {name} is {words.strip()}")
@@ -39,14 +42,21 @@ async def replace_node(where: Where, name: str, node: int, typed: str | None) ->
             "metadata": {
                 "uid": meta["uid"],
                 "resourceVersion": meta["resourceVersion"],
-                "annotations": {names.REPLACE_NODE: str(node)},
+                "annotations": {names.REPLACE_NODE: request_text(node, asked, met=met)},
             }
         }
         try:
             await connection.kube.patch(CLUSTERS, name, connection.namespace, change)
         except ConflictError:
             raise CliError(f"{name} has changed meanwhile; look at it and ask again") from None
-        _say(f"asked for; `kfleet op watch {name}` follows it, and the operator takes the request off when it is done")
+        _say(f"asked for; `kfleet op watch {name}` follows it, and status.replacement says when it is done")
+
+
+def request_text(node: int, asked: str | None, *, met: bool) -> str:
+    """One that stands is asked for again as it is; after one that was met it takes another word to ask anew."""
+    if asked is None:
+        return str(node)
+    return f"{node}/{secrets.token_hex(4)}" if met else asked
 
 
 def _say(text: str) -> None:

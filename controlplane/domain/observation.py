@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
@@ -109,8 +109,7 @@ class VolumeObservation:
     """A PVC of a node. `formatted` is the directory id read back from meta.properties, None before it registers.
 
     `size_bytes` is what it asks for, `capacity_bytes` what it has (None before it is bound); `resizing` is what its
-    storage says of the difference. `machine` is the only Kubernetes node on which its data can be reached: asked only
-    where a node is cordoned, and None too for a volume that can be reached from several.
+    storage says of the difference.
     """
 
     name: str
@@ -124,7 +123,6 @@ class VolumeObservation:
     terminating: bool = False
     capacity_bytes: int | None = None
     resizing: str = ""
-    machine: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,14 +155,28 @@ class PodObservation:
 
 
 @dataclass(frozen=True, slots=True)
+class Stay:
+    """Why a pod has no machine but cordoned ones: its volume is tied to one, is not known not to be (`Unreadable`), or
+    no machine is left. `machines` are cordoned ones that would take it; `evidence` is half a sentence."""
+
+    why: Literal["Volume", "Unreadable", "Machines"]
+    evidence: str
+    machines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class NodeObservation:
-    """One Kafka node: what stands for it in Kubernetes. Whether it serves is in `kafka` and `quorum`."""
+    """One Kafka node: what stands for it in Kubernetes. Whether it serves is in `kafka` and `quorum`.
+
+    `stay` is asked where its pod is on a cordoned machine, or unscheduled while any is cordoned; None otherwise.
+    """
 
     id: int
     pool: str
     roles: frozenset[Role]
     pod: PodObservation | None
     volumes: tuple[VolumeObservation, ...] = ()
+    stay: Stay | None = None
 
     @property
     def is_controller(self) -> bool:
@@ -238,8 +250,7 @@ class ClientObservation:
 class ClusterObservation:
     """One cluster at one moment. `kafka` and `quorum` are None while no broker answers.
 
-    `cordoned` are Kubernetes nodes that take no new pods, of those that this cluster's pods run on or that its volumes
-    are tied to.
+    `cordoned` are Kubernetes nodes that take no new pods, of those that this cluster's pods run on or wait for.
     """
 
     as_of: float

@@ -73,7 +73,8 @@ def test_a_node_whose_disk_is_lost_comes_back_when_a_person_says_so(cell: Cell, 
     assert voters(cell, sandbox)[1] == was
     asked = sandbox.kfleet("cluster", "replace-node", cell.name, "1", "--confirm", cell.name, "-n", cell.namespace)
     assert asked.returncode == 0, asked.stderr
-    cell.wait("the request is met", lambda: "kfleet.dev/replace-node" not in annotations(cell), 240)
+    cell.wait("the request is met", lambda: "replacement" in cell.cluster()["status"], 240)
+    assert cell.cluster()["status"]["replacement"]["request"] == annotations(cell)["kfleet.dev/replace-node"] == "1"
     cell.wait_ready(120)
     now = voters(cell, sandbox)
     assert sorted(now) == [0, 1, 2]

@@ -15,6 +15,7 @@ from controlplane.domain.membership.values import (
     AddVoter,
     Change,
     FinishReplacement,
+    Refused,
     RemoveVoter,
     RenewVolume,
     Request,
@@ -156,7 +157,7 @@ class Quorum:
                 self.uids += 1
                 self.pods[node] = self.uids
                 self._start(node)
-            elif node in self.up and node in self.voters and self.marks[node] is None:
+            elif node in self.up and self.marks[node] is None:
                 self.marks[node] = self.disks[node]
 
     def _start(self, node: int) -> None:
@@ -231,6 +232,21 @@ def test_a_plan_once_carried_out_is_empty() -> None:
     quorum.wanted = (0, 1, 2, 3, 4)
     assert run(quorum, [])
     assert plan_change(quorum.observe(), quorum.target()) is None
+
+
+def test_a_node_that_serves_from_claims_that_go_is_not_given_up() -> None:
+    quorum = Quorum.of(3)
+    quorum.request = 1
+    target = replace(quorum.target(), lost_volumes=frozenset({0}))
+    change = plan_change(quorum.observe(), target)
+    assert change is not None
+    assert isinstance(change.action, Refused)
+    assert [check.name for check in change.action.checks] == ["DiskNotSeenLost"]
+    assert change.withheld == {1}
+    quorum.up.discard(1)
+    change = plan_change(quorum.observe(), target)
+    assert change is not None
+    assert isinstance(change.action, RemoveVoter)
 
 
 @pytest.mark.parametrize("size", [2, 3])

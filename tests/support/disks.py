@@ -56,8 +56,10 @@ class Disks(Namespace):
         await self.kube.patch(KAFKA_CLUSTERS, "cell", "kafka", body)
 
     async def asked(self) -> bool:
+        """Whether a request stands that is not answered yet."""
         found = await self.kube.get(KAFKA_CLUSTERS, "cell", "kafka")
-        return names.REPLACE_NODE in (found["metadata"].get("annotations") or {})
+        text = (found["metadata"].get("annotations") or {}).get(names.REPLACE_NODE)
+        return text is not None and text != found.get("status", {}).get("replacement", {}).get("request")
 
     def retired(self) -> set[int]:
         return {

@@ -32,7 +32,13 @@ class FakeKube:
         return copy.deepcopy(self._find(resource, name, namespace))
 
     async def list(
-        self, resource: Resource, namespace: str | None = None, *, labels: str = "", fields: str = ""
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        labels: str = "",
+        fields: str = "",
+        cached: bool = False,
     ) -> Sequence[Object]:
         wanted = dict(part.split("=", 1) for part in labels.split(",") if part)
         return [

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from support.fake_kafka import FakeKafka, FakeKafkaAdmin, FakePartition, FakeTopic
 from support.fake_witness import FakeWitness
-from support.simulation import KEY, DieAt, Killed, Namespace, created, service
+from support.simulation import KEY, SETTINGS, DieAt, Killed, Namespace, created, run_until_ready, service
 
 from controlplane.api import names
-from controlplane.domain.cluster.clients import CreateCanaryTopic, DeleteCanaryTopic
-from controlplane.domain.observation import BrokerObservation, CanaryObservation
+from controlplane.api.kafka_cluster import KafkaCluster
+from controlplane.domain.cluster.clients import CreateCanaryTopic, DeleteCanaryTopic, canary_steps
+from controlplane.domain.observation import BrokerObservation, CanaryObservation, ClientObservation
 from controlplane.domain.rolling import canary
 from controlplane.domain.rolling.canary import LagSample, Probe
+from controlplane.domain.rolling.witness import Learning
 from controlplane.ports import KafkaError
 from controlplane.services.cluster import clients
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
-from controlplane.services.cluster.observe import PODS
+from controlplane.services.cluster.observe import PODS, observe_world
 
 
 def brokers(racks: Sequence[str | None]) -> list[BrokerObservation]:
@@ -167,17 +170,82 @@ async def test_an_upgrade_that_is_held_makes_no_topic() -> None:
     assert canary.TOPIC not in namespace.kafka.topics
 
 
-async def test_a_topic_of_that_name_with_other_settings_is_left_alone() -> None:
+async def test_a_topic_of_that_name_with_other_settings_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
     namespace, witness = await created(), FakeWitness()
     namespace.kafka.topics[canary.TOPIC] = FakeTopic("theirs", [namespace.kafka.place(3)], {"retention.ms": "1"})
     await namespace.change(version="4.3.1")
     one = service(namespace, DieAt(), witness=witness)
-    for _ in range(60):
+    for _ in range(120):
         namespace.turn()
-        await one.reconcile(KEY)
+        pause = await one.reconcile(KEY)
     assert namespace.kafka.topics[canary.TOPIC].topic_id == "theirs"
     assert set(witness.looks) <= {(), None}, "it is never written to"
-    assert "CanaryRefused" in str(await namespace.status())
+    assert "the upgrade has no canary: topic __kfleet_canary is not as kfleet makes it" in caplog.text
+    assert (await namespace.status())["metadataVersion"] == "4.3-IV0"
+    assert (await namespace.ready(), pause) == (True, SETTINGS.resync_interval)
+
+
+async def test_a_topic_of_that_name_disturbs_no_cluster_at_rest() -> None:
+    namespace, witness = await created(), FakeWitness()
+    namespace.kafka.topics[canary.TOPIC] = FakeTopic("theirs", [namespace.kafka.place(3)], {"retention.ms": "1"})
+    one = service(namespace, DieAt(), witness=witness)
+    for _ in range(4):
+        namespace.turn()
+        pause = await one.reconcile(KEY)
+    assert (await namespace.ready(), pause) == (True, SETTINGS.resync_interval)
+    assert canary.TOPIC in namespace.kafka.topics
+
+
+async def test_ours_is_known_and_goes_though_a_reassignment_left_its_throttles_on_it() -> None:
+    namespace, witness = await created(), FakeWitness()
+    throttled = {**canary.CONFIG, "leader.replication.throttled.replicas": "0:0,0:1"}
+    namespace.kafka.topics[canary.TOPIC] = FakeTopic("ours", [namespace.kafka.place(3)], throttled)
+    one = service(namespace, DieAt(), witness=witness)
+    for _ in range(4):
+        namespace.turn()
+        await one.reconcile(KEY)
+    assert canary.TOPIC not in namespace.kafka.topics
+    assert await namespace.ready()
+
+
+async def test_brokers_that_leave_get_none_of_it_and_it_does_not_refuse_their_leaving() -> None:
+    """Scaled down in the midst of an upgrade: the upgrade goes to its end, then the topic goes, then the brokers."""
+    namespace, witness = Namespace(), FakeWitness()
+    await namespace.declare(rollout={"soak": "2s"})
+    await run_until_ready(namespace, DieAt())
+    (pool,) = (await namespace.kube.get(KAFKA_CLUSTERS, "cell", "kafka"))["spec"]["nodePools"]
+    namespace.kafka.directories.update({3: "directory-3", 4: "directory-4"})
+    await namespace.change(nodePools=[pool | {"replicas": 5}])
+    await run_until_ready(namespace, DieAt())
+    await namespace.change(version="4.3.1")
+    one = service(namespace, DieAt(), witness=witness)
+    for _ in range(200):
+        namespace.turn()
+        await one.reconcile(KEY)
+        if sum(len(uids) - 1 for uids in namespace.uids.values()) >= 2:
+            break
+    assert canary.TOPIC in namespace.kafka.topics
+    await namespace.change(nodePools=[pool | {"replicas": 3}])
+    for _ in range(400):
+        namespace.turn()
+        await one.reconcile(KEY)
+        if await namespace.ready() and canary.TOPIC not in namespace.kafka.topics:
+            break
+    assert sorted(voter for voter in namespace.kafka.voters) == [0, 1, 2], await namespace.status()
+    assert (await namespace.status())["metadataVersion"] == "4.3-IV0"
+
+
+async def test_it_is_made_on_brokers_that_stay() -> None:
+    namespace = await created()
+    await namespace.change(version="4.3.1")
+    one = service(namespace, DieAt(), witness=FakeWitness())
+    await one.reconcile(KEY)
+    cluster = KafkaCluster.model_validate(await namespace.kube.get(KAFKA_CLUSTERS, "cell", "kafka"))
+    world = await observe_world(namespace.kube, namespace.admins, namespace.clock, cluster)
+    seen = replace(world.observation, clients=ClientObservation(world.observation.as_of))
+    (step,) = canary_steps(replace(world, observation=seen, learning=Learning()), leaving=frozenset({1}))
+    assert isinstance(step, CreateCanaryTopic)
+    assert step.topic.assignments == ((0, 2), (2, 0))
 
 
 @pytest.mark.parametrize("phase", ["before", "after"])

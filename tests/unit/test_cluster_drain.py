@@ -6,12 +6,14 @@ import json
 from typing import Any
 
 import pytest
+from support.fake_kafka import FakeKafkaAdmin
 from support.machines import SPARE, Machines, furnished
 from support.simulation import KEY, DieAt, Killed, run_until_ready, service
 
-from controlplane.domain.cluster.observe import tied_to
-
-HOSTNAME = "kubernetes.io/hostname"
+from controlplane.api import names
+from controlplane.ports import ForbiddenError, KafkaUnreachableError
+from controlplane.services.cluster.kind import KAFKA_CLUSTERS
+from controlplane.services.cluster.observe import MACHINES
 
 
 async def passes(namespace: Machines, count: int = 4) -> DieAt:
@@ -164,26 +166,141 @@ async def test_an_operator_that_dies_at_every_write_drains_each_node_once(phase:
     assert sorted(len(uids) for uids in namespace.uids.values()) == [1, 2, 2], json.dumps(await namespace.status())
 
 
-def expression(key: str, *values: str, operator: str = "In") -> dict[str, Any]:
-    return {"key": key, "operator": operator, "values": list(values)}
+async def test_a_node_stays_where_no_other_machine_is_left_for_it() -> None:
+    namespace = await furnished()
+    await passes(namespace)
+    before = namespace.pods()
+    for machine in ("node-b", f"node-b{SPARE}"):
+        namespace.cordon(machine)
+    await passes(namespace, 8)
+    assert namespace.pods() == before
+    told = await condition(namespace, "Drainable")
+    assert (told["status"], told["reason"]) == ("False", "NoMachineLeft")
+    assert "node-b" in told["message"]
+    namespace.cordon(f"node-b{SPARE}", on=False)
+    await run_until_ready(namespace, DieAt())
+    await passes(namespace, 12)
+    assert namespace.machine_of(1) == f"node-b{SPARE}"
+    assert (await condition(namespace, "Drainable"))["status"] == "True"
 
 
-@pytest.mark.parametrize(
-    ("terms", "tied"),
-    [
-        ([[expression(HOSTNAME, "host-1")]], True),
-        ([[expression("topology.topolvm.io/node", "node-1")]], True),
-        ([[expression("topology.kubernetes.io/zone", "a"), expression(HOSTNAME, "host-1")]], True),
-        ([[expression(HOSTNAME, "host-1", "host-2")]], False),
-        ([[expression(HOSTNAME, "host-1")], [expression(HOSTNAME, "host-2")]], False),
-        ([[expression(HOSTNAME, "host-2")]], False),
-        ([[expression("topology.kubernetes.io/zone", "a")]], False),
-        ([[expression(HOSTNAME, "host-1", operator="NotIn")]], False),
-        ([], False),
-    ],
-)
-def test_which_volumes_are_tied(terms: list[list[dict[str, Any]]], tied: bool) -> None:  # noqa: FBT001
-    machine = {"metadata": {"name": "node-1", "labels": {HOSTNAME: "host-1"}}}
-    selector = {"nodeSelectorTerms": [{"matchExpressions": term} for term in terms]}
-    assert tied_to({"spec": {"nodeAffinity": {"required": selector}}}, machine) is tied
-    assert tied_to({"spec": {}}, machine) is False
+async def test_a_node_stays_where_its_volume_may_not_be_read() -> None:
+    namespace = await furnished(tied=True)
+    await passes(namespace)
+    before, get = namespace.pods(), namespace.kube.get
+
+    async def refusing(resource: Any, name: str, space: str | None = None) -> Any:
+        if resource.plural == "persistentvolumes":
+            raise ForbiddenError(403, "Forbidden", "no")
+        return await get(resource, name, space)
+
+    namespace.kube.get = refusing  # type: ignore[method-assign]
+    namespace.cordon("node-b")
+    await passes(namespace, 8)
+    assert namespace.pods() == before
+    told = await condition(namespace, "Drainable")
+    assert told["reason"] == "VolumeUnreadable"
+    assert "`get` on persistentvolumes" in told["message"]
+
+
+async def test_a_roll_stops_nobody_who_would_not_come_back_and_leaves_the_gate_to_evictions() -> None:
+    namespace = await furnished(tied=True)
+    await passes(namespace)
+    before = namespace.pods()
+    namespace.cordon("node-b")
+    await namespace.change(config={"queued.max.requests": 400})
+    await passes(namespace, 8)
+    assert namespace.pods() == before
+    assert (await condition(namespace, "Blocked"))["reason"] == "VolumeOnCordonedMachine"
+    assert gate(namespace) == 2, "kubectl drain is not refused for ever"
+    namespace.cordon("node-b", on=False)
+    await run_until_ready(namespace, DieAt())
+    assert {name: len(uids) for name, uids in namespace.uids.items()} == dict.fromkeys(namespace.uids, 2)
+
+
+async def test_volumes_are_read_only_of_pods_in_question() -> None:
+    namespace = await furnished()
+    await passes(namespace)
+    read: list[str] = []
+    get = namespace.kube.get
+
+    async def counting(resource: Any, name: str, space: str | None = None) -> Any:
+        if resource.plural == "persistentvolumes":
+            read.append(name)
+        return await get(resource, name, space)
+
+    namespace.kube.get = counting  # type: ignore[method-assign]
+    await namespace.kube.create(MACHINES, {"metadata": {"name": "elsewhere"}, "spec": {"unschedulable": True}})
+    await passes(namespace)
+    assert read == []
+    namespace.cordon("node-b")
+    await passes(namespace, 1)
+    assert read == ["pv-data-0-cell-nodes-1"]
+
+
+async def test_a_lasting_reason_against_evictions_is_told() -> None:
+    namespace = await furnished()
+    partition = namespace.kafka.topics["t"].partitions[0]
+    kept = list(partition.replicas)
+    partition.replicas, partition.isr = kept[:2], kept[:2]
+    await passes(namespace)
+    told = await condition(namespace, "Drainable")
+    assert (told["status"], told["reason"]) == ("False", "UnprotectedPartitions")
+    partition.replicas, partition.isr = kept, kept
+    await passes(namespace)
+    assert (await condition(namespace, "Drainable"))["reason"] == "OneNodeMayGo"
+
+
+async def test_a_drain_that_counts_as_cancelled_says_so() -> None:
+    namespace = await furnished()
+    namespace.cordon("node-b")
+    await passes(namespace, 1)
+    operation = (await namespace.status())["operation"]["id"]
+    obj = await namespace.kube.get(KAFKA_CLUSTERS, "cell", "kafka")
+    obj["metadata"]["annotations"] = {names.CANCEL: operation}
+    await namespace.kube.replace(KAFKA_CLUSTERS, obj)
+    await passes(namespace, 8)
+    await passes(namespace, 8)
+    namespace.cordon("node-c")
+    pods = namespace.pods()
+    await passes(namespace, 8)
+    assert namespace.pods() == pods
+    assert "that counts as the roll that was cancelled" in (await condition(namespace, "Blocked"))["message"]
+    assert gate(namespace) == 2
+    obj = await namespace.kube.get(KAFKA_CLUSTERS, "cell", "kafka")
+    obj["metadata"]["annotations"] = {}
+    await namespace.kube.replace(KAFKA_CLUSTERS, obj)
+    await passes(namespace, 30)
+    assert [namespace.machine_of(node) for node in range(3)] == ["node-a", f"node-b{SPARE}", f"node-c{SPARE}"]
+
+
+async def test_a_node_that_left_and_that_no_machine_takes_stops_the_roll_and_says_so() -> None:
+    """What the labels allow the scheduler may still refuse, for want of memory."""
+    namespace = await furnished()
+    place = namespace._place
+    namespace._place = lambda pod, node: None if node == 1 else place(pod, node)  # type: ignore[method-assign]
+    for machine in ("node-b", "node-c"):
+        namespace.cordon(machine)
+    await passes(namespace, 14)
+    assert (await condition(namespace, "Blocked"))["reason"] == "NoMachineLeft"
+    assert [namespace.machine_of(node) for node in range(3)] == ["node-a", None, "node-c"], "nobody follows it"
+    assert gate(namespace) == 3
+    namespace._place = place  # type: ignore[method-assign]
+    namespace.cordon("node-b", on=False)
+    await passes(namespace, 20)
+    assert [namespace.machine_of(node) for node in range(3)] == ["node-a", "node-b", f"node-c{SPARE}"]
+
+
+async def test_what_is_told_of_drains_stands_while_no_broker_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    namespace = await furnished()
+    partition = namespace.kafka.topics["t"].partitions[0]
+    partition.replicas = partition.isr = list(partition.replicas)[:2]
+    await passes(namespace)
+
+    async def silent(_: FakeKafkaAdmin) -> Any:
+        raise KafkaUnreachableError("nobody answers")
+
+    monkeypatch.setattr(FakeKafkaAdmin, "observe", silent)
+    await passes(namespace)
+    assert (await condition(namespace, "Available"))["reason"] == "NoBrokerAnswers"
+    assert (await condition(namespace, "Drainable"))["reason"] == "UnprotectedPartitions"

@@ -91,6 +91,31 @@ def test_what_the_storage_says_of_a_growing_claim_is_told() -> None:
     assert growth.unfinished(observe_nodes([], [grown])) == ()
 
 
+def test_a_growth_that_waits_for_a_restart_or_was_too_much_says_how_it_ends() -> None:
+    labels = {names.NODE_ID: "1", names.VOLUME_ID: "0"}
+    claim = {"metadata": {"name": "c", "labels": labels}, "spec": {"resources": {"requests": {"storage": "2Gi"}}}}
+    pending = {"conditions": [{"type": "FileSystemResizePending", "status": "True", "message": "Waiting"}]}
+    meta = {"name": "cell-nodes-1", "uid": "u", "resourceVersion": "1", "labels": labels}
+    for more, words in ((pending, "`kubectl delete pod cell-nodes-1`"), ({}, "`kubectl patch pvc c`")):
+        status = {"phase": "Bound", "capacity": {"storage": "1Gi"}} | more
+        (check,) = growth.unfinished(observe_nodes([{"metadata": meta}], [claim | {"status": status}]))
+        assert words in check.remedy
+
+
+async def test_a_size_that_the_driver_cannot_give_is_taken_back_by_the_spec() -> None:
+    namespace = await furnished()
+    await passes(namespace)
+    namespace.driver_works = False
+    await declare(namespace, {"id": 0, "size": "100Ti"})
+    await passes(namespace)
+    await declare(namespace, {"id": 0, "size": "1Gi"})
+    await passes(namespace)
+    assert (await condition(namespace, "Ready"))["reason"] == "VolumeGrowing", "not refused"
+    await declare(namespace, {"id": 0, "size": "512Mi"})
+    await passes(namespace)
+    assert (await condition(namespace, "Ready"))["reason"] == "VolumeChangeUnsupported", "less than it has"
+
+
 async def other_class(namespace: Machines) -> None:
     for claim in namespace.claims().values():
         claim["spec"]["storageClassName"] = "fixed"

@@ -60,3 +60,19 @@ def test_a_machine_that_is_deleted_while_it_is_cordoned_wakes_them_too() -> None
     queue.keys.clear()
     machine(run, "node-a", cordoned=True, kind="DELETED")
     assert queue.keys == [cluster_key("kafka", "orders")]
+
+
+def test_a_machine_that_is_listed_again_wakes_them_since_it_may_have_been_open_meanwhile() -> None:
+    queue = Woken()
+    run = handlers(queue)
+    asyncio.run(run["pods"](namespace="kafka", labels={names.CLUSTER: "orders"}, spec={"nodeName": "node-a"}))
+    machine(run, "node-a", cordoned=True)
+    queue.keys.clear()
+    machine(run, "node-a", cordoned=True, kind="ADDED")
+    assert queue.keys == [cluster_key("kafka", "orders")]
+
+
+def test_only_cordoned_machines_are_watched() -> None:
+    wiring: Any = SimpleNamespace(queue=Woken())
+    _, settings = registry(wiring, OperatorSettings())
+    assert {str(text) for text in settings.watching.field_selectors.values()} == {"spec.unschedulable=true"}

@@ -22,7 +22,7 @@ from controlplane.domain.observation import (
     VoterObservation,
 )
 from controlplane.domain.rolling import faults
-from controlplane.domain.rolling.faults import CRASH_SECONDS, CRASHES, Findings
+from controlplane.domain.rolling.faults import CRASH_SECONDS, Findings
 from controlplane.domain.rolling.watch import TEXT_LIMIT, Severity, Sighting, Trouble, UpgradeWatch
 from controlplane.domain.rolling.witness import ClientLevel, GroupLevel, group_key
 
@@ -82,7 +82,6 @@ CONFINED = {
     "not registered": seen(isr=(1, 2), leader=1, live=(1, 2)),
     "replica out": seen(isr=(1, 2), leader=1),
     "voter behind": seen(behind=(11,)),
-    "crash loop": seen(pods={11: replace(new(11), restarts=CRASHES)}),
     "under min ISR": seen((10, 11, 12, 0, 1), isr=(2,), leader=2),
     "offline": seen((10, 11, 12, 0, 1, 2), isr=(0,), leader=None),
 }

@@ -15,7 +15,6 @@ from controlplane.domain.rolling.witness import (
     ClientLevel,
     client_checks,
     group_key,
-    suspects,
 )
 
 LAGS_AT_REST = (40, 10, 25, 30, 5, 20, 15)
@@ -58,23 +57,22 @@ def test_a_cluster_as_it_was_fails_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "names", "brokers"),
+    ("now", "names"),
     [
-        pytest.param(canary(errors=(0, 12, 0)), ["CanaryErrors"], {1}, id="one broker's writes fail"),
-        pytest.param(canary(errors=(2, 2, 2)), ["CanaryErrors"], set(), id="a few everywhere"),
-        pytest.param(canary(errors=(1, 1, 1)), [], set(), id="three lost probes are a spike"),
-        pytest.param(canary(median=0.2), ["CanarySlow"], {0, 1, 2}, id="half of the writes are slow"),
-        pytest.param(canary(median=0.011), [], set(), id="4 to 11 ms is no fault"),
-        pytest.param(canary(p99=2.2), [], set(), id="the stall of a healthy restart"),
-        pytest.param(canary(p99=4.0), ["CanarySlow"], set(), id="a tail that no restart explains"),
-        pytest.param(canary(median=0.2, errors=(30, 0, 0)), ["CanaryErrors", "CanarySlow"], {0, 1, 2}, id="both"),
-        pytest.param(CanaryObservation(0, 0, None, None), [], set(), id="no probe yet"),
-        pytest.param(CanaryObservation(8, 8, None, None), [], set(), id="too few to judge"),
+        pytest.param(canary(errors=(0, 12, 0)), ["CanaryErrors"], id="one broker's writes fail"),
+        pytest.param(canary(errors=(2, 2, 2)), ["CanaryErrors"], id="a few everywhere"),
+        pytest.param(canary(errors=(1, 1, 1)), [], id="three lost probes are a spike"),
+        pytest.param(canary(median=0.2), ["CanarySlow"], id="half of the writes are slow"),
+        pytest.param(canary(median=0.011), [], id="4 to 11 ms is no fault"),
+        pytest.param(canary(p99=2.2), [], id="the stall of a healthy restart"),
+        pytest.param(canary(p99=4.0), ["CanarySlow"], id="a tail that no restart explains"),
+        pytest.param(canary(median=0.2, errors=(30, 0, 0)), ["CanaryErrors", "CanarySlow"], id="both"),
+        pytest.param(CanaryObservation(0, 0, None, None), [], id="no probe yet"),
+        pytest.param(CanaryObservation(8, 8, None, None), [], id="too few to judge"),
     ],
 )
-def test_the_canary(now: CanaryObservation, names: list[str], brokers: set[int]) -> None:
+def test_the_canary(now: CanaryObservation, names: list[str]) -> None:
     assert failing(seen(by=now), QUIET) == names
-    assert suspects(seen(by=now), QUIET) == brokers
 
 
 def test_one_slow_broker_of_many_is_found_though_the_whole_is_not_slow() -> None:
@@ -83,7 +81,6 @@ def test_one_slow_broker_of_many_is_found_though_the_whole_is_not_slow() -> None
     (check,) = [check for check in client_checks(seen(by=slow), QUIET) if not check.ok]
     assert check.name == "CanarySlow"
     assert "12: 250 ms" in check.evidence
-    assert suspects(seen(by=slow), QUIET) == {12}
 
 
 def test_what_was_bad_before_is_not_the_upgrades_doing() -> None:
@@ -123,7 +120,7 @@ GROWING = (100, 900, 2000, 3100, 4000, 5200, 6000)
 def test_a_new_group_is_not_judged_and_one_of_many_small_ones_is() -> None:
     few = level(group("orders", *LAGS_AT_REST))
     assert failing(seen(group("new", *GROWING)), few) == []
-    many = level(*(group(f"g{number}", 100 + number) for number in range(LEVEL_GROUPS + 5)))
+    many = level(*(group(f"g{number}", *[100 + number] * 3) for number in range(LEVEL_GROUPS + 5)))
     assert failing(seen(group("g0", *GROWING)), many) == ["ConsumerLagGrows"]
 
 
@@ -131,7 +128,6 @@ def test_nothing_known_fails_nothing() -> None:
     bad = seen(group("orders", *GROWING), by=canary(median=9.0, errors=(30, 30, 30)))
     assert client_checks(None, QUIET) == ()
     assert client_checks(bad, None) == ()
-    assert suspects(bad, None) == frozenset()
     without_canary = ClientLevel.learn(ClientObservation(1.0, 60.0, None, ()))
     assert without_canary is not None
     assert failing(bad, without_canary) == []

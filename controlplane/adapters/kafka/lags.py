@@ -5,6 +5,7 @@ librdkafka's admin client, because it finds each group's coordinator and each pa
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -15,6 +16,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from controlplane.domain.rolling.canary import GROUPS_ASKED, LagSample
 
+_log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _LIVE = {
@@ -52,7 +54,8 @@ class GroupLags:
             return None
         if listed.errors and not listed.valid:
             return None
-        names = sorted(group.group_id for group in listed.valid if group.state in _LIVE)
+        # "" is the group of consumers without one that commit all the same; librdkafka cannot ask for it.
+        names = sorted(group.group_id for group in listed.valid if group.group_id and group.state in _LIVE)
         committed = self._committed(names[:GROUPS_ASKED], deadline)
         ends = self._ends({partition for offsets in committed.values() for partition in offsets}, deadline)
         lags = {
@@ -65,8 +68,12 @@ class GroupLags:
     def _committed(self, names: Iterable[str], deadline: float) -> dict[str, dict[tuple[str, int], int]]:
         asked = {}
         for name in names:
-            request = [ConsumerGroupTopicPartitions(name)]
-            futures = self._client.list_consumer_group_offsets(request, request_timeout=_left(deadline))
+            try:
+                request = [ConsumerGroupTopicPartitions(name)]
+                futures = self._client.list_consumer_group_offsets(request, request_timeout=_left(deadline))
+            except (KafkaException, ValueError, TypeError) as error:  # a group that the client itself refuses
+                _log.debug("group %r: %s", name, error)
+                continue
             asked[name] = futures[name]
         return {
             name: {(one.topic, one.partition): one.offset for one in answer.topic_partitions if one.offset >= 0}

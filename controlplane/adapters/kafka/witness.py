@@ -3,7 +3,8 @@
 The first look at a cluster begins a watch: two tasks that probe its canary and sample its groups' lags, each step in
 one bounded executor, never two of one kind at once for one cluster. Looks keep it alive and return what it has so far,
 without waiting for a broker; `IDLE_SECONDS` after the last one it ends and forgets, so that a cluster at rest costs
-nothing. What fails is recorded as the canary's errors, or missing from the lags, and never raised.
+nothing. What fails is recorded as the canary's errors, or missing from the lags, and never raised: a task that fails
+begins anew after `AGAIN_SECONDS`, in the same watch.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
@@ -29,14 +30,17 @@ T = TypeVar("T")
 IDLE_SECONDS = 15.0
 """More than one pass of an operation takes while no broker answers (kafka_timeout and the pause between passes)."""
 SAMPLE_SECONDS = 5.0
+AGAIN_SECONDS = 5.0
 STALE_SECONDS = 4 * canary.LAG_PERIOD_SECONDS
 """A last sample older than this says nothing about now."""
 
 
 class ClientWitnesses:
-    """Watches by cluster; call it from one event loop. `threads` is how many steps may run at the same time."""
+    """Watches by cluster; call it from one event loop. `threads` is how many steps may run at the same time, `idle`
+    after how many seconds without a look a watch is over, `IDLE_SECONDS` where it is None."""
 
-    def __init__(self, *, threads: int) -> None:
+    def __init__(self, *, threads: int, idle: float | None = None) -> None:
+        self._idle = idle
         self._executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="kafka-witness")
         self._watches: dict[str, _Watch] = {}
         self._left: list[_Watch] = []
@@ -52,7 +56,7 @@ class ClientWitnesses:
         watch = self._watches.get(cluster_key)
         if watch is None or watch.over:
             self._left = [old for old in (*self._left, watch) if old is not None and not old.ended]
-            watch = self._watches[cluster_key] = _Watch(self._executor, cluster_key)
+            watch = self._watches[cluster_key] = _Watch(self._executor, cluster_key, self._idle)
         return watch.look(tuple(bootstrap_servers), None if leaders is None else tuple(leaders), as_of)
 
     async def forget(self, cluster_key: str) -> None:
@@ -70,8 +74,9 @@ class ClientWitnesses:
 
 
 class _Watch:
-    def __init__(self, executor: Executor, key: str) -> None:
-        self._executor, self._key = executor, key
+    def __init__(self, executor: Executor, key: str, idle: float | None) -> None:
+        self._executor, self._key, self._idle_after = executor, key, idle
+        self._failures: set[str] = set()
         self._servers: tuple[str, ...] = ()
         self._leaders: tuple[int | None, ...] = ()
         self._probes: deque[canary.Probe] = deque()
@@ -95,7 +100,7 @@ class _Watch:
             self._leaders = leaders
         if not self._tasks:
             loop = asyncio.get_running_loop()
-            self._tasks = [loop.create_task(self._probe()), loop.create_task(self._sample())]
+            self._tasks = [loop.create_task(self._keep(self._probe)), loop.create_task(self._keep(self._sample))]
         samples = list(self._samples)
         fresh = bool(samples) and samples[-1].at > now - STALE_SECONDS
         groups, left_out = canary.groups(samples) if fresh else (None, 0)
@@ -115,7 +120,19 @@ class _Watch:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _idle(self) -> bool:
-        return time.monotonic() - self._looked > IDLE_SECONDS
+        return time.monotonic() - self._looked > (IDLE_SECONDS if self._idle_after is None else self._idle_after)
+
+    async def _keep(self, work: Callable[[], Awaitable[None]]) -> None:
+        """`work` to its end, begun anew whenever it fails. Each failure is told once."""
+        while not self._idle():
+            try:
+                await work()
+            except Exception as error:  # noqa: BLE001 - a witness that fails must fail nothing else
+                told = f"{work.__name__}: {error!r}"
+                if told not in self._failures:
+                    self._failures.add(told)
+                    _log.exception("%s: a witness of clients failed; it begins anew", self._key)
+                await asyncio.sleep(AGAIN_SECONDS)
 
     async def _probe(self) -> None:
         from controlplane.adapters.kafka.prober import Prober  # noqa: PLC0415 - librdkafka, only while it is needed
@@ -131,8 +148,6 @@ class _Watch:
                 while self._probes and self._probes[0].at <= began - canary.WINDOW_SECONDS:
                     self._probes.popleft()
                 await asyncio.sleep(max(0.0, began + canary.PROBE_SECONDS - time.monotonic()))
-        except Exception:  # noqa: BLE001 - a witness that fails must fail nothing else
-            _log.exception("%s: the canary stopped; the next look begins anew", self._key)
         finally:
             if prober is not None:
                 await self._run(prober.close)
@@ -142,22 +157,19 @@ class _Watch:
 
         lags: GroupLags | None = None
         known: tuple[str, ...] = ()
-        try:
-            while not self._idle():
-                began = time.monotonic()
-                if lags is None or not set(known) & set(self._servers):
-                    known = self._servers
-                    lags = await self._run(GroupLags, known)
-                sample = await self._run(lags.sample, SAMPLE_SECONDS)
-                if sample is None:
-                    lags = None
-                else:
-                    self._samples.append(sample)
-                while self._samples and self._samples[0].at < began - canary.LAG_WINDOW_SECONDS:
-                    self._samples.popleft()
-                await asyncio.sleep(max(0.0, began + canary.LAG_PERIOD_SECONDS - time.monotonic()))
-        except Exception:  # noqa: BLE001 - the same
-            _log.exception("%s: the lags of consumer groups are not watched; the next look begins anew", self._key)
+        while not self._idle():
+            began = time.monotonic()
+            if lags is None or not set(known) & set(self._servers):
+                known = self._servers
+                lags = await self._run(GroupLags, known)
+            sample = await self._run(lags.sample, SAMPLE_SECONDS)
+            if sample is None:
+                lags = None
+            else:
+                self._samples.append(sample)
+            while self._samples and self._samples[0].at < began - canary.LAG_WINDOW_SECONDS:
+                self._samples.popleft()
+            await asyncio.sleep(max(0.0, began + canary.LAG_PERIOD_SECONDS - time.monotonic()))
 
     async def _run(self, function: Callable[..., T], *arguments: object) -> T:
         """In the executor; a cancelled wait still waits for the step, which is short: clients must not be closed under

@@ -13,12 +13,13 @@ from controlplane.api.quantity import parse_bytes
 from controlplane.api.validate import check_cluster
 from controlplane.domain import versions
 from controlplane.domain.check import Check
-from controlplane.domain.cluster import growth, manifests, naming, properties
+from controlplane.domain.cluster import growth, lost, manifests, naming, properties
 from controlplane.domain.cluster.layout import Layout
 from controlplane.domain.cluster.reasons import last_template
 from controlplane.domain.cluster.world import World
 from controlplane.domain.membership.brokers import living_on
-from controlplane.domain.observation import NodeObservation
+from controlplane.domain.observation import NodeObservation, VolumeObservation
+from controlplane.domain.rolling import canary
 from controlplane.domain.rolling.health import listing
 
 REPLICATION_FACTORS = (
@@ -43,7 +44,7 @@ def _all(world: World, layout: Layout) -> Iterator[Check]:
         yield from _metadata(world)
     yield from _replication(world, layout)
     yield from _replicas(world, layout)
-    yield from _volumes(world)
+    yield from _volumes(world, layout)
     yield from _identity(world, layout)
 
 
@@ -60,6 +61,7 @@ def _metadata(world: World) -> Iterator[Check]:
     for running in sorted({node.pod.version for node in world.observation.nodes if node.pod}):
         if running != spec.version:
             yield versions.can_roll_binary(running, spec.version, finalised)
+            yield versions.can_read_features(spec.version, kafka.features)
 
 
 def _replication(world: World, layout: Layout) -> Iterator[Check]:
@@ -88,9 +90,7 @@ def _replication(world: World, layout: Layout) -> Iterator[Check]:
 def _replicas(world: World, layout: Layout) -> Iterator[Check]:
     yield from _leaving(world, layout)
     present = {node.id for node in world.observation.nodes if node.volumes}
-    if world.lost is not None:
-        present |= {node.id for node in layout.nodes if node.id == world.lost.id}
-    if missing := sorted(world.known_ids - present):
+    if missing := sorted(world.known_ids - present - lost.excused(world, layout)):
         one = missing[0]
         yield Check(
             "VolumeMissing",
@@ -120,7 +120,7 @@ def _leaving(world: World, layout: Layout) -> Iterator[Check]:
     for name in sorted({node.pool for node in gone}):
         ids = [node.id for node in gone if node.pool == name]
         path, replicas = f"spec.nodePools[{name}].replicas", pools[name].replicas
-        living = living_on(kafka, ids) if kafka is not None else ()
+        living = [one for one in living_on(kafka, ids) if one.topic != canary.TOPIC] if kafka is not None else []
         if living:
             yield Check(
                 "ScaleDownRefused",
@@ -147,30 +147,38 @@ def _leaving(world: World, layout: Layout) -> Iterator[Check]:
         )
 
 
-def _volumes(world: World) -> Iterator[Check]:
+def _volumes(world: World, layout: Layout) -> Iterator[Check]:
     pools = {pool.name: pool for pool in world.cluster.spec.node_pools}
+    excused = lost.excused(world, layout)
     for node in world.observation.nodes:
         pool = pools.get(node.pool)
         if pool is None:
             continue
+        going = node.id not in excused and any(volume.terminating for volume in node.volumes)
+        if going and world.replacement is not None and world.replacement.node == node.id:
+            yield from lost.kept(world, node)
         for volume in node.volumes:
-            if volume.terminating:
+            if volume.terminating and going:
                 yield Check(
                     "VolumeTerminating",
                     ok=False,
                     evidence=f"PVC {volume.name} is being deleted: its data goes as soon as node {node.id}'s pod does.",
-                    remedy="Nothing is restarted meanwhile. Save its data and put a claim with its marks back.",
+                    remedy="Nothing is restarted meanwhile. Save its data and put a claim with its marks back. "
+                    + _given_up(world, node.id),
                 )
         declared = {volume.id: volume for volume in pool.storage.volumes}
         present = {volume.volume_id: volume for volume in node.volumes}
         path = f"spec.nodePools[{pool.name}].storage.volumes"
         for volume_id in sorted(present.keys() - declared.keys()):
+            if _never_used(world, node, present[volume_id]):
+                continue
             yield _volume_changed(f"{path}: node {node.id} has a volume {volume_id} that is no longer declared.")
         if any(volume.formatted for volume in node.volumes):
-            yield from _volumes_added(world, node, path, declared.keys() - present.keys())
+            given_up = lost.lost_claims(world, node) if node.id in excused else frozenset()
+            yield from _volumes_added(world, node, path, declared.keys() - present.keys() - given_up)
         for volume_id in sorted(declared.keys() & present.keys()):
             wanted, found = declared[volume_id], present[volume_id]
-            if parse_bytes(wanted.size) < found.size_bytes:
+            if parse_bytes(wanted.size) < growth.least(found):
                 yield _volume_changed(
                     f"{path}[{volume_id}].size: {wanted.size} is less than PVC {found.name} has; a claim never shrinks."
                 )
@@ -189,14 +197,16 @@ def _volumes_added(world: World, node: NodeObservation, path: str, missing: Abst
     metadata = min((volume.volume_id for volume in node.volumes), default=0)
     for volume_id in sorted(missing):
         claim = naming.volume(world.cluster.metadata.name, node.pool, node.id, volume_id)
-        if mounted is None or claim in mounted:
+        if mounted is not None and claim in mounted:
             yield _volume_changed(
-                f"{path}[{volume_id}]: PVC {claim} is gone"
-                + (
-                    f", which node {node.id} was started with before."
-                    if mounted is not None
-                    else f", or new: what node {node.id} was started with is not known, since its ConfigMap is gone."
-                )
+                f"{path}[{volume_id}]: PVC {claim} is gone, which node {node.id} was started with before.",
+                f"Restore it with its marks. {_given_up(world, node.id)}",
+            )
+        elif mounted is None:
+            yield _volume_changed(
+                f"{path}[{volume_id}]: PVC {claim} is gone, or new: what node {node.id} was started with is not known, "
+                "since its ConfigMap is gone.",
+                f"Set the field back to what the claims are. If the volume was there: {_given_up(world, node.id)}",
             )
         elif volume_id < metadata:
             yield _volume_changed(
@@ -205,9 +215,23 @@ def _volumes_added(world: World, node: NodeObservation, path: str, missing: Abst
             )
 
 
-def _volume_changed(evidence: str) -> Check:
-    return Check(
-        "VolumeChangeUnsupported", ok=False, evidence=evidence, remedy="Set the field back to what the claims are."
+def _never_used(world: World, node: NodeObservation, volume: VolumeObservation) -> bool:
+    """A volume that was declared by mistake can be taken back: one that no storage stands behind, or that this node was
+    never started with, holds nothing. Its claim stays until somebody deletes it."""
+    if volume.formatted is not None:
+        return False
+    template = last_template(world, node.pool, node.id)
+    return not volume.bound or (template is not None and volume.name not in manifests.claims_of(template))
+
+
+def _volume_changed(evidence: str, remedy: str = "Set the field back to what the claims are.") -> Check:
+    return Check("VolumeChangeUnsupported", ok=False, evidence=evidence, remedy=remedy)
+
+
+def _given_up(world: World, node_id: int) -> str:
+    return (
+        f"If it is lost for good: `kfleet cluster replace-node {world.cluster.metadata.name} {node_id}`, and delete "
+        "the node's pod if it still runs."
     )
 
 

@@ -1,7 +1,7 @@
 """When a cluster's clients are watched, and when the canary's topic comes and goes. Pure.
 
-Both only around an upgrade: from the pass that first sees another version wanted to the end of the operation, soak and
-finalisation included, or to its way back. An upgrade that was rolled back and is not tried again is over.
+Both only around an upgrade: from when nothing but the level before holds its first stop to the end of the operation,
+soak and finalisation included, or to its way back. An upgrade that was rolled back and is not tried again is over.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from controlplane.api.kafka_cluster import Canary, KafkaCluster
+from controlplane.domain.cluster.way_back import LEARNING_SINCE
 from controlplane.domain.cluster.world import World
 from controlplane.domain.observation import ClusterObservation
 from controlplane.domain.rolling import canary
-from controlplane.domain.rolling.witness import LEARN_SECONDS
+from controlplane.domain.rolling.operation import KIND
+from controlplane.domain.rolling.values import Step
 from controlplane.domain.topics.values import NewTopic
 
 UPGRADE_GOAL = "Version "
@@ -42,23 +44,42 @@ def is_upgrading(cluster: KafkaCluster, observation: ClusterObservation) -> bool
     return bool(running - {cluster.spec.version})
 
 
+def is_watched(cluster: KafkaCluster, observation: ClusterObservation) -> bool:
+    """Whether clients are to be looked at now. Not while a change of members has the turn; nor while an upgrade of
+    which nothing is begun waits for people, a window or a hazard, which may be for days."""
+    operation = cluster.status.operation
+    if not is_upgrading(cluster, observation) or (operation is not None and operation.kind != KIND):
+        return False
+    if any(node.pod is not None and node.pod.version == cluster.spec.version for node in observation.nodes):
+        return True
+    step = operation.step if operation is not None else None
+    return step is not None and (step.verb != Step.BLOCKED or LEARNING_SINCE in step.parameters)
+
+
 def has_canary(cluster: KafkaCluster) -> bool:
     return cluster.spec.rollout.canary is Canary.ENABLED
 
 
-def canary_steps(world: World) -> Iterator[CreateCanaryTopic | DeleteCanaryTopic]:
+def canary_steps(
+    world: World, leaving: frozenset[int] = frozenset()
+) -> Iterator[CreateCanaryTopic | DeleteCanaryTopic]:
     """The topic is made when an operation stands in the status, every broker is up, and there is still a level to be
-    learned: one made later could be compared with nothing. It goes when no upgrade is left, or it is not wanted."""
+    learned: one made later could be compared with nothing. It goes when no upgrade is left, or it is not wanted, or no
+    roll is under way and it lies on brokers that are `leaving`, which get none of it. What is not ours is left alone.
+    """
     cluster, observation, kafka = world.cluster, world.observation, world.observation.kafka
     if kafka is None:
         return
-    present = bool(canary.partitions(observation))
+    found, operation = canary.partitions(observation), cluster.status.operation
     wanted = has_canary(cluster) and is_upgrading(cluster, observation)
-    if present and not wanted:
+    rolling = operation is not None and operation.kind == KIND
+    in_the_way = not rolling and any(leaving.intersection(partition.replicas) for partition in found)
+    if found and world.canary_is_ours and (not wanted or in_the_way):
         yield DeleteCanaryTopic()
-    learning = observation.clients is not None and observation.clients.watched_seconds < LEARN_SECONDS
+    clients, learning = observation.clients, world.learning
+    early = clients is not None and learning is not None and clients.watched_seconds < learning.seconds
     complete = {node.id for node in observation.nodes if node.is_broker} == {broker.id for broker in kafka.brokers}
-    if wanted and not present and learning and complete and cluster.status.operation is not None:
-        topic = canary.new_topic(kafka.brokers)
+    if wanted and not found and early and complete and rolling:
+        topic = canary.new_topic([broker for broker in kafka.brokers if broker.id not in leaving])
         if topic is not None:
             yield CreateCanaryTopic(topic)

@@ -15,14 +15,15 @@ from controlplane.api.operation import Operation
 from controlplane.api.roles import Role
 from controlplane.domain import versions
 from controlplane.domain.check import Check, explain
-from controlplane.domain.cluster import checks, drain, manifests, members, setup, way_back
+from controlplane.domain.cluster import checks, drain, lost, manifests, members, setup, way_back
 from controlplane.domain.cluster.clients import CreateCanaryTopic, DeleteCanaryTopic
 from controlplane.domain.cluster.guards import GUARDS
 from controlplane.domain.cluster.layout import Layout, lay_out
 from controlplane.domain.cluster.manifests import Placement
-from controlplane.domain.cluster.reasons import leaving, restart_reasons, volume_gate
+from controlplane.domain.cluster.reasons import claim_gate, leaving, restart_reasons, volume_gate
 from controlplane.domain.cluster.status import CANNOT_START, CRASH_STATES, Verdict
 from controlplane.domain.cluster.world import World
+from controlplane.domain.hazards.values import number
 from controlplane.domain.membership import values as membership
 from controlplane.domain.operation.approval import UNDECIDED
 from controlplane.domain.operation.permit import Permit
@@ -60,7 +61,7 @@ def decide(world: World, placement: Placement, permit: Permit, now: float) -> De
         world.zones,
         formed=world.formed,
         known_ids=world.known_ids | world.retired,
-        lost=world.lost,
+        lost=lost.without_volumes(world),
     )
     declared, world = world, members.aside(world)
     back = way_back.standing(world, lambda: operations.plan_of(roll_target(world, layout, placement)).hash)
@@ -68,23 +69,25 @@ def decide(world: World, placement: Placement, permit: Permit, now: float) -> De
         world = way_back.on(world, back)
     refused = checks.spec_checks(world, layout)
     if refused:
-        return _refuse(declared, layout, refused, permit, now)
+        return _refuse(declared, layout, placement, refused, permit=permit, now=now)
     turn = members.look(declared, layout, placement, permit.holds)
     course = _course(world, layout, placement, permit, back=back, now=now)
     world, target, back = course.world, course.target, course.back
     transition = plan_roll(world.observation, target, course.progress)
     action, begun = transition.action, bool(transition.progress.replicas_out_before)
-    if turn is not None and members.takes_turn(world, turn, action, transition.progress, target):
+    if turn is not None and _is_their_turn(declared, layout, placement, course, permit):
         return _change_members(
             declared, world, layout, placement, turn, transition=transition, permit=permit, back=back, now=now
         )
     operation, ended = _operation(course, transition, permit, now)
     ended = ended or members.over(declared, turn, permit, now)
     held = bool(permit.holds) and not permit.locked
-    waits = isinstance(action, rolling.Done) or (held and not begun and _waits_for_people(action, permit))
+    waits = isinstance(action, rolling.Done) or (not begun and _waits_for_people(action, permit))
     calm = waits and _in_sync(world)
     gate_open = calm and not drain.spares_nobody(world)
     restored = _restored(world, transition.progress, permit) if held else frozenset()
+    if withheld := _withheld(world, permit, held=held):
+        restored |= setup.short_of_volumes(world, layout)
     steps = setup.setup_steps(
         world,
         layout,
@@ -95,10 +98,9 @@ def decide(world: World, placement: Placement, permit: Permit, now: float) -> De
     )
     if held:  # an upgrade that waits for its window needs no canary yet
         steps = tuple(step for step in steps if not isinstance(step, CreateCanaryTopic))
-    undecided = held and not _only_guards(permit.holds)
-    if undecided or world.cluster.metadata.annotations.get(names.PAUSED) == "true":
+    if withheld:
         steps = tuple(step for step in steps if not isinstance(step, _WITHHELD))
-    stopped = permit.holds if permit.stop is not None and operation is None else ()
+    stopped = (*permit.holds, *drain.kept_by(target.nodes, permit)) if permit.stop and operation is None else ()
     verdict = Verdict(
         blocked=tuple(dict.fromkeys((*permit.refused, *stopped, *_standing_still(world, target, action, permit)))),
         pending=tuple(sorted({type(step).__name__ for step in steps})),
@@ -108,9 +110,20 @@ def decide(world: World, placement: Placement, permit: Permit, now: float) -> De
     )
     settled = (calm and not steps) or (held and not begun)
     # An eviction may have come through while the gate stood open: it is closed first, and the world looked at again.
-    closing = isinstance(action, rolling.StopNode) and any(isinstance(s, setup.ApplyDisruptionBudget) for s in steps)
-    roll = action if operation is not None and not closing else None
+    # So it is when claims are made: whether they can be bound has to be seen.
+    first = setup.ApplyDisruptionBudget | setup.CreateVolume
+    waiting = isinstance(action, rolling.StopNode) and any(isinstance(step, first) for step in steps)
+    roll = action if operation is not None and not waiting else None
     return Decision(layout, verdict, steps, roll, begun, settled, target)
+
+
+def _is_their_turn(declared: World, layout: Layout, placement: Placement, course: _Course, permit: Permit) -> bool:
+    """Whether the change of members, not the roll, has this pass; what people hold has no say in it."""
+    guards = (*(check for check in course.target.guards if check not in permit.holds), *course.learning)
+    target = replace(course.target, holds=(), guards=guards)
+    turn = members.look(declared, layout, placement, ())
+    roll = plan_roll(course.world.observation, target, course.progress)
+    return turn is not None and members.takes_turn(course.world, turn, roll.action, roll.progress, target)
 
 
 def _change_members(
@@ -132,8 +145,18 @@ def _change_members(
         operation, ended, action = _standing(before, permit), None, None
     held = bool(permit.holds) and not permit.locked
     restored = _restored(world, transition.progress, permit) if held else frozenset()
-    steps = setup.setup_steps(world, layout, placement, gate_open=False, restored=restored, withheld=turn.withheld)
-    if (held and not _only_guards(permit.holds)) or world.cluster.metadata.annotations.get(names.PAUSED) == "true":
+    if withheld := _withheld(world, permit, held=held):
+        restored |= setup.short_of_volumes(world, layout)
+    steps = setup.setup_steps(
+        world,
+        layout,
+        placement,
+        gate_open=False,
+        restored=restored,
+        withheld=turn.withheld,
+        departing=frozenset({change.node}) if action is not None and members.acts(change) else frozenset(),
+    )
+    if withheld:
         steps = tuple(s for s in steps if not isinstance(s, _WITHHELD) or (change.begun and _is_volume_of(s, change)))
     stopped = permit.holds if permit.stop is not None and operation is None else ()
     refused = change.action.checks if isinstance(change.action, membership.Refused) else ()
@@ -143,9 +166,10 @@ def _change_members(
         operation=operation,
         last_operation=ended,
         rolled_back=back,
+        replacement=members.met(declared, turn, now) if operation is None else None,
     )
     # What is held was taken into account: an action that comes out all the same may be carried out.
-    begun = change.begun or not isinstance(change.action, membership.Refused | membership.AwaitMember)
+    begun = change.begun or members.acts(change)
     return Decision(layout, verdict, steps, begun=begun, settled=held and not begun, change=action)
 
 
@@ -164,6 +188,9 @@ class _Course:
     target: rolling.RollTarget
     progress: rolling.RollProgress
     back: RolledBack | None = None
+    learning_since: int | None = None
+    learning: tuple[Check, ...] = ()
+    """What the first stop waits for once nothing else holds it; a guard of the target then."""
 
     @property
     def instead_of(self) -> str:
@@ -191,17 +218,34 @@ def _course(
             return _Course(before, target, replace(_progress(before, target, record), watch=None), record)
         why = f"the spec is refused on Kafka {record.version} ({explain(refused)})"
     target = way_back.with_findings(target, findings, why)
-    learning = way_back.learning(world, watch, progress)
-    return _Course(world, replace(target, guards=(*target.guards, *learning)), replace(progress, watch=findings.watch))
+    progress = replace(progress, watch=findings.watch)
+    since = way_back.learning_since(world, watch, progress)
+    learning = way_back.learning(world, watch, since)
+    if permit.holds:
+        return _Course(world, target, progress, learning=learning)
+    return _Course(world, replace(target, guards=(*target.guards, *learning)), progress, None, since, learning)
 
 
 _WITHHELD = setup.CreateVolume | setup.GrowVolume | setup.AlterClusterConfig | DeleteCanaryTopic
 """What is not done while people have not agreed to the spec."""
 
 
-def _refuse(world: World, layout: Layout, refused: tuple[Check, ...], permit: Permit, now: float) -> Decision:
+def _withheld(world: World, permit: Permit, *, held: bool) -> bool:
+    """Whether people have not agreed to the spec: windows and hazards alone hold no volume and no setting."""
+    undecided = held and not _only_guards(permit.holds)
+    return undecided or world.cluster.metadata.annotations.get(names.PAUSED) == "true"
+
+
+def _refuse(
+    world: World, layout: Layout, placement: Placement, refused: tuple[Check, ...], *, permit: Permit, now: float
+) -> Decision:
     """Nothing new is begun for a spec that is refused; what was begun before comes back, and may be cancelled."""
-    steps = setup.restore_steps(world, layout, frozenset(check.name for check in refused))
+    found = frozenset(check.name for check in refused)
+    steps = setup.restore_steps(world, layout, found)
+    if not found & setup.IDENTITY_REFUSALS and (
+        turn := members.unfinished(world, layout, placement, permit.holds, refused)
+    ):
+        return _make_whole(world, layout, placement, refused, steps, turn=turn, permit=permit, now=now)
     operation = world.cluster.status.operation
     ended: Operation | None = None
     begun = operation is not None and not members.is_change(operation) and _down(world, operation)
@@ -211,6 +255,39 @@ def _refuse(world: World, layout: Layout, refused: tuple[Check, ...], permit: Pe
     kept = world.cluster.status.rolled_back
     verdict = Verdict(refused=refused, operation=operation, last_operation=ended, rolled_back=kept)
     return Decision(layout, verdict, steps, begun=begun, settled=not begun)
+
+
+def _make_whole(
+    world: World,
+    layout: Layout,
+    placement: Placement,
+    refused: tuple[Check, ...],
+    steps: tuple[setup.SetupStep, ...],
+    *,
+    turn: members.Turn,
+    permit: Permit,
+    now: float,
+) -> Decision:
+    """The node that was being replaced before the spec was refused. It gets no volume that may be what is refused."""
+    before = world.cluster.status.operation
+    operation, ended, action = members.operation_of(world, turn, permit, now)
+    if before is not None and permit.locked:
+        operation, ended, action = _standing(before, permit), None, None
+    if not {check.name for check in refused} & _OF_VOLUMES:
+        wanted = setup.setup_steps(world, layout, placement, gate_open=False, withheld=turn.withheld)
+        steps = (*(step for step in wanted if _is_volume_of(step, turn.change)), *steps)
+    verdict = Verdict(
+        refused=refused,
+        operation=operation,
+        last_operation=ended,
+        rolled_back=world.cluster.status.rolled_back,
+        replacement=members.met(world, turn, now) if action is None and operation is None else None,
+    )
+    return Decision(layout, verdict, steps, begun=True, change=action)
+
+
+_OF_VOLUMES = frozenset({"InvalidSpec", "UnknownPool", "VolumeChangeUnsupported", "VolumeTerminating"})
+"""Refusals under which no claim is made, not even one that is needed."""
 
 
 def _down(world: World, operation: Operation) -> bool:
@@ -223,8 +300,11 @@ def _down(world: World, operation: Operation) -> bool:
 
 
 def _waits_for_people(action: rolling.Action, permit: Permit) -> bool:
-    """The roll stands still for nothing but what people have said or not said."""
-    return isinstance(action, rolling.Blocked) and set(action.checks) <= set(permit.holds)
+    """The roll stands still for nothing but what people have said or not said, or for a machine that they cordoned:
+    until then it is the eviction's turn."""
+    if not isinstance(action, rolling.Blocked) or permit.locked:
+        return False
+    return all(check in permit.holds or check.name in drain.STAYS for check in action.checks)
 
 
 def _only_guards(holds: Iterable[Check]) -> bool:
@@ -266,7 +346,7 @@ def _operation(
     if before is None and not _disruptive(world, target, action, permit):
         return None, None
     message = describe(action)
-    return operations.to_operation(
+    written = operations.to_operation(
         transition,
         target,
         before,
@@ -275,7 +355,12 @@ def _operation(
         approval=permit.approval,
         requested_by=world.cluster.metadata.annotations.get(names.REQUESTED_BY, ""),
         instead_of=course.instead_of,
-    ), superseded
+    )
+    if course.learning_since is None or written.step is None or isinstance(action, rolling.StopNode):
+        return written, superseded
+    noted = {way_back.LEARNING_SINCE: str(course.learning_since)}
+    step = written.step.model_copy(update={"parameters": {**written.step.parameters, **noted}})
+    return written.model_copy(update={"step": step}), superseded
 
 
 def _standing(operation: Operation, permit: Permit) -> Operation:
@@ -341,6 +426,7 @@ def roll_target(
         nodes=tuple(nodes),
         unprotected=rolling.UnprotectedPolicy(cluster.spec.rollout.unprotected_partitions.value),
         soak_seconds=parse_seconds(cluster.spec.rollout.soak) if finalise else 0.0,
+        watch_seconds=parse_seconds(cluster.spec.rollout.fault_after),
         finalise=finalise,
         constraints={
             "version": cluster.spec.version,
@@ -352,11 +438,13 @@ def roll_target(
         guards=(
             *(check for check in holds if check.name in GUARDS),
             *(volume_gate(world.observation, tuple(nodes)) if back is None else ()),
+            *(claim_gate(world, layout, tuple(nodes)) if back is None else ()),
+            *drain.bars_stops(world.observation, nodes),
         ),
         max_unavailable=unavailable_limit(
             cluster.spec.rollout.max_unavailable, sum(Role.BROKER in node.roles for node in layout.nodes)
         ),
-        back=back is not None,
+        back=any(number(version) > number(cluster.spec.version) for version in older),
     )
 
 
@@ -410,7 +498,7 @@ def blocking(world: World, action: rolling.Action, permit: Permit) -> tuple[Chec
     if isinstance(action, rolling.AwaitNode):
         node = world.observation.node(action.node)
         pod = node.pod if node else None
-        if node and (nowhere := drain.stranded(world.observation, node)):
+        if node and (nowhere := drain.stranded(node)):
             return (*nowhere, *action.checks)
         if pod and not pod.ready and (pod.restarts or pod.waiting_reason in CANNOT_START | CRASH_STATES):
             return action.checks
@@ -420,8 +508,9 @@ def blocking(world: World, action: rolling.Action, permit: Permit) -> tuple[Chec
 def describe(action: rolling.Action) -> str:
     """What an operation waits for or does next, for people."""
     match action:
-        case rolling.StopNode(node=node, accepted=accepted):
-            return f"restarting node {node}. {explain(accepted)}".strip()
+        case rolling.StopNode(node=node, accepted=accepted, reasons=reasons):
+            drained = "Its machine is cordoned, which is in no plan. " if rolling.RestartReason.DRAIN in reasons else ""
+            return f"restarting node {node}. {drained}{explain(accepted)}".strip()
         case rolling.StartNode(node):
             return f"starting node {node}"
         case rolling.AwaitNode(node, failed):

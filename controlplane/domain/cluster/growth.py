@@ -15,6 +15,9 @@ from controlplane.api.quantity import parse_bytes
 from controlplane.domain.check import Check
 from controlplane.domain.observation import NodeObservation, VolumeObservation
 
+PENDING_RESTART = "FileSystemResizePending"
+"""Condition of a claim whose volume has grown and whose file system has not, because no node has mounted it since."""
+
 
 @dataclass(frozen=True, slots=True)
 class Growth:
@@ -66,9 +69,30 @@ def next_to_grow(cluster: KafkaCluster, nodes: tuple[NodeObservation, ...]) -> t
     return tuple(growth for growth in wanting if growth.node == first)
 
 
+def least(volume: VolumeObservation) -> int:
+    """The smallest size, in bytes, that may be declared: what a claim was asked to grow to can be taken back."""
+    return volume.capacity_bytes if is_growing(volume) and volume.capacity_bytes is not None else volume.size_bytes
+
+
 def is_growing(volume: VolumeObservation) -> bool:
     """It has been asked for more than it has."""
     return volume.capacity_bytes is not None and volume.capacity_bytes < volume.size_bytes
+
+
+def _remedy(node: NodeObservation, volume: VolumeObservation) -> str:
+    """What ends a growth that does not end by itself: a restart where the driver asks for one, or a size it can give.
+
+    A claim's size can be lowered again while it is above what the claim has (Kubernetes 1.34, KEP-1790).
+    """
+    if volume.resizing.startswith(PENDING_RESTART) and node.pod is not None:
+        return (
+            "Its storage driver grows the file system when the volume is mounted anew: restart the node "
+            f"(`kubectl delete pod {node.pod.name}`), one node at a time."
+        )
+    return (
+        "Its storage driver does it while the node runs; if it does not end, see the Events of the claim. A size that "
+        f"the driver refuses is taken back by a lower one in the spec and `kubectl patch pvc {volume.name}`."
+    )
 
 
 def unfinished(nodes: tuple[NodeObservation, ...]) -> tuple[Check, ...]:
@@ -80,7 +104,7 @@ def unfinished(nodes: tuple[NodeObservation, ...]) -> tuple[Check, ...]:
             evidence=f"PVC {volume.name} of node {node.id} has {volume.capacity_bytes} of {volume.size_bytes} bytes"
             + (f" ({volume.resizing})" if volume.resizing else "")
             + ".",
-            remedy="Its storage driver does it while the node runs; if it does not end, see the Events of the claim.",
+            remedy=_remedy(node, volume),
         )
         for node in nodes
         for volume in node.volumes

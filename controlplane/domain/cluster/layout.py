@@ -50,7 +50,7 @@ class NodeLayout:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A node whose volumes are gone and that a person wants back under its id, in its pool and zone."""
+    """A node whose volumes are gone and that keeps its id, pool and zone: a person wants it back, or is asked."""
 
     id: int
     pool: str
@@ -103,16 +103,16 @@ def lay_out(
     *,
     formed: bool,
     known_ids: frozenset[int] = frozenset(),
-    lost: Lost | None = None,
+    lost: tuple[Lost, ...] = (),
 ) -> Layout:
-    """Existing nodes first, then the one that is `lost`, then new ones with the lowest free ids.
+    """Existing nodes first, then those that are `lost`, then new ones with the lowest free ids.
 
     `zones` are those of existing nodes; `formed` says that the first voters are settled, so new controllers get no
     directory id; `known_ids` are ids that Kafka still knows (replicas, registrations), or that stand on claims of nodes
     that have left, and that no new node may take.
     """
     own_id = cluster_id(cluster, nodes)
-    taken = {node.id for node in nodes} | set(known_ids) | ({lost.id} if lost is not None else set())
+    taken = {node.id for node in nodes} | set(known_ids) | {one.id for one in lost}
     result: list[NodeLayout] = []
     leaving: list[int] = []
     for pool in cluster.spec.node_pools:
@@ -122,9 +122,10 @@ def lay_out(
             (node.id, zones.get(node.id), True) for node in existing[: pool.replicas]
         ]
         leaving += [node.id for node in existing[pool.replicas :]]
-        if lost is not None and lost.pool == pool.name and len(members) < pool.replicas:
-            members.append((lost.id, lost.zone, False))
-            counts[lost.zone or ""] += 1
+        for one in lost:
+            if one.pool == pool.name and len(members) < pool.replicas:
+                members.append((one.id, one.zone, False))
+                counts[one.zone or ""] += 1
         for _ in range(len(members), pool.replicas):
             node_id = next(candidate for candidate in range(len(taken) + 1) if candidate not in taken)
             taken.add(node_id)

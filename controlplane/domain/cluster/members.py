@@ -10,9 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from controlplane.api import names
+from controlplane.api.conditions import timestamp
+from controlplane.api.kafka_cluster import Replacement
 from controlplane.api.operation import Operation, OperationStep
 from controlplane.domain.check import Check, explain
-from controlplane.domain.cluster import manifests, properties
+from controlplane.domain.cluster import lost, manifests, properties
 from controlplane.domain.cluster.guards import GUARDS
 from controlplane.domain.cluster.layout import Layout
 from controlplane.domain.cluster.manifests import Placement
@@ -23,6 +25,7 @@ from controlplane.domain.membership.planner import joining, plan_change
 from controlplane.domain.membership.values import (
     Action,
     AddVoter,
+    AwaitMember,
     Change,
     FinishReplacement,
     Refused,
@@ -58,7 +61,27 @@ def look(world: World, layout: Layout, placement: Placement, holds: tuple[Check,
     """None while the members are as wanted, and before the first voters are settled."""
     if not world.formed:
         return None
-    target = target_of(world, layout, placement, holds)
+    return _turn_of(world, target_of(world, layout, placement, holds))
+
+
+def unfinished(
+    world: World, layout: Layout, placement: Placement, holds: tuple[Check, ...], refused: tuple[Check, ...]
+) -> Turn | None:
+    """What goes on although the spec is refused: a node that has given up its vote or its disk is made whole.
+
+    Nothing begins: what the spec is refused for counts as a hold. No node leaves, since who leaves is the spec's word.
+    """
+    before = world.cluster.status.operation
+    if not world.formed or world.replacement is None or (before is not None and not is_change(before)):
+        return None
+    target = replace(target_of(world, layout, placement, holds), leaving=())
+    found = _turn_of(world, replace(target, holds=(*target.holds, *refused)))
+    if found is None or not found.change.begun or found.change.node != world.replacement.node:
+        return None
+    return replace(found, id=before.id) if before is not None else found
+
+
+def _turn_of(world: World, target: Target) -> Turn | None:
     change = plan_change(world.observation, target)
     if change is None:
         return None
@@ -93,6 +116,8 @@ def target_of(world: World, layout: Layout, placement: Placement, holds: tuple[C
         members={node.id: node.roles for node in layout.nodes},
         leaving=layout.leaving,
         request=world.replacement,
+        lost_volumes=lost.requested(world),
+        set_aside=lost.set_aside(world, layout),
         addresses=addresses,
         directories=found,
         holds=tuple(check for check in holds if check.name not in GUARDS),
@@ -117,7 +142,8 @@ def takes_turn(
 ) -> bool:
     """Whether the change has this pass. `action` is what the roll would do, `progress` what it would write.
 
-    `world` is `aside`: its operation is a roll's, if any.
+    `world` is `aside`: its operation is a roll's, if any. Asked as if people held nothing: what is held was judged for
+    the operation that comes out of that, and a change that awaits its approval would lose the pass by awaiting it.
     """
     change, observation = turn.change, world.observation
     if turn.cancelled and not change.begun:
@@ -135,10 +161,21 @@ def takes_turn(
 
 
 def _down(world: World, progress: rolling.RollProgress) -> frozenset[int]:
-    """Nodes that the roll under way has stopped and that are not back; not the one that it would stop next."""
+    """Nodes that the roll under way has stopped and that are not back; not the one that it would stop next.
+
+    One that is whole and only does not lead again is back here: its leaders may wait for the very node that changes.
+    """
     operation = world.cluster.status.operation
     written = from_operation(operation).replicas_out_before if operation is not None else {}
-    return frozenset(written.keys() & progress.replicas_out_before.keys())
+    found = {id_: world.observation.node(id_) for id_ in written.keys() & progress.replicas_out_before.keys()}
+    return frozenset(
+        id_ for id_, node in found.items() if node is None or health.not_back(world.observation, node, written[id_])
+    )
+
+
+def acts(change: Change) -> bool:
+    """Whether there is something to carry out, rather than to wait for."""
+    return not isinstance(change.action, Refused | AwaitMember)
 
 
 def _acts(action: rolling.Action) -> bool:
@@ -170,6 +207,9 @@ def operation_of(
         if before is not None:
             ended = operations.ended(before, permit.stop, message=explain(permit.holds), now=now)
         return None, ended, None
+    finishes = isinstance(turn.change.action, FinishReplacement)
+    if finishes and before is None:
+        return None, ended, None
     written = operations.to_operation(
         turn.change,
         turn.target,
@@ -179,7 +219,16 @@ def operation_of(
         approval=permit.approval,
         requested_by=world.cluster.metadata.annotations.get(names.REQUESTED_BY, ""),
     )
+    if finishes:
+        return None, operations.ended(written, "Succeeded", message=written.message, now=now), None
     return written, ended, turn.change.action
+
+
+def met(world: World, turn: Turn, now: float) -> Replacement | None:
+    """The request that is met with this pass: the operation ends and is answered in one write of the status."""
+    if world.replacement is None or not isinstance(turn.change.action, FinishReplacement):
+        return None
+    return Replacement(request=world.replacement.text, at=timestamp(now))
 
 
 def over(world: World, turn: Turn | None, permit: Permit, now: float) -> Operation | None:

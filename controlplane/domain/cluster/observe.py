@@ -14,6 +14,7 @@ from controlplane.domain.observation import (
     NodeObservation,
     PodObservation,
     Role,
+    Stay,
     VolumeObservation,
 )
 
@@ -21,12 +22,12 @@ KubeObject = Mapping[str, Any]
 
 
 def observe_nodes(
-    pods: Iterable[KubeObject], claims: Iterable[KubeObject], tied: Mapping[str, str] | None = None
+    pods: Iterable[KubeObject], claims: Iterable[KubeObject], stays: Mapping[str, Stay] | None = None
 ) -> tuple[NodeObservation, ...]:
     """Every Kafka node that a pod or a PVC stands for, by id.
 
     Objects without a readable node id are not ours to judge and are left out. Roles come from the PVC's labels, so that
-    they are known while no pod exists. `tied` names the one machine on which a claim's data can be reached.
+    they are known while no pod exists. `stays` are by the name of the pod.
     """
     volumes: dict[int, list[KubeObject]] = defaultdict(list)
     for claim in claims:
@@ -47,9 +48,8 @@ def observe_nodes(
                     if labels.get(label) == "true"
                 ),
                 pod=_pod(running[node_id]) if node_id in running else None,
-                volumes=tuple(
-                    sorted((_volume(claim, tied or {}) for claim in volumes[node_id]), key=lambda v: v.volume_id)
-                ),
+                volumes=tuple(sorted(map(_volume, volumes[node_id]), key=lambda v: v.volume_id)),
+                stay=(stays or {}).get(running[node_id]["metadata"]["name"]) if node_id in running else None,
             )
         )
     return tuple(nodes)
@@ -119,25 +119,6 @@ def _failure(container: KubeObject) -> str | None:
     return None
 
 
-def tied_to(volume: KubeObject, machine: KubeObject) -> bool:
-    """Whether a PersistentVolume's data can be reached on this Kubernetes node only.
-
-    Terms of its node affinity are alternatives, the expressions of one are all demanded (core/v1 NodeSelector). Local
-    volumes name the host under kubernetes.io/hostname, drivers of local disks under keys of their own.
-    """
-    meta = machine["metadata"]
-    itself = {meta["name"], (meta.get("labels") or {}).get(names.HOSTNAME, meta["name"])}
-    required = (volume.get("spec", {}).get("nodeAffinity") or {}).get("required") or {}
-    terms = required.get("nodeSelectorTerms") or []
-    return bool(terms) and all(
-        any(
-            expression.get("operator") == "In" and set(expression.get("values") or ["?"]) <= itself
-            for expression in term.get("matchExpressions") or []
-        )
-        for term in terms
-    )
-
-
 _RESIZING = ("ControllerResizeError", "NodeResizeError", "FileSystemResizePending", "Resizing")
 """Conditions of a claim that is being expanded, the most telling first."""
 
@@ -148,7 +129,7 @@ def _resizing(status: KubeObject) -> str:
     return " ".join(f"{found['type']}: {found.get('message', '')}".split()).rstrip(": ") if found else ""
 
 
-def _volume(obj: KubeObject, tied: Mapping[str, str]) -> VolumeObservation:
+def _volume(obj: KubeObject) -> VolumeObservation:
     meta, spec, status = obj["metadata"], obj.get("spec", {}), obj.get("status", {})
     annotations = meta.get("annotations", {})
     capacity = status.get("capacity", {}).get("storage")
@@ -164,7 +145,6 @@ def _volume(obj: KubeObject, tied: Mapping[str, str]) -> VolumeObservation:
         terminating="deletionTimestamp" in meta,
         capacity_bytes=parse_bytes(capacity) if capacity else None,
         resizing=_resizing(status),
-        machine=tied.get(meta["name"]),
     )
 
 

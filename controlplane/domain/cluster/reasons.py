@@ -94,6 +94,31 @@ def volume_gate(observation: ClusterObservation, nodes: tuple[NodeTarget, ...]) 
     )
 
 
+def claim_gate(world: World, layout: Layout, nodes: tuple[NodeTarget, ...]) -> tuple[Check, ...]:
+    """No ready node is stopped for a volume that its pod would wait for: no storage is going to stand behind it."""
+    changed = {node.node for node in nodes if RestartReason.VOLUMES_CHANGED in node.reasons}
+    declared = {volume.claim for node in layout.nodes if node.id in changed for volume in node.volumes}
+    waiting = [
+        volume
+        for node in world.observation.nodes
+        for volume in node.volumes
+        if volume.name in declared and not volume.bound and volume.storage_class in world.stuck
+    ]
+    if not waiting:
+        return ()
+    return (
+        Check(
+            "VolumeNotBound",
+            ok=False,
+            evidence=f"Volumes are to be added, and {len(waiting)} of their PVCs are not bound, such as "
+            f"{waiting[0].name} of StorageClass {waiting[0].storage_class}, which is not there or does not wait for "
+            "pods.",
+            remedy="See the claim's Events. If the class is wrong, take the volume out of the spec again and delete "
+            "its claims.",
+        ),
+    )
+
+
 def _aspects(template: Manifest) -> dict[RestartReason, Any]:
     """What a pod is made of by reason; what no other one covers is POD_TEMPLATE_CHANGED."""
     spec = copy.deepcopy(template["spec"])

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from controlplane.api import conditions as c
 from controlplane.api import names
-from controlplane.api.kafka_cluster import KafkaClusterStatus, NodeStatus, RolledBack
+from controlplane.api.kafka_cluster import KafkaClusterStatus, NodeStatus, Replacement, RolledBack
 from controlplane.api.operation import Operation
 from controlplane.domain import versions
 from controlplane.domain.check import Check, explain
-from controlplane.domain.cluster import growth, setup
+from controlplane.domain.cluster import drain, growth, setup
 from controlplane.domain.cluster.layout import Layout
 from controlplane.domain.cluster.world import World
 from controlplane.domain.observation import NodeObservation
@@ -23,7 +23,7 @@ MESSAGE_LIMIT = 1024
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What the pass decided: `refused` are failed spec checks, `blocked` failed checks of the roll, `rolled_back` the
-    upgrade that the cluster is kept from."""
+    upgrade that the cluster is kept from, `replacement` the request for a node that is met with this pass."""
 
     refused: tuple[Check, ...] = ()
     blocked: tuple[Check, ...] = ()
@@ -31,6 +31,7 @@ class Verdict:
     operation: Operation | None = None
     last_operation: Operation | None = None
     rolled_back: RolledBack | None = None
+    replacement: Replacement | None = None
 
 
 def cluster_status(
@@ -67,7 +68,14 @@ def cluster_status(
         operation=verdict.operation,
         last_operation=verdict.last_operation or old.last_operation,
         rolled_back=verdict.rolled_back,
+        replacement=verdict.replacement or _met(world),
     )
+
+
+def _met(world: World) -> Replacement | None:
+    """The request that was met before, while it stands."""
+    met, text = world.cluster.status.replacement, world.cluster.metadata.annotations.get(names.REPLACE_NODE)
+    return met if met is not None and met.request == text else None
 
 
 def _claimed(world: World, layout: Layout) -> tuple[str, ...]:
@@ -102,6 +110,11 @@ def _conditions(
         entries[c.ROLLED_BACK] = (True, record.reason, _rolled_back(world, record))
     elif c.find_condition(world.cluster.status.conditions, c.ROLLED_BACK) is not None:
         entries[c.ROLLED_BACK] = (False, "NotRolledBack", "")
+    said = c.find_condition(world.cluster.status.conditions, c.DRAINABLE)
+    if hindrances := drain.hindrances(world):
+        entries[c.DRAINABLE] = (False, hindrances[0].name, explain(hindrances))
+    elif said is not None and operation is None and world.observation.kafka and world.observation.quorum:
+        entries[c.DRAINABLE] = (True, "OneNodeMayGo", "")
     return entries
 
 
@@ -213,9 +226,11 @@ def _bootstrap(world: World, layout: Layout, addressing: Literal["PodIP", "DNS"]
     by_id = {node.id: node for node in world.observation.nodes}
     for wanted in layout.nodes:
         node = by_id.get(wanted.id)
-        if node is None or len(node.volumes) < len(wanted.volumes):
+        if node is None or setup.missing_volumes(node, wanted):
             return ()
-        if any(volume.identity is None or volume.formatted is None for volume in node.volumes):
+        declared = {volume.volume_id for volume in wanted.volumes}
+        mounted = [volume for volume in node.volumes if volume.volume_id in declared]
+        if any(volume.identity is None or volume.formatted is None for volume in mounted):
             return ()
     servers = []
     for name, port in setup.listener_service_names(world):

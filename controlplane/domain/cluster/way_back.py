@@ -13,6 +13,7 @@ reads what is finalised.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -25,9 +26,13 @@ from controlplane.domain.cluster.world import World
 from controlplane.domain.rolling import faults
 from controlplane.domain.rolling.values import RollProgress, RollTarget
 from controlplane.domain.rolling.watch import UpgradeWatch
-from controlplane.domain.rolling.witness import LEARN_SECONDS
+from controlplane.domain.rolling.witness import Learning
 
+LEARNING_SINCE = "learningSince"
+"""Parameter of a roll's step, in whole seconds since the epoch: since when nothing but the level before is missing, or
+the roll's own gates. It is absent while people, windows or hazards hold the roll, and from the first stop on."""
 _EVIDENCE = 1024
+_UNFINISHED = frozenset({"Cancelled", "Superseded", "Denied"})
 
 
 def standing(world: World, declared_hash: Callable[[], str]) -> RolledBack | None:
@@ -77,7 +82,7 @@ def under_way(world: World, record: RolledBack) -> bool:
 
 def watch_of(world: World, target: RollTarget, progress: RollProgress) -> UpgradeWatch | None:
     """What is watched: a change of version, up to its finalisation. Made anew until the first node is stopped for it;
-    one that was cancelled and goes on is compared with what it was compared with."""
+    one that was ended half-way and goes on is compared with what it was compared with."""
     to = world.cluster.spec.version
     if progress.watch is not None and progress.watch.to == to:
         return progress.watch
@@ -85,18 +90,21 @@ def watch_of(world: World, target: RollTarget, progress: RollProgress) -> Upgrad
     if not running or (running == {to} and not target.finalise):
         return None
     last = world.cluster.status.last_operation
-    if last is not None and last.outcome == "Cancelled" and last.step is not None:
-        cancelled = UpgradeWatch.load(last.step.parameters)
-        if cancelled is not None and cancelled.to == to:
-            return replace(cancelled, sightings={})
-    return faults.begin(world.observation, _before(world, running, to), to)
+    if last is not None and last.outcome in _UNFINISHED and last.step is not None:
+        unfinished = UpgradeWatch.load(last.step.parameters)
+        if unfinished is not None and unfinished.to == to:
+            return replace(unfinished, sightings={})
+    return faults.begin(world.observation, _before(world, running, to), to, (world.learning or Learning()).seconds)
 
 
 def _before(world: World, running: set[str], to: str) -> str:
-    """The version that ran on every node; with nodes of several versions only the status knows it."""
+    """The version that ran on every node; with nodes of several versions only the status knows it. A way back that is
+    given up, for a new retryToken or another spec, led to it."""
     if len(running) == 1 and to not in running:
         return next(iter(running))
-    noted = world.cluster.status.version or ""
+    record, noted = world.cluster.status.rolled_back, world.cluster.status.version or ""
+    if record is not None and record.version != to:
+        return record.version
     return noted if noted != to else ""
 
 
@@ -118,6 +126,8 @@ def why_not(world: World, findings: faults.Findings, *, held: bool) -> str:
     if finalised is None:
         return "the finalised metadata.version is not known, so neither is whether there is a way back"
     way = versions.can_roll_binary(watch.to, watch.before, finalised)
+    if way.ok and world.observation.kafka is not None:
+        way = versions.can_read_features(watch.before, world.observation.kafka.features)
     if not way.ok:
         return f"there is no way back ({way.evidence.removeprefix('spec.version: ').rstrip('.')})"
     return "the roll is paused, cancelled or not approved, or the cell is taken" if held else ""
@@ -141,20 +151,29 @@ def with_findings(target: RollTarget, findings: faults.Findings, why: str) -> Ro
     return replace(target, faults=held, symptoms=(*findings.faults, *findings.symptoms))
 
 
-def learning(world: World, watch: UpgradeWatch, progress: RollProgress) -> tuple[Check, ...]:
-    """What clients feel is observed and there is no level yet: the first stop waits for one, though not without end."""
-    clients = world.observation.clients
-    if clients is None or watch.level is not None or progress.replicas_out_before:
-        return ()
-    if faults.begun(world.observation, watch) or clients.watched_seconds >= 2 * LEARN_SECONDS:
+def learning_since(world: World, watch: UpgradeWatch, progress: RollProgress) -> int | None:
+    """What `LEARNING_SINCE` has to say unless the roll is held, None for nothing. Never later than now: a clock set
+    back makes no wait longer than it is."""
+    if world.learning is None or progress.replicas_out_before or faults.begun(world.observation, watch):
+        return None
+    now, operation = math.ceil(world.observation.as_of), world.cluster.status.operation
+    noted = operation.step.parameters.get(LEARNING_SINCE, "") if operation is not None and operation.step else ""
+    return min(int(noted), now) if noted.isdecimal() else now
+
+
+def learning(world: World, watch: UpgradeWatch, since: int | None) -> tuple[Check, ...]:
+    """There is no level yet: the first stop waits for one, though not without end. How long it has waited is in the
+    status, so that neither a witness that fails nor an operator that is begun anew makes it longer."""
+    how = world.learning
+    if how is None or since is None or watch.level is not None or world.observation.as_of >= since + how.longest:
         return ()
     return (
         Check(
             "LearningClientLevel",
             ok=False,
-            evidence=f"What clients feel is measured for {LEARN_SECONDS:.0f} s before the first node is stopped, to be "
+            evidence=f"What clients feel is measured for {how.seconds:.0f} s before the first node is stopped, to be "
             "compared with during the upgrade.",
-            remedy=f"It begins by itself, after {2 * LEARN_SECONDS:.0f} s at the latest.",
+            remedy=f"It begins by itself, after {how.longest:.0f} s at the latest.",
         ),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,10 @@ from controlplane.domain.cluster.layout import Lost
 from controlplane.domain.cluster.manifests import POD_TEMPLATE
 from controlplane.domain.membership.values import Request
 from controlplane.domain.observation import ClusterObservation
+from controlplane.domain.rolling.witness import Learning
+
+REQUEST_LIMIT = 64
+"""Characters of a request that are compared and kept; one that is longer names no node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,8 @@ class World:
     minAvailable, None if absent.
 
     `zones` are the zones of nodes that exist, read from their volumes. `storage_classes` says whether volumes of a
-    class can be expanded: of those whose volumes are declared larger than they are, and that we may read.
+    class can be expanded: of those whose volumes are declared larger than they are, and that we may read. `stuck` are
+    classes of claims that are not bound and do not just wait for a pod: it is not there, or binds at once and has not.
     `certificates` are digests by node id, of what a node's certificates are now; who is not in it needs none.
     """
 
@@ -34,9 +39,17 @@ class World:
     disruption_budget: int | None
     zones: Mapping[int, str]
     storage_classes: Mapping[str, bool] = field(default_factory=dict)
+    stuck: frozenset[str] = frozenset()
     certificates: Mapping[int, str] = field(default_factory=dict)
     retired: frozenset[int] = frozenset()
     """Ids of nodes that have left for good and whose claims are kept: no node is made under such an id."""
+    retired_claims: frozenset[str] = frozenset()
+    """Names of claims that are marked as retired, those of nodes with others that are not yet included."""
+
+    learning: Learning | None = None
+    """How the level before an upgrade is learned; None where nobody watches clients."""
+    canary_is_ours: bool = False
+    """A topic of the canary's name exists, and has the settings that kfleet gives it."""
 
     @property
     def peers(self) -> Mapping[str, str]:
@@ -50,11 +63,17 @@ class World:
 
     @property
     def replacement(self) -> Request | None:
-        """What a person asks for by annotation; a node id has at most three digits (see MAX_POOL_NAME)."""
+        """What a person asks for by annotation, until it is met; a node id has at most three digits (MAX_POOL_NAME).
+
+        `1/any-word` asks for node 1 as `1` does: another word makes another request of it. The annotation is its
+        owner's and stays; what was met is remembered in the status.
+        """
         text = self.cluster.metadata.annotations.get(names.REPLACE_NODE)
-        if text is None:
+        met = self.cluster.status.replacement
+        if text is None or (met is not None and met.request == text[:REQUEST_LIMIT]):
             return None
-        return Request(int(text) if re.fullmatch("[0-9]{1,3}", text) else None, text)
+        found = re.fullmatch(r"([0-9]{1,3})(/[A-Za-z0-9._:-]{1,40})?", text)
+        return Request(int(found[1]) if found else None, text)
 
     @property
     def lost(self) -> Lost | None:
@@ -66,12 +85,16 @@ class World:
             or any(node.id == wanted and node.volumes for node in self.observation.nodes)
         ):
             return None
+        return self.trace(wanted)
+
+    def trace(self, node_id: int) -> Lost | None:
+        """What a node without volumes was: its pool and zone, from its ConfigMap; None when that is gone too."""
         for pool in self.cluster.spec.node_pools:
-            config = self.config_maps.get(naming.config(self.cluster.metadata.name, pool.name, wanted))
+            config = self.config_maps.get(naming.config(self.cluster.metadata.name, pool.name, node_id))
             if config is not None:
                 template = json.loads(config.get(POD_TEMPLATE) or "{}")
                 zone = template.get("metadata", {}).get("annotations", {}).get(names.RACK)
-                return Lost(wanted, pool.name, zone)
+                return Lost(node_id, pool.name, zone)
         return None
 
     @property
@@ -87,12 +110,23 @@ class World:
         return frozenset(ids)
 
 
-def retired_id(claim: Mapping[str, Any]) -> int | None:
-    """The id of the node that has left for good and whose claim this is; None for a claim of a member."""
-    meta = claim["metadata"]
-    node_id = meta.get("labels", {}).get(names.NODE_ID, "")
-    retired = meta.get("annotations", {}).get(names.RETIRED) == "true"
-    return int(node_id) if retired and node_id.isdecimal() else None
+def node_id_of(claim: Mapping[str, Any]) -> int | None:
+    text = claim["metadata"].get("labels", {}).get(names.NODE_ID, "")
+    return int(text) if text.isdecimal() else None
+
+
+def is_retired(claim: Mapping[str, Any]) -> bool:
+    return bool(claim["metadata"].get("annotations", {}).get(names.RETIRED) == "true")
+
+
+def retired_ids(claims: Iterable[Mapping[str, Any]]) -> frozenset[int]:
+    """The ids of nodes that have left for good. A node has left when all its claims say so: they are marked one by one,
+    and one of which only some are marked is whole until the rest is marked too."""
+    found: dict[int, bool] = {}
+    for claim in claims:
+        if (node_id := node_id_of(claim)) is not None:
+            found[node_id] = found.get(node_id, True) and is_retired(claim)
+    return frozenset(node_id for node_id, left in found.items() if left)
 
 
 def zone_of(claim: Mapping[str, Any]) -> tuple[int, str] | None:

@@ -40,9 +40,10 @@ CLIENTS = (
     Entry(
         "CanaryRefused",
         _CHECK,
-        "Kafka refused to make or delete the canary's topic __kfleet_canary (a policy, a name that is taken); the "
-        "message has its words.",
-        "An upgrade goes on without a canary. A topic of that name with other settings is never written to or deleted.",
+        "Kafka refused to make or delete the canary's topic __kfleet_canary (a policy, for example); the message has "
+        "its words.",
+        "An upgrade goes on without a canary. So does one that finds a topic of that name with other settings: it is "
+        "never written to or deleted, and the operator's log says so.",
         "Let the topic be made, or set spec.rollout.canary to Disabled; delete a topic of that name that nobody uses.",
     ),
 )
@@ -60,7 +61,8 @@ CANARY_ACTIONS = (
     Entry(
         "DeleteCanaryTopic",
         _ACTION,
-        "No upgrade is under way any more, or spec.rollout.canary is Disabled: the topic __kfleet_canary goes.",
-        "By its topic id, and only with the settings that kfleet gave it.",
+        "No upgrade is under way any more, spec.rollout.canary is Disabled, or brokers that it lies on leave: the "
+        "topic __kfleet_canary goes.",
+        "By its topic id, and only with the settings that kfleet gave it; others may have been added to them.",
     ),
 )

@@ -180,6 +180,23 @@ REASONS = (
         "or for another try.",
         "It follows the spec.",
     ),
+    Entry(
+        "Drainable",
+        (Sort.CONDITION,),
+        "False while something that no waiting mends keeps a machine from being drained: partitions that cannot lose a "
+        "replica, a quorum of one or two controllers, or a node that has nowhere to go. It is there once that was the "
+        "case.",
+        "The PodDisruptionBudget spares nobody for UnprotectedPartitions and UnprotectedQuorum: `kubectl drain` is "
+        "refused (429) for as long as they last. A single broker or controller is such a case.",
+        "See the reason; `rollout.unprotectedPartitions: Accept` lets one node be evicted all the same.",
+        ("kubectl explain kfc.spec.rollout.unprotectedPartitions", "kubectl get poddisruptionbudgets"),
+    ),
+    Entry(
+        "OneNodeMayGo",
+        (Sort.REASON,),
+        "Reason of Drainable=True: nothing lasting keeps a machine from being drained.",
+        "The PodDisruptionBudget spares one node while everything is in sync and nothing is under way.",
+    ),
     Entry("NotBlocked", (Sort.REASON,), "Reason of Blocked=False: nothing stands in the way.", "It goes on."),
     Entry(
         "NodesStarting",

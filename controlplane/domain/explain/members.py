@@ -140,7 +140,7 @@ MEMBER_STEPS = (
         "FinishReplacement",
         _STEP,
         "A node that was to be replaced is whole: formatted, registered, in sync, a voter if it is a controller.",
-        "The annotation kfleet.dev/replace-node is taken off the KafkaCluster.",
+        "status.replacement says that the request is met; the annotation kfleet.dev/replace-node may be taken off.",
         "Nothing.",
         _WATCH,
     ),

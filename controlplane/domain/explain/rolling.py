@@ -93,10 +93,49 @@ GATES = (
     Entry(
         "VolumeOnCordonedMachine",
         _CHECK,
-        "A node's pod waits for a machine: its volume can be reached on one only, and that one is cordoned.",
-        "No other node is stopped, and the PodDisruptionBudget lets none be evicted, until it is back.",
+        "A node's volume can be reached on one machine only, and that one is cordoned. Its pod waits for that machine, "
+        "or runs on it and would have to.",
+        "A node that runs is not stopped, and no roll that would restart it stops another one; `kubectl drain` may "
+        "evict it while all nodes are in sync. While one waits no other node is stopped or may be evicted.",
         "`kubectl uncordon` the machine when the work on it is done.",
         ("kubectl get nodes", "kubectl describe pod POD"),
+    ),
+    Entry(
+        "NoMachineLeft",
+        _CHECK,
+        "A node's pod is on a cordoned machine or waits for one, and no other machine is seen to take it: those of its "
+        "zone, or those that its volumes can be reached from, are all cordoned or tainted.",
+        "As for VolumeOnCordonedMachine: it is not stopped, and while a pod waits nobody else is.",
+        "Uncordon one of the machines named, or add one that takes it.",
+        ("kubectl get nodes", "kubectl describe pod POD"),
+    ),
+    Entry(
+        "VolumeNotBound",
+        _CHECK,
+        "A volume was added to nodes that exist, and its claim is not bound although nothing has to wait for a pod: "
+        "its StorageClass is not there, or makes volumes at once and has not made this one.",
+        "No node that is up is stopped for it.",
+        "See the claim's Events. A class that is misspelt: take the volume out of the spec, delete its claims, declare "
+        "it again.",
+        ("kubectl describe pvc CLAIM", "kubectl get storageclasses"),
+    ),
+    Entry(
+        "DrainCancelled",
+        _CHECK,
+        "A node would leave a cordoned machine by a restart, and a roll of the same spec was cancelled. A drain is in "
+        "no plan: it is done by whatever roll there is, so it counts as the one that was cancelled.",
+        "The node is not stopped. The drain gate stays open while all nodes are in sync.",
+        "`kfleet op resume` the operation, or let `kubectl drain` evict the pod.",
+        ("kfleet op list", "kubectl get nodes"),
+    ),
+    Entry(
+        "VolumeUnreadable",
+        _CHECK,
+        "A node's machine is cordoned, and the operator cannot read its PersistentVolume, so it is not known whether "
+        "the node could come back elsewhere.",
+        "The volume is taken to be tied to the machine: the node is not stopped.",
+        "Grant `get` on persistentvolumes (they are cluster-wide), or let `kubectl drain` evict the pod.",
+        ("kubectl auth can-i get persistentvolumes",),
     ),
     Entry(
         "WouldStopWrites",
@@ -167,7 +206,7 @@ GATES = (
         "NodeCrashes",
         _CHECK,
         "A node's pod was restarted three times or more since it was made for the new version, even if it is up now.",
-        "It counts as a fault of the upgrade after 1m.",
+        "It is a fault of the upgrade once it is restarted again within faultAfter; else it is forgiven.",
         "Read the logs of its last start.",
         ("kubectl logs POD --previous",),
     ),
@@ -176,7 +215,8 @@ GATES = (
         _CHECK,
         "Before the first node of an upgrade is stopped, what clients feel now is measured: that is what they are "
         "compared with during the upgrade.",
-        "The upgrade begins by itself, after one minute at the latest. A node that is not up is not held.",
+        "The upgrade begins by itself, after one minute at the latest (KFLEET_LEARN_SECONDS, KFLEET_LEARN_LONGEST); "
+        "without a level nothing is compared. A node that is not up is not held.",
         "Nothing.",
         _WATCH,
     ),

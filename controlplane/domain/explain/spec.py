@@ -81,7 +81,8 @@ CLUSTER_SPEC = (
         "Volumes are declared in a way that those that exist cannot follow: smaller, of another storage class, without "
         "one that holds data, with a new one below the one that holds the metadata log, or one whose PVC is gone.",
         _UNTOUCHED,
-        _SET_BACK,
+        f"{_SET_BACK} A PVC that is gone: restore it with its marks; if it is lost for good, `kfleet cluster "
+        "replace-node NAME ID` asks for the node on an empty one.",
         ("kubectl get pvc",),
     ),
     Entry(
@@ -107,7 +108,8 @@ CLUSTER_SPEC = (
         _CHECK,
         "A PVC of the cluster is being deleted: it goes with its data as soon as its pod does.",
         "No pod is restarted meanwhile, since that would let the volume go.",
-        "Save its data, then put a claim with the same marks back.",
+        "Save its data, then put a claim with the same marks back. If it is lost for good, `kfleet cluster "
+        "replace-node NAME ID`, and delete the node's pod if it still runs.",
         ("kubectl get pvc", "kubectl describe pvc CLAIM"),
     ),
     Entry(

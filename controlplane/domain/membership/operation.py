@@ -22,7 +22,7 @@ from controlplane.domain.membership.values import (
     StopMember,
     Target,
 )
-from controlplane.domain.operation.plan import Plan, operation_id
+from controlplane.domain.operation.plan import HASH_PREFIX, Plan, operation_id
 from controlplane.domain.operation.progress import entry_of, finished, journalled
 
 KIND = "Membership"
@@ -49,16 +49,35 @@ def identity(
 ) -> str:
     """The operation's id: that of the one under way while it leads to the same members, else a derived one.
 
-    A change that somebody has cancelled stays that cancelled one until the members wanted are others.
+    A change that somebody has cancelled stays that cancelled one until the members wanted are others, also when a roll
+    of that generation has ended since. Otherwise no id comes twice: each is salted with the operation that ended last,
+    since a request by annotation, unlike a spec, can be the same again in one generation.
     """
     plan_hash, salt = plan_of(target).hash, uid
     if under_way is not None and under_way.kind == KIND and under_way.plan_hash == plan_hash:
         return under_way.id
-    if last is not None and last.plan_hash == plan_hash:
-        if last.id == cancelled:
+    if last is not None:
+        if last.id == cancelled and last.plan_hash == plan_hash:
             return last.id
+        if last.kind != KIND and _names(cancelled, generation, plan_hash):
+            return cancelled
         salt = f"{uid}/{last.id}"
-    return operation_id(KIND, salt, generation, plan_hash)
+    return _tagged(operation_id(KIND, salt, generation, plan_hash), plan_hash)
+
+
+def _tagged(name: str, plan_hash: str) -> str:
+    """The id with the plan's mark in front of its last part, so that it can be told what it was made for."""
+    head, _, tail = name.rpartition("-")
+    return f"{head}-{_mark(plan_hash)}{tail}"
+
+
+def _names(name: str, generation: int, plan_hash: str) -> bool:
+    """Whether this is the id of a change of members with that plan, asked for in that generation."""
+    return name.startswith(f"{KIND.lower()}-{generation}-{_mark(plan_hash)}")
+
+
+def _mark(plan_hash: str) -> str:
+    return plan_hash.removeprefix(HASH_PREFIX)[:6]
 
 
 def to_operation(

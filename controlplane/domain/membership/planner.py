@@ -70,11 +70,11 @@ def lost_volumes(node: NodeObservation) -> tuple[VolumeObservation, ...]:
 
 
 def joining(observation: ClusterObservation, target: Target) -> tuple[int, ...]:
-    """Controllers that are asked for and have no vote; () while the voters are not known."""
+    """Controllers that are asked for, have no vote and are not set aside; () while the voters are not known."""
     if observation.quorum is None:
         return ()
     voters = {one.id for one in observation.quorum.voters}
-    return tuple(node for node in target.controllers if node not in voters)
+    return tuple(node for node in target.controllers if node not in voters | target.set_aside)
 
 
 class _Membership:
@@ -125,13 +125,17 @@ class _Membership:
             return
         node = self.observation.node(node_id)
         gone = node is None or not node.volumes
+        partly = self.target.lost_volumes
+        if node is not None and partly and health.is_ready(node):
+            self.withheld = frozenset({node_id})
+            yield Refused(node_id, (_still_serving(node),)), False
+            return
         lost = lost_volumes(node) if node is not None else ()
         marked = tuple(volume for volume in lost if volume.formatted is not None)
-        if gone or marked:
-            metadata_lost = (
-                node is None or gone or min(v.volume_id for v in node.volumes) in {v.volume_id for v in lost}
-            )
-            yield from self._give_up(node_id, node, metadata_lost=metadata_lost, gone=gone)
+        if gone or partly or marked:
+            missing = partly | {volume.volume_id for volume in lost}
+            metadata_lost = node is None or gone or min({v.volume_id for v in node.volumes} | missing) in missing
+            yield from self._give_up(node_id, node, metadata_lost=metadata_lost, gone=gone or bool(partly))
             if node is not None and marked:
                 yield RenewVolume(node_id, marked[0].name, marked[0].uid, _fresh(marked[0], node_id)), True
         elif node is not None and node.pod is not None and lost and not node.pod.terminating:
@@ -140,6 +144,7 @@ class _Membership:
     def _give_up(self, node_id: int, node: NodeObservation | None, *, metadata_lost: bool, gone: bool) -> Steps:
         """Everything that comes before a new disk: nothing is lost with the old one, and it has no vote.
 
+        `gone`: claims are gone or going, so a pod that waits for them has to go before new ones are made.
         Nothing more is yielded once a volume may be made for it.
         """
         self.withheld = frozenset({node_id}) if gone else frozenset()
@@ -161,6 +166,8 @@ class _Membership:
             yield RemoveVoter(node_id, votes.directory_id), False
         elif gone and node is not None and node.pod is not None:
             yield (self._awaiting(node_id) if node.pod.terminating else _stop(node)), True
+        elif going := [volume.name for volume in self._volumes_of(node_id) if volume.terminating]:
+            yield AwaitMember(node_id, (_going(node_id, going),)), True
         else:
             self.withheld = frozenset()
 
@@ -223,6 +230,10 @@ class _Membership:
             )
             yield AwaitMember(node_id, (check,)), begun
             return
+        if any(volume.formatted is None for volume in self._volumes_of(node_id)):
+            # Its disk, if it were lost now, would be formatted again with a vote on it.
+            yield AwaitMember(node_id, (_unformatted(node_id),)), begun
+            return
         checks = (
             *(() if begun else self.target.holds),
             *quorum.cannot_add(self.observation, self.quorum, node_id),
@@ -231,6 +242,10 @@ class _Membership:
             yield Refused(node_id, checks), begun
         else:
             yield AddVoter(node_id, directory, *address), begun
+
+    def _volumes_of(self, node_id: int) -> tuple[VolumeObservation, ...]:
+        node = self.observation.node(node_id)
+        return node.volumes if node is not None else ()
 
     # Nodes that leave
 
@@ -302,13 +317,18 @@ class _Membership:
         missing = Check(
             "NodeMissing", ok=False, evidence=f"Node {node_id} has no pod.", remedy="It is about to be created."
         )
-        unformatted = Check(
-            "NodeFormatting",
-            ok=False,
-            evidence=f"Node {node_id} is not formatted and registered yet.",
-            remedy="Wait; if it does not end, see its logs.",
+        return AwaitMember(
+            node_id, found or ((missing if node is None or node.pod is None else _unformatted(node_id)),)
         )
-        return AwaitMember(node_id, found or ((missing,) if node is None or node.pod is None else (unformatted,)))
+
+
+def _unformatted(node_id: int) -> Check:
+    return Check(
+        "NodeFormatting",
+        ok=False,
+        evidence=f"Node {node_id} is not formatted and registered yet.",
+        remedy="Wait; if it does not end, see its logs.",
+    )
 
 
 def _not_seen_lost(node: NodeObservation) -> Iterator[Check]:
@@ -320,6 +340,25 @@ def _not_seen_lost(node: NodeObservation) -> Iterator[Check]:
             evidence=f"The disk of node {node.id} was there when pod {node.pod.name} was made; nothing is given up.",
             remedy=f"If it was lost since, delete pod {node.pod.name}: its successor looks again.",
         )
+
+
+def _still_serving(node: NodeObservation) -> Check:
+    pod = node.pod.name if node.pod is not None else ""
+    return Check(
+        "DiskNotSeenLost",
+        ok=False,
+        evidence=f"Pod {pod} still serves from volumes of node {node.id} whose claims are gone or being deleted.",
+        remedy=f"Delete pod {pod} if they shall go: the node is then made again on empty ones.",
+    )
+
+
+def _going(node_id: int, claims: list[str]) -> Check:
+    return Check(
+        "VolumeTerminating",
+        ok=False,
+        evidence=f"PVC {health.listing(claims)} of node {node_id} is being deleted.",
+        remedy="Wait until it is gone; if it does not go, see its finalizers.",
+    )
 
 
 def _stop(node: NodeObservation) -> StopMember:

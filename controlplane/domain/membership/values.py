@@ -28,14 +28,18 @@ class Target:
     """Where a change of members leads.
 
     `members` are roles by node id, `leaving` nodes that exist and are no longer asked for, in the order in which they
-    go. `addresses` are where a controller is reached (host, port) and `directories` what a pod's init container found
-    on its metadata volume, both by node id and absent while not known. `holds` are failed checks from outside the
-    cluster and `guards` those that bar only what disturbs a node that is up (a window, a hazard), as for a roll.
+    go. `lost_volumes` are those of the requested node whose claims are gone or going, where it has others; `set_aside`
+    members that have lost claims too and wait for a request of their own. `addresses` are where a controller is reached
+    (host, port) and `directories` what a pod's init container found on its metadata volume, both by node id and absent
+    while not known. `holds` are failed checks from outside the cluster and `guards` those that bar only what disturbs a
+    node that is up (a window, a hazard), as for a roll.
     """
 
     members: Mapping[int, frozenset[Role]]
     leaving: tuple[int, ...] = ()
     request: Request | None = None
+    lost_volumes: frozenset[int] = frozenset()
+    set_aside: frozenset[int] = frozenset()
     addresses: Mapping[int, tuple[str, int]] = field(default_factory=dict)
     directories: Mapping[int, str] = field(default_factory=dict)
     holds: tuple[Check, ...] = ()
@@ -107,7 +111,7 @@ class ReturnLeaders:
 
 @dataclass(frozen=True, slots=True)
 class FinishReplacement:
-    """The node is whole: take the request for its replacement off the object."""
+    """The node is whole: the request for its replacement is met, which the status remembers. Nothing is carried out."""
 
     node: int
 

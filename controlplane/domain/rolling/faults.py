@@ -2,7 +2,8 @@
 
 A symptom is something that is wrong now. It counts as a fault once it has been seen without a break for as long as it
 must last, and as mending, with its time beginning anew, whenever it has become less. What was wrong before the first
-stop is no symptom. Symptoms keep a soak from counting; only faults hold an upgrade or roll it back.
+stop is no symptom; a node that was not up then has one that the new version is not blamed for, until it was well once.
+Symptoms keep a soak from counting; only faults hold an upgrade or roll it back.
 
 A symptom is confined when every node, replica or voter that shows it runs the new version. What clients feel shows
 where a fault is felt, not where it is, and goes with the other symptoms. With no other the canary's are confined where
@@ -16,7 +17,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from controlplane.api.conditions import timestamp
 from controlplane.domain.check import Check
@@ -24,24 +25,32 @@ from controlplane.domain.observation import (
     ClusterObservation,
     NodeObservation,
     PartitionObservation,
+    PodObservation,
     TopicPartition,
 )
 from controlplane.domain.rolling import health
 from controlplane.domain.rolling.watch import Severity, Sighting, Trouble, UpgradeWatch, severity
-from controlplane.domain.rolling.witness import ClientLevel, client_checks
+from controlplane.domain.rolling.witness import LEARN_SECONDS, ClientLevel, client_checks
 
 CRASH_SECONDS = 60.0
-"""How long a node that crashed, ended or cannot start is given, where `faultAfter` is longer: a container that starts
-again after its first crash is up within that, and an image registry that hiccups answers again."""
+"""How long a node that crashes again and again, ended or cannot start is given, where `faultAfter` is longer: an image
+registry that hiccups answers again within that. One that crashed once and runs again may be reading its logs, and has
+all of `faultAfter`."""
 CRASHES = 3
-"""Restarts of one pod of the new version that are a crash loop even while it is up in between."""
-GAP_SECONDS = 60.0
-"""Without a look for longer than this, and than half of `faultAfter`, what was seen before proves nothing."""
+"""Restarts of one pod of the new version that are a crash loop even while it is up in between, if one more comes within
+`faultAfter`; without one they are forgiven."""
+GAP_SECONDS = 50.0
+"""Without a look for longer than this, and than half of what a symptom must last, what was seen before proves nothing.
+A cluster whose roll waits for people or a window is looked at every 30 s, and one call may run into its deadline."""
 REFRESHED = 10
-"""A sighting is written down again, and one that shrinks begins anew, at most so many times in `faultAfter`."""
+"""A sighting is written down again, and one that shrinks begins anew, at most so many times in what it must last."""
 
 
 _LAG = "ConsumerLagGrows"
+_NO_VOTER = "NotAVoter"
+"""Voters come and go by a change of members, or by hand, and by no version."""
+_UID = 8
+"""Characters that tell a node's pods apart."""
 
 _Ill = tuple[TopicPartition, set[int]]
 """A partition, and the brokers that do not serve their replica of it."""
@@ -57,6 +66,14 @@ class Symptom:
     """None: it says nothing of where the fault is."""
     lasts: float
     amount: int = 0
+    again: float = 0.0
+    """Above 0: `amount` only grows, and says something when it has grown within so many seconds."""
+
+    def forgiven(self, sighting: Sighting, now: float) -> bool:
+        return 0 < self.again <= now - sighting.since and self.amount == sighting.least
+
+    def lasted(self, sighting: Sighting, now: float) -> bool:
+        return now - sighting.since >= self.lasts and (not self.again or self.amount > sighting.least)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +88,12 @@ class Findings:
     """When the oldest of the faults began."""
 
 
-def begin(observation: ClusterObservation, before: str, to: str) -> UpgradeWatch:
+def begin(observation: ClusterObservation, before: str, to: str, learn_seconds: float = LEARN_SECONDS) -> UpgradeWatch:
     """The watch of an upgrade of which nothing is done yet, or nothing is remembered."""
     partitions = observation.kafka.partitions if observation.kafka else ()
-    return UpgradeWatch(before, to, Trouble.of(partitions), ClientLevel.learn(observation.clients))
+    watch = UpgradeWatch(before, to, Trouble.of(partitions), ClientLevel.learn(observation.clients, learn_seconds))
+    ill = frozenset(n.id for n in observation.nodes if health.unhealthy(observation, n) and not _upgraded(n, watch))
+    return replace(watch, ill=ill)
 
 
 def look(
@@ -89,12 +108,17 @@ def look(
         return Findings(watch)
     found = list(_Case(observation, watch, stopped, fault_after).symptoms())
     now = math.ceil(observation.as_of)
-    sightings = {one.key: _sighted(watch.sightings.get(one.key), one, now, fault_after) for one in found}
-    lasting = [one for one in found if observation.as_of - sightings[one.key].since >= one.lasts]
+    sightings = {one.key: _sighted(watch.sightings.get(one.key), one, now) for one in found}
+    found = [one for one in found if not one.forgiven(sightings[one.key], observation.as_of)]
+    lasting = [one for one in found if one.lasted(sightings[one.key], observation.as_of)]
     return Findings(
-        watch=watch.with_sightings(sightings),
-        faults=tuple(one.check for one in lasting),
-        symptoms=tuple(one.check for one in found if one not in lasting),
+        watch=replace(
+            watch.with_sightings(sightings),
+            ill=_still_ill(observation, watch),
+            looked=_looked(watch.looked, now, fault_after),
+        ),
+        faults=tuple(dict.fromkeys(one.check for one in lasting)),
+        symptoms=tuple(dict.fromkeys(one.check for one in found if one not in lasting)),
         confined=_confined(observation, watch, found),
         since=min((sightings[one.key].since for one in lasting), default=0),
     )
@@ -105,11 +129,26 @@ def begun(observation: ClusterObservation, watch: UpgradeWatch) -> bool:
     return any(_upgraded(node, watch) for node in observation.nodes)
 
 
-def _sighted(before: Sighting | None, symptom: Symptom, now: int, fault_after: float) -> Sighting:
+def _still_ill(observation: ClusterObservation, watch: UpgradeWatch) -> frozenset[int]:
+    return frozenset(n.id for n in observation.nodes if n.id in watch.ill and health.unhealthy(observation, n))
+
+
+def _looked(before: Sighting | None, now: int, fault_after: float) -> Sighting:
+    """Since when somebody looks, without a gap in which a fault could have gone unseen."""
+    gap = max(fault_after / 2, GAP_SECONDS)
+    if before is None or before.since > now or now - before.seen > gap:
+        return Sighting(now, now)
+    return Sighting(before.since, now) if now - before.seen >= gap / 2 else before
+
+
+def _sighted(before: Sighting | None, symptom: Symptom, now: int) -> Sighting:
     """Never later than now, so that a clock set back does not make a fault last longer than it has to."""
-    if before is None or before.since > now or now - before.seen > max(fault_after / 2, GAP_SECONDS):
+    span = max(symptom.lasts, symptom.again)
+    if before is None or before.since > now or now - before.seen > max(span / 2, GAP_SECONDS):
         return Sighting(now, now, symptom.amount)
-    written = fault_after / REFRESHED
+    if 0 < symptom.again < now - before.since and symptom.amount > before.least:
+        return Sighting(now, now, symptom.amount)
+    written = span / REFRESHED
     if symptom.amount < before.least and now - before.since >= written:
         return Sighting(now, now, symptom.amount)
     if now - before.seen >= max(written, 1.0):
@@ -141,16 +180,22 @@ class _Case:
         fault_after: float,
     ) -> None:
         self.observation, self.watch, self.stopped, self.fault_after = observation, watch, stopped, fault_after
-        self.upgraded = {node.id for node in observation.nodes if _upgraded(node, watch)}
+        upgraded = {node.id for node in observation.nodes if _upgraded(node, watch)}
+        self.upgraded = upgraded - watch.ill
+        """Those of which the new version can be what is wrong."""
         self.on_its_way = {
             node.id
             for node in observation.nodes
-            if node.id in stopped and node.id not in self.upgraded and not health.is_ready(node)
+            if node.id in stopped and node.id not in upgraded and not health.is_ready(node)
         }
         """Stopped by the roll and not made anew yet: as planned, however long the old process takes to end."""
         self.out: dict[int, set[TopicPartition]] = defaultdict(set)
-        """Replicas that are out now and that were not before the upgrade, by broker: one look at all partitions."""
+        """Replicas that are out now and that were not before the upgrade, by broker: one look at all partitions. Those
+        of a partition that is being reassigned are out because somebody adds them, for as long as that takes."""
+        moving = frozenset(observation.kafka.reassigning if observation.kafka else ())
         for partition in observation.kafka.partitions if observation.kafka else ():
+            if partition.id in moving:
+                continue
             if len(partition.isr) < len(partition.replicas) and not watch.trouble.before(partition.id):
                 for broker in set(partition.replicas).difference(partition.isr):
                     self.out[broker].add(partition.id)
@@ -169,12 +214,16 @@ class _Case:
         pod, confined = node.pod, node.id in self.upgraded
         checks = health.unhealthy(self.observation, node)
         if checks:
-            crashed = confined and pod is not None and health.is_ailing(pod)
-            lasts = min(self.fault_after, CRASH_SECONDS) if crashed else self.fault_after
-            yield Symptom(f"Node/{node.id}", checks[0], confined and _shows_its_version(node), lasts)
+            # Each pod has its own time from when it has a place, and so has its crashing: a slow start is none of it.
+            shows = confined and _shows_its_version(node)
+            own = f"{node.id}/{pod.uid[:_UID]}" if pod is not None and shows else f"{node.id}"
+            yield Symptom(f"Node/{own}", checks[0], shows, self.fault_after)
+            crash = f"Crash/{own}"
+            if shows and pod is not None and _crashes(pod, seen=crash in self.watch.sightings):
+                yield Symptom(crash, checks[0], shows, min(self.fault_after, CRASH_SECONDS))
         if confined and pod is not None and pod.restarts >= CRASHES:
             yield Symptom(
-                f"Crashes/{node.id}",
+                f"Crashes/{node.id}/{pod.uid[:_UID]}",
                 Check(
                     "NodeCrashes",
                     ok=False,
@@ -184,6 +233,8 @@ class _Case:
                 ),
                 confined,
                 min(self.fault_after, CRASH_SECONDS),
+                amount=pod.restarts,
+                again=self.fault_after,
             )
         if checks or self.observation.kafka is None or self.observation.quorum is None:
             return
@@ -192,6 +243,8 @@ class _Case:
             return
         before = health.replicas_out(self.observation, node.id) - missing
         for check in health.not_back(self.observation, node, before):
+            if check.name == _NO_VOTER:
+                continue
             amount = len(missing) + self._lag(node)
             yield Symptom(f"{check.name}/{node.id}", check, confined, self.fault_after, amount)
 
@@ -201,10 +254,12 @@ class _Case:
         return sum(v.lag for v in quorum.voters if v.id == node.id and not v.caught_up) if quorum else 0
 
     def _silence(self) -> Iterator[Symptom]:
-        """Confined only where there is nothing but upgraded nodes: who is silent cannot say why."""
+        """Confined only where there is nothing but upgraded nodes: who is silent cannot say why. Where kubelets say
+        that brokers are up, it may be us who cannot hear."""
         everywhere = len(self.upgraded) == len(self.observation.nodes)
         if self.observation.kafka is None:
-            yield Symptom("Silence", health.unreachable(self.observation), everywhere, self.fault_after)
+            dark = everywhere and health.is_dark(self.observation)
+            yield Symptom("Silence", health.unreachable(self.observation), dark, self.fault_after)
         elif self.observation.quorum is None:
             yield Symptom("Silence", health.quorum_unknown(self.observation), everywhere, self.fault_after)
 
@@ -263,6 +318,12 @@ def _shows_its_version(node: NodeObservation) -> bool:
     if pod is None or pod.terminating or not pod.scheduled:
         return False
     return not pod.format_message or pod.format_message.startswith("{")
+
+
+def _crashes(pod: PodObservation, *, seen: bool) -> bool:
+    """It cannot start, has ended, or waits to be started again; `seen` so before, it still does while it runs in
+    between. Restarts alone may be of a reboot, or long ago."""
+    return health.is_ailing(pod if seen and pod.restarts > 1 else replace(pod, restarts=0))
 
 
 def evidence(findings: Findings) -> str:

@@ -319,11 +319,15 @@ class _Roll:
             )
 
     def _soak(self) -> Iterator[Action]:
-        """While a check of the upgrade fails the time does not count; it begins anew once none does."""
+        """While a check of the upgrade fails the time does not count; it begins anew once none does. What passed while
+        nobody looked counts, but is looked at before it is over."""
         yield from _block([*self.target.faults])
         if self.target.symptoms:
             yield Soak(self.observation.as_of + self.target.soak_seconds)
         until = self._all_back_since() + self.target.soak_seconds
+        watch = self.progress.watch
+        if watch is not None and watch.looked is not None and not watch.over:
+            until = max(until, watch.looked.since + min(self.target.soak_seconds, self.target.watch_seconds))
         if self.observation.as_of < until:
             yield Soak(until)
 

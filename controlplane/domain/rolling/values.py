@@ -65,9 +65,10 @@ class RollTarget:
     checks from outside the cluster (paused, not approved, the cell taken): while there is one no node is stopped and
     nothing is finalised; what was begun goes on. `guards` (a window is closed, a known hazard applies) bar the same of
     ready nodes, and let a node that is not up have its target; so do `faults` of an upgrade, which have lasted, while
-    its `symptoms`, which have not, only keep the soak from counting. `max_unavailable` brokers of one rack may be down
-    together; with 1 there are no batches, and a roll goes node by node. `back`: brokers go before controllers, since
-    old brokers can follow new controllers (an upgrade goes the other way round).
+    its `symptoms`, which have not, only keep the soak from counting. However long it has soaked, it is finalised after
+    `watch_seconds` of looking without a gap, or the soak if that is less. `max_unavailable` brokers of one rack may be
+    down together; with 1 there are no batches, and a roll goes node by node. `back`: to an older version brokers go
+    before controllers, since old brokers can follow new controllers (an upgrade goes the other way round).
     """
 
     goal: str
@@ -81,6 +82,7 @@ class RollTarget:
     max_unavailable: int = 1
     faults: tuple[Check, ...] = ()
     symptoms: tuple[Check, ...] = ()
+    watch_seconds: float = 0.0
     back: bool = False
 
     def __post_init__(self) -> None:

@@ -20,6 +20,9 @@ TEXT_LIMIT = 1024
 
 VERSION_BEFORE, VERSION_TO, WATCHED = "versionBefore", "versionTo", "watched"
 TROUBLE_BEFORE, CLIENTS_BEFORE, FAULTS_SINCE = "troubleBefore", "clientsBefore", "faultsSince"
+ILL_BEFORE, LOOKED_SINCE = "illBefore", "lookedSince"
+ILL_LIMIT = 100
+"""Nodes that may be ill before: their ids fit into a text."""
 _OVER = "Over"
 
 
@@ -115,7 +118,8 @@ class UpgradeWatch:
     """One change of version under watch, from before its first stop to its finalisation.
 
     `before` ran on every node, "" where that is not known; `to` is what is being rolled out. `over` from the moment the
-    finalisation is intended: nothing is rolled back after it. `sightings` by symptom, such as `Node/3`.
+    finalisation is intended: nothing is rolled back after it. `sightings` by symptom, such as `Node/3`. `ill` are nodes
+    that were not up before the first stop and have not been since. `looked`: since when somebody looks without a gap.
     """
 
     before: str
@@ -124,6 +128,8 @@ class UpgradeWatch:
     level: ClientLevel | None = None
     sightings: Mapping[str, Sighting] = field(default_factory=dict)
     over: bool = False
+    ill: frozenset[int] = frozenset()
+    looked: Sighting | None = None
 
     def with_sightings(self, sightings: Mapping[str, Sighting]) -> UpgradeWatch:
         """Those seen longest, as far as they find room: they are the first to count."""
@@ -143,6 +149,8 @@ class UpgradeWatch:
         found = {
             TROUBLE_BEFORE: self.trouble.dump(),
             CLIENTS_BEFORE: self.level.dump() if self.level else "",
+            LOOKED_SINCE: f"{self.looked.since},{self.looked.seen}" if self.looked else "",
+            ILL_BEFORE: ",".join(str(node) for node in sorted(self.ill)[:ILL_LIMIT]),
             FAULTS_SINCE: ";".join(_entry(key, sighting) for key, sighting in self.sightings.items()),
         }
         return texts | {key: text for key, text in found.items() if text}
@@ -152,7 +160,7 @@ class UpgradeWatch:
         """None where nothing is watched."""
         if VERSION_TO not in texts:
             return None
-        level = texts.get(CLIENTS_BEFORE, "")
+        level, looked = texts.get(CLIENTS_BEFORE, ""), texts.get(LOOKED_SINCE, "")
         return UpgradeWatch(
             before=texts.get(VERSION_BEFORE, ""),
             to=texts[VERSION_TO],
@@ -160,6 +168,8 @@ class UpgradeWatch:
             level=ClientLevel.load(level) if level else None,
             sightings=dict(_sighting(text) for text in texts.get(FAULTS_SINCE, "").split(";") if text),
             over=texts.get(WATCHED) == _OVER,
+            looked=Sighting(*(int(second) for second in looked.split(","))) if looked else None,
+            ill=frozenset(int(node) for node in texts.get(ILL_BEFORE, "").split(",") if node),
         )
 
 

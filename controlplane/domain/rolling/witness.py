@@ -20,7 +20,12 @@ from controlplane.domain.rolling.health import listing
 LEARN_ATTEMPTS = 20
 """Probes before a level is one: with fewer, one hiccup is the median of a broker, or half of it."""
 LEARN_SECONDS = 30.0
-"""How long clients have to be watched before; six looks at every group's lag."""
+"""How long clients have to be watched before; six looks at every group's lag. A shorter time (KFLEET_LEARN_SECONDS)
+asks for as much evidence: who has not given it by the end is not judged."""
+LEARN_LONGEST_SECONDS = 60.0
+"""After this the upgrade begins without a level."""
+LEARN_LOOKS = 3
+"""Looks at a group's lag below which nobody knows how fast it grows by itself."""
 JUDGED_ATTEMPTS = 10
 """Probes of a window, or of one broker in it, below which it is not judged."""
 
@@ -52,6 +57,14 @@ LEVEL_CHARACTERS = 1024
 
 
 @dataclass(frozen=True, slots=True)
+class Learning:
+    """How long the level before is learned, in seconds: at least `seconds`, and not beyond `longest`."""
+
+    seconds: float = LEARN_SECONDS
+    longest: float = LEARN_LONGEST_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
 class GroupLevel:
     """`lag` in records, and by how many a second it grew while the level was learned (negative: it caught up)."""
 
@@ -76,14 +89,15 @@ class ClientLevel:
     others: int | None = None
 
     @staticmethod
-    def learn(clients: ClientObservation | None) -> ClientLevel | None:
-        """None until enough was seen. Only of a time in which no node was stopped."""
-        if clients is None or clients.watched_seconds < LEARN_SECONDS:
+    def learn(clients: ClientObservation | None, seconds: float = LEARN_SECONDS) -> ClientLevel | None:
+        """None until enough was seen, over at least `seconds`. Only of a time in which no node was stopped."""
+        if clients is None or clients.watched_seconds < seconds:
             return None
         canary = clients.canary
         if canary is not None and canary.attempts < LEARN_ATTEMPTS:
             return None
-        groups = sorted(clients.groups or (), key=lambda group: (-group.lag, group.group))
+        known = (group for group in clients.groups or () if len(group.lags) >= LEARN_LOOKS)
+        groups = sorted(known, key=lambda group: (-group.lag, group.group))
         rest = groups[LEVEL_GROUPS:]
         return ClientLevel(
             p50=_rounded(canary.p50) if canary else None,
@@ -94,7 +108,7 @@ class ClientLevel:
                 group_key(group.group): GroupLevel(group.lag, float(f"{_growth(group):.3g}"))
                 for group in groups[:LEVEL_GROUPS]
             },
-            others=rest[0].lag if rest else (0 if clients.groups_left_out else None),
+            others=rest[0].lag if rest else (0 if groups and clients.groups_left_out else None),
         )
 
     def dump(self) -> str:
@@ -144,16 +158,6 @@ def client_checks(clients: ClientObservation | None, level: ClientLevel | None) 
     if clients.groups is not None:
         checks.append(_lag(clients.groups, level))
     return tuple(checks)
-
-
-def suspects(clients: ClientObservation | None, level: ClientLevel | None) -> frozenset[int]:
-    """Brokers whose own probes are slow or fail. A leader is named for a follower that answers late, so that this says
-    where a fault shows, not where it is; () where only the whole, or only consumers, show it."""
-    canary = clients.canary if clients else None
-    if canary is None or level is None or level.p50 is None:
-        return frozenset()
-    failing = {one.broker for one in canary.brokers if _fails(one.errors, one.attempts, level)}
-    return frozenset(failing | {broker for broker, _ in _slow_brokers(canary, level)})
 
 
 def _errors(canary: CanaryObservation, level: ClientLevel) -> Check:

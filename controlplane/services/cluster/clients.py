@@ -8,6 +8,7 @@ from dataclasses import replace
 from controlplane.domain.cluster import clients
 from controlplane.domain.cluster.world import World
 from controlplane.domain.rolling import canary
+from controlplane.domain.rolling.witness import Learning
 from controlplane.ports import ClientWitness, KafkaAdmin, KafkaError
 from controlplane.services.cluster.observe import bootstrap
 
@@ -18,31 +19,34 @@ NOT_OURS = (
 )
 
 
-async def watched(world: World, witness: ClientWitness, admin: KafkaAdmin | None) -> World:
-    """The World with `observation.clients` while an upgrade is under way; never raises, and waits for no probe.
+async def watched(world: World, witness: ClientWitness, admin: KafkaAdmin | None, learning: Learning) -> World:
+    """The World with what is known of the canary's topic, and with `observation.clients` around an upgrade; never
+    raises, and waits for no probe. A watch that is over has ended when this returns, so that nobody writes into a topic
+    that is about to be deleted.
 
     While no broker answers (`admin` None) the looks go on, so that the outage is in the canary's figures.
     """
     cluster, observation = world.cluster, world.observation
-    servers = bootstrap(observation.nodes)
-    if not servers or not clients.is_upgrading(cluster, observation):
+    key = f"{cluster.metadata.namespace}/{cluster.metadata.name}"
+    partitions, servers = canary.partitions(observation), bootstrap(observation.nodes)
+    ours = await _is_ours(admin) if admin is not None and partitions else False
+    world = replace(world, learning=learning, canary_is_ours=bool(ours))
+    if not servers or not clients.is_watched(cluster, observation):
+        await witness.forget(key)
+        if ours is False and partitions and clients.has_canary(cluster) and clients.is_upgrading(cluster, observation):
+            log.warning("%s: the upgrade has no canary: %s", key, NOT_OURS)
         return world
-    leaders = None
-    if admin is not None:
-        leaders = await _leaders(world, admin) if clients.has_canary(cluster) else ()
-    found = await witness.look(
-        f"{cluster.metadata.namespace}/{cluster.metadata.name}", servers, leaders, observation.as_of
-    )
+    leaders: tuple[int | None, ...] | None = None
+    if admin is not None and ours is not None:
+        leaders = tuple(partition.leader for partition in partitions if ours) if clients.has_canary(cluster) else ()
+    found = await witness.look(key, servers, leaders, observation.as_of)
     return replace(world, observation=replace(observation, clients=found))
 
 
-async def _leaders(world: World, admin: KafkaAdmin) -> tuple[int | None, ...] | None:
-    """Those of the canary's partitions; () where there is none of ours, None where it cannot be told."""
-    partitions = canary.partitions(world.observation)
-    if not partitions:
-        return ()
+async def _is_ours(admin: KafkaAdmin) -> bool | None:
+    """Whether the topic of the canary's name has its settings; None where it cannot be told."""
     try:
-        return tuple(partition.leader for partition in partitions) if await _topic_id(admin) else ()
+        return bool(await _topic_id(admin))
     except KafkaError as error:
         log.info("the canary's topic cannot be described: %s", error.message)
         return None
@@ -73,6 +77,7 @@ async def _delete_topic(admin: KafkaAdmin) -> None:
 
 
 async def _topic_id(admin: KafkaAdmin) -> str:
-    """Of the canary's topic, "" if there is none with its very settings. Raises KafkaError."""
+    """Of the canary's topic, "" if there is none with all of its settings; it may have others, such as the throttles of
+    a reassignment. Raises KafkaError."""
     found = (await admin.describe_topics([canary.TOPIC])).get(canary.TOPIC)
-    return found.topic_id if found is not None and dict(found.config) == dict(canary.CONFIG) else ""
+    return found.topic_id if found is not None and canary.CONFIG.items() <= found.config.items() else ""

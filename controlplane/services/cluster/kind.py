@@ -20,6 +20,7 @@ from controlplane.domain.membership import values as membership
 from controlplane.domain.operation.permit import Permit
 from controlplane.domain.operation.progress import wordless
 from controlplane.domain.rolling import values as rolling
+from controlplane.domain.rolling.witness import Learning
 from controlplane.ports import (
     AlreadyExistsError,
     ClientWitness,
@@ -62,6 +63,7 @@ class ClusterKind:
         """Without a `witness` nothing is known of what clients feel, and there is no canary."""
         self._kube, self._admins, self._clock, self._events, self._settings = kube, admins, clock, events, settings
         self._placement, self._witness = placement(settings), witness
+        self._learning = Learning(settings.learn_seconds, settings.learn_longest)
 
     def cell(self, obj: Object) -> str:
         return f"{obj['metadata']['namespace']}/{obj['metadata']['name']}"
@@ -71,7 +73,9 @@ class ClusterKind:
 
     async def observe(self, obj: Object) -> World:
         world = await observe_world(self._kube, self._admins, self._clock, KafkaCluster.model_validate(obj))
-        return world if self._witness is None else await watched(world, self._witness, self._admin(world))
+        if self._witness is None:
+            return world
+        return await watched(world, self._witness, self._admin(world), self._learning)
 
     def request(self, world: World) -> Request:
         cluster = world.cluster

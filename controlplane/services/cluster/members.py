@@ -6,24 +6,20 @@ import contextlib
 from collections.abc import Iterator, Mapping
 
 from controlplane.api import names
-from controlplane.api.group import GROUP, VERSION
-from controlplane.api.kafka_cluster import KIND, PLURAL
 from controlplane.domain.cluster.observe import identity_mark
 from controlplane.domain.cluster.world import World
 from controlplane.domain.membership.values import (
     Action,
     AddVoter,
-    FinishReplacement,
     RemoveVoter,
     RenewVolume,
     RetireNode,
     ReturnLeaders,
     StopMember,
 )
-from controlplane.ports import ConflictError, KafkaAdmin, KafkaError, KubeApi, NotFoundError, Resource
+from controlplane.ports import ConflictError, KafkaAdmin, KafkaError, KubeApi, NotFoundError
 from controlplane.services.cluster.observe import CLAIMS, PODS
 
-CLUSTERS = Resource(GROUP, VERSION, PLURAL, KIND)
 ALREADY = frozenset({"DUPLICATE_VOTER", "VOTER_NOT_FOUND", "BROKER_ID_NOT_REGISTERED"})
 """What Kafka says of a step that was carried out before: the next observation shows whether it was this one."""
 
@@ -49,13 +45,12 @@ async def change_members(kube: KubeApi, action: Action, admin: KafkaAdmin | None
                 if known is None or node in known:
                     with _unless_done():
                         await admin.unregister_broker(node)
+            # What is marked is not marked again: an operator that dies after each write still comes to the next one.
             for claim, uid in claims:
-                await _mark(kube, claim, namespace, uid, {names.RETIRED: "true"})
+                if claim not in world.retired_claims:
+                    await _mark(kube, claim, namespace, uid, {names.RETIRED: "true"})
         case RenewVolume(claim=claim, uid=uid, identity=identity):
             await _mark(kube, claim, namespace, uid, {names.IDENTITY: identity_mark(identity), names.FORMATTED: None})
-        case FinishReplacement():
-            with contextlib.suppress(NotFoundError, ConflictError):
-                await _take_off_request(kube, world)
         case _:
             return False
     return True
@@ -83,13 +78,3 @@ def _unless_done() -> Iterator[None]:
 async def _mark(kube: KubeApi, claim: str, namespace: str, uid: str, marks: Mapping[str, str | None]) -> None:
     """Of this very claim: another one of its name is refused."""
     await kube.patch(CLAIMS, claim, namespace, {"metadata": {"uid": uid, "annotations": dict(marks)}})
-
-
-async def _take_off_request(kube: KubeApi, world: World) -> None:
-    """Unless a person has said another word meanwhile. Raises ConflictError when the object moves."""
-    meta = world.cluster.metadata
-    found = (await kube.get(CLUSTERS, meta.name, meta.namespace))["metadata"]
-    if (found.get("annotations") or {}).get(names.REPLACE_NODE) != meta.annotations.get(names.REPLACE_NODE):
-        return
-    change = {"uid": meta.uid, "resourceVersion": found["resourceVersion"], "annotations": {names.REPLACE_NODE: None}}
-    await kube.patch(CLUSTERS, meta.name, meta.namespace, {"metadata": change})
