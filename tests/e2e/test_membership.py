@@ -19,8 +19,10 @@ def sized(replicas: int) -> dict[str, Any]:
     return cluster
 
 
-def brokers(cell: Cell) -> list[int]:
-    return sorted(AdminClient({"bootstrap.servers": cell.bootstrap()}).list_topics(timeout=20).brokers)
+def wait_brokers(cell: Cell, wanted: list[int]) -> None:
+    """Until the broker that is asked has heard of it: its metadata follow the controllers' a moment later."""
+    client = AdminClient({"bootstrap.servers": cell.bootstrap()})
+    cell.wait(f"brokers {wanted}", lambda: sorted(client.list_topics(timeout=20).brokers) == wanted, 60)
 
 
 def voters(cell: Cell, sandbox: Sandbox) -> dict[int, str]:
@@ -48,7 +50,7 @@ def test_more_voters_join(cell: Cell, sandbox: Sandbox) -> None:
     cell.apply(sized(5))
     cell.wait_ready(300)
     assert sorted(voters(cell, sandbox)) == [0, 1, 2, 3, 4]
-    assert brokers(cell) == [0, 1, 2, 3, 4]
+    wait_brokers(cell, [0, 1, 2, 3, 4])
     assert last(cell) == ("Membership", "Succeeded")
     after = cell.pod_uids()
     assert {node: after[node] for node in before} == before, "nobody was restarted"
@@ -59,7 +61,7 @@ def test_they_leave_again_and_keep_their_claims(cell: Cell, sandbox: Sandbox) ->
     cell.apply(sized(3))
     cell.wait_ready(240)
     assert sorted(voters(cell, sandbox)) == [0, 1, 2]
-    assert brokers(cell) == [0, 1, 2]
+    wait_brokers(cell, [0, 1, 2])
     assert {claim_marks(cell, node).get("kfleet.dev/retired") for node in (3, 4)} == {"true"}
     assert cell.pod_uids() == {node: before[node] for node in (0, 1, 2)}
 
@@ -79,10 +81,14 @@ def test_a_node_whose_disk_is_lost_comes_back_when_a_person_says_so(cell: Cell, 
     now = voters(cell, sandbox)
     assert sorted(now) == [0, 1, 2]
     assert now[1] == claim_marks(cell, 1)["kfleet.dev/formatted"] != was
-    assert brokers(cell) == [0, 1, 2]
+    wait_brokers(cell, [0, 1, 2])
     client = AdminClient({"bootstrap.servers": cell.bootstrap()})
-    partitions = client.list_topics("t", timeout=20).topics["t"].partitions
-    assert all(sorted(partition.isrs) == sorted(partition.replicas) for partition in partitions.values())
+
+    def in_sync() -> bool:
+        partitions = client.list_topics("t", timeout=20).topics["t"].partitions.values()
+        return all(sorted(partition.isrs) == sorted(partition.replicas) for partition in partitions)
+
+    cell.wait("every replica in sync", in_sync, 60)
 
 
 def annotations(cell: Cell) -> dict[str, str]:
