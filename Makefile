@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup images demo demo-down check lint types imports drift unit test integration e2e crds bench bench-batches bench-roll campaign-crash clean
+.PHONY: help setup images demo demo-down check lint types imports drift unit test integration e2e crds bench bench-batches bench-roll campaign-crash campaign-rolling clean
 
 BIN := .venv/bin
 STAMP := .venv/.setup-done
@@ -18,7 +18,7 @@ PYTEST := $(BIN)/pytest
 
 help:
 	@grep -hE '^# make' Makefile | sed 's/^# //'
-	@echo 'more: setup crds integration e2e bench bench-batches bench-roll campaign-crash clean; REPORT=file.json make demo writes its figures'
+	@echo 'more: setup crds integration e2e bench bench-batches bench-roll campaign-crash campaign-rolling clean; REPORT=file.json make demo writes its figures'
 
 setup: $(STAMP)
 
@@ -88,6 +88,11 @@ bench-roll: images
 campaign-crash: images
 	@echo 'campaign: the crash walk through a version change of six nodes (usually ten minutes); its record goes to docs/evidence'
 	@$(PYTEST) -s --timeout=10800 tests/campaign/test_crash.py
+
+campaign-rolling: images
+	@echo 'campaign: rolls under traffic while things break around them (usually twenty minutes, needs root for one tmpfs); its record goes to docs/evidence'
+	@$(BIN)/kfleet sandbox pull kfleet/kafka:4.1.2
+	@$(PYTEST) -s --timeout=3600 tests/campaign/test_rolling.py
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache dist

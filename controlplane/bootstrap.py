@@ -20,7 +20,7 @@ from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.domain.accounting import CanaryResult
 from controlplane.domain.canary import CanaryOptions
 from controlplane.domain.observation import ClusterObservation
-from controlplane.ports import KafkaAdmins, KubeApi, LedgerWriter
+from controlplane.ports import ClientWitness, KafkaAdmins, KubeApi, LedgerWriter
 from controlplane.services.cluster import plan as services_plan
 from controlplane.services.cluster.kind import ClusterKind, placement
 from controlplane.services.cluster.observe import observe_world
@@ -42,6 +42,10 @@ class ClosableAdmins(KafkaAdmins, Protocol):
     async def close(self) -> None: ...
 
 
+class ClosableWitness(ClientWitness, Protocol):
+    async def close(self) -> None: ...
+
+
 Background = Mapping[str, Callable[[], Coroutine[None, None, None]]]
 """Tasks by name; each runs until it is cancelled."""
 
@@ -53,6 +57,7 @@ class Wiring:
     kube_config: KubeConfig
     kube: KubeClient
     admins: ClosableAdmins
+    witness: ClosableWitness
     lease: LeaseHolder
     queue: WorkQueue
     reconcile: Reconcile
@@ -66,6 +71,7 @@ class Wiring:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.witness.close()
         await self.admins.close()
         await self.kube.close()
 
@@ -102,7 +108,8 @@ def operator(
     ledger = _ledger(settings)
     outbox = Outbox(ledger, retry=settings.ledger_retry)
     around = Surroundings(kube, clock, locks, Approvals(kube, outbox), outbox, settings)
-    clusters = Engine(ClusterKind(kube, admins, clock, events, settings), around)
+    witness = _witness(settings)
+    clusters = Engine(ClusterKind(kube, admins, clock, events, settings, witness=witness), around)
     topics = TopicService(kube, admins, clock, events, settings)
     services: dict[str, Reconcile] = {"KafkaCluster": clusters.reconcile, "KafkaTopics": topics.reconcile}
 
@@ -113,6 +120,7 @@ def operator(
         kube_config=config,
         kube=client,
         admins=real_admins,
+        witness=witness,
         lease=LeaseHolder(
             kube=client,
             clock=clock,
@@ -184,6 +192,16 @@ def _kafka_admins(settings: OperatorSettings) -> ClosableAdmins:
         timeout=settings.kafka_timeout,
         voter_caught_up_seconds=settings.voter_caught_up_seconds,
     )
+
+
+def _witness(settings: OperatorSettings) -> ClosableWitness:
+    from controlplane.adapters.kafka.witness import (  # noqa: PLC0415 - only the operator needs it
+        IDLE_SECONDS,
+        ClientWitnesses,
+    )
+
+    # Also a pass that has nothing to do but look comes in time to keep a watch alive.
+    return ClientWitnesses(threads=settings.kafka_threads, idle=max(IDLE_SECONDS, 1.5 * settings.resync_interval))
 
 
 @contextlib.asynccontextmanager

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from controlplane.api.operation import Operation
-from controlplane.domain.observation import KafkaObservation, QuorumObservation, TopicPartition
+from controlplane.domain.observation import ClientObservation, KafkaObservation, QuorumObservation, TopicPartition
 from controlplane.domain.topics.values import NewTopic as NewTopic
 from controlplane.domain.topics.values import TopicDescription as TopicDescription
 
@@ -100,8 +100,16 @@ class KubeApi(Protocol):
     async def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object: ...
 
     async def list(
-        self, resource: Resource, namespace: str | None = None, *, labels: str = "", fields: str = ""
-    ) -> Sequence[Object]: ...
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        labels: str = "",
+        fields: str = "",
+        cached: bool = False,
+    ) -> Sequence[Object]:
+        """`cached`: a few seconds old is good enough; the API server answers from memory and does not ask etcd."""
+        ...
 
     async def create(self, resource: Resource, body: Object, namespace: str | None = None) -> Object: ...
 
@@ -174,6 +182,10 @@ class KafkaAdmin(Protocol):
 
     async def create_topics(self, topics: Sequence[NewTopic]) -> dict[str, KafkaError | None]: ...
 
+    async def delete_topics(self, ids: Sequence[str]) -> dict[str, KafkaError | None]:
+        """Topics by their topic id, and results by it; one that is gone is UNKNOWN_TOPIC_ID."""
+        ...
+
     async def create_partitions(self, totals: Mapping[str, int]) -> dict[str, KafkaError | None]: ...
 
     async def alter_topic_configs(
@@ -194,6 +206,25 @@ class KafkaAdmin(Protocol):
         """Finalise explicit upgrade levels (KIP-584); never a downgrade."""
         ...
 
+    async def add_voter(self, node: int, directory_id: str, host: str, port: int) -> None:
+        """Make an observer of the metadata quorum a voter (KIP-853); `host` and `port` of its controller listener.
+
+        DUPLICATE_VOTER if its id is a voter's already, whatever its directory.
+        """
+        ...
+
+    async def remove_voter(self, node: int, directory_id: str) -> None:
+        """Of this very directory: VOTER_NOT_FOUND for another one."""
+        ...
+
+    async def registered_brokers(self) -> frozenset[int] | None:
+        """Every broker that Kafka knows, fenced ones included; None where no broker can say (before Kafka 4.0)."""
+        ...
+
+    async def unregister_broker(self, node: int) -> None:
+        """Forget a broker that is gone for good; BROKER_ID_NOT_REGISTERED if it is not known."""
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -201,6 +232,26 @@ class KafkaAdmins(Protocol):
     """One connection set per (cluster, credential generation)."""
 
     def get(self, cluster_key: str, bootstrap_servers: Sequence[str]) -> KafkaAdmin: ...
+
+    async def forget(self, cluster_key: str) -> None: ...
+
+
+class ClientWitness(Protocol):
+    """What clients feel of clusters. A look begins a watch or keeps it alive; without looks it ends by itself."""
+
+    async def look(
+        self,
+        cluster_key: str,
+        bootstrap_servers: Sequence[str],
+        leaders: Sequence[int | None] | None,
+        as_of: float,
+    ) -> ClientObservation:
+        """What is known by now; waits for no broker and never raises.
+
+        `leaders` are those of the canary's partitions by number, () where there is no such topic, and None where that
+        is not known at the moment: the canary goes on with what it knew.
+        """
+        ...
 
     async def forget(self, cluster_key: str) -> None: ...
 

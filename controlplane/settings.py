@@ -51,6 +51,8 @@ class OperatorSettings(BaseSettings):
     kafka_threads: int = Field(8, ge=1, description="Threads for blocking Kafka clients.")
     kube_timeout: float = Field(15.0, gt=0, description="Deadline of one Kubernetes API call.")
     voter_caught_up_seconds: float = Field(2.0, gt=0, description="A voter that fetched this recently is caught up.")
+    learn_seconds: float = Field(30.0, gt=0, description="Clients are watched for this long before an upgrade begins.")
+    learn_longest: float = Field(60.0, gt=0, description="An upgrade waits no longer than this for what clients feel.")
     stop_grace: int = Field(120, ge=1, description="terminationGracePeriodSeconds of Kafka pods.")
     health_port: int = Field(8080, ge=0, description="/healthz and /readyz; 0 turns them off.")
     health_host: str = Field("0.0.0.0", description="Address of /healthz and /readyz.")  # noqa: S104 - probes come from the node
@@ -61,4 +63,10 @@ class OperatorSettings(BaseSettings):
     def _renewed_in_time(self) -> Self:
         if self.lease_renew_interval * 2 > self.lease_duration:
             raise ValueError("KFLEET_LEASE_RENEW_INTERVAL must be at most half of KFLEET_LEASE_DURATION")
+        return self
+
+    @model_validator(mode="after")
+    def _learned_in_time(self) -> Self:
+        if self.learn_longest < self.learn_seconds:
+            raise ValueError("KFLEET_LEARN_LONGEST must be at least KFLEET_LEARN_SECONDS")
         return self

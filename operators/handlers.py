@@ -7,6 +7,7 @@ exceptions and are never retried, so all they do is wake the queue.
 from __future__ import annotations
 
 import datetime as dt
+from collections import defaultdict
 from typing import Any
 
 import kopf
@@ -14,7 +15,9 @@ import kopf
 from controlplane.api import names
 from controlplane.api.group import GROUP, VERSION
 from controlplane.bootstrap import Wiring
+from controlplane.services.cluster.observe import CORDONED
 from controlplane.services.keys import cluster_key, topics_key
+from controlplane.services.queue import Key
 from controlplane.settings import OperatorSettings
 
 WATCH_SERVER_SECONDS = 300
@@ -64,14 +67,35 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
         if target.get("kind") == "KafkaCluster" and (name := target.get("name")):
             queue.add(cluster_key(namespace or "", name))
 
-    async def child(namespace: str | None, labels: kopf.Labels, **_: Any) -> None:
+    residents: dict[str, set[Key]] = defaultdict(set)
+    cordoned: set[str] = set()
+
+    async def child(namespace: str | None, labels: kopf.Labels, spec: kopf.Spec, **_: Any) -> None:
         if name := labels.get(names.CLUSTER):
-            queue.add(cluster_key(namespace or "", name))
+            key = cluster_key(namespace or "", name)
+            queue.add(key)
+            if machine := spec.get("nodeName"):
+                residents[machine].add(key)
+
+    @kopf.on.event("", "v1", "nodes", registry=handlers, id="nodes")
+    async def machine(type: str | None, name: str, spec: kopf.Spec, **_: Any) -> None:  # noqa: A002 - kopf's
+        """Clusters that ever had a pod there look when it is cordoned or not any more; its heartbeats wake nobody.
+
+        Only cordoned machines are watched: one that is uncordoned leaves the selection, which arrives as DELETED. One
+        that is listed anew may have been uncordoned unseen meanwhile, so that it wakes too.
+        """
+        closed = type != "DELETED" and bool(spec.get("unschedulable"))
+        if closed == (name in cordoned) and (type == "MODIFIED" or not closed):
+            return
+        (cordoned.add if closed else cordoned.discard)(name)
+        for key in residents.get(name, ()):
+            queue.add(key)
 
     kopf_settings = kopf.OperatorSettings()
     for plural in ("pods", "persistentvolumeclaims"):
         kopf.on.event("", "v1", plural, registry=handlers, id=plural)(child)
         kopf_settings.watching.label_selectors["v1", plural] = names.CLUSTER
+    kopf_settings.watching.field_selectors["v1", "nodes"] = CORDONED
     kopf_settings.watching.server_timeout = WATCH_SERVER_SECONDS
     kopf_settings.watching.client_timeout = WATCH_CLIENT_SECONDS
     kopf_settings.watching.connect_timeout = WATCH_CONNECT_SECONDS

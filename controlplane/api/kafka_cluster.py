@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field, StrictInt
 
-from controlplane.api.base import ApiModel, CamelCase, Metadata
+from controlplane.api.base import ApiModel, CamelCase, Metadata, Timestamp
 from controlplane.api.group import API_VERSION
 from controlplane.api.operation import OperationStatus
 from controlplane.api.roles import Role
@@ -215,6 +215,20 @@ class Listener(ApiModel):
     type: ListenerType = Field(ListenerType.INTERNAL, description="Internal: reachable within Kubernetes.")
 
 
+class OnFault(StrEnum):
+    """What to do about a fault that an upgrade has brought, while there is a way back."""
+
+    ROLL_BACK = "RollBack"
+    HOLD = "Hold"
+
+
+class Canary(StrEnum):
+    """Whether the operator writes a few records of its own during an upgrade."""
+
+    ENABLED = "Enabled"
+    DISABLED = "Disabled"
+
+
 class ApprovalPolicy(StrEnum):
     """Whether somebody other than who asked for a change has to approve it before it begins."""
 
@@ -269,6 +283,32 @@ class Rollout(ApiModel):
         ApprovalPolicy.NOT_REQUIRED,
         description="Required: a roll begins once somebody other than its requester has approved its plan; taking the "
         "requirement away takes the verb `approve`.",
+    )
+    on_fault: OnFault = Field(
+        OnFault.ROLL_BACK,
+        description="What happens when an upgrade brings a fault before metadata.version is finalised. RollBack: where "
+        "the fault is confined to nodes that run the new version and there is a way back, every node goes back to the "
+        "version that ran before, inside and outside maintenance windows. Hold: nothing further is stopped. Other "
+        "faults hold in any case.",
+    )
+    fault_after: Duration = Field(
+        "10m",
+        description="How long something must have been wrong with an upgrade to count as a fault: nodes that do not "
+        "come back, replicas out, partitions offline or under min ISR, voters behind, the canary's errors and latency, "
+        "consumer lag that grows. A node of the new version that crashes or cannot start counts after 1m if that is "
+        "less.",
+    )
+    canary: Canary = Field(
+        Canary.ENABLED,
+        description="Enabled: while an upgrade is under way the operator writes a record a second to each broker, "
+        "into a topic of its own (__kfleet_canary, deleted afterwards), and compares errors and latency with those "
+        "before. Disabled: it only looks at partitions, nodes and consumer lag.",
+    )
+    retry_token: str = Field(
+        "",
+        max_length=64,
+        description="Any new value tries an upgrade again that was rolled back; so does a spec that asks for something "
+        "else.",
     )
 
 
@@ -388,6 +428,27 @@ class NodeStatus(ApiModel):
     message: str | None = Field(None, max_length=1024, description="What is wrong and what to do, if something is.")
 
 
+class RolledBack(ApiModel):
+    """An upgrade that was rolled back. While the spec asks for the same the cluster stays on the version before."""
+
+    version: str = Field(max_length=16, description="The version that every node went back to.")
+    plan_hash: str = Field(max_length=80, description="Hash of the plan that is not tried again.")
+    reason: CamelCase = Field(description="The first of the checks that failed; `kfleet explain REASON` has more.")
+    evidence: str = Field("", max_length=1024, description="What was seen, and since when.")
+    at: Timestamp = Field(description="When the way back began.")
+    retry_token: str = Field("", max_length=64, description="spec.rollout.retryToken at that time.")
+    observed_generation: int = Field(
+        0, ge=0, description="The newest generation of the spec that asks for the same plan."
+    )
+
+
+class Replacement(ApiModel):
+    """A request for a node on an empty disk that was met. As long as it stands unchanged it asks for nothing more."""
+
+    request: str = Field(max_length=64, description="Annotation kfleet.dev/replace-node as it was.")
+    at: Timestamp = Field(description="When the node was whole.")
+
+
 class KafkaClusterStatus(OperationStatus):
     cluster_id: str | None = Field(None, max_length=64, description="Kafka's cluster id.")
     version: str | None = Field(None, max_length=16, description="The version every node runs; the old one in a roll.")
@@ -414,6 +475,12 @@ class KafkaClusterStatus(OperationStatus):
         max_length=MAX_CONFIG_KEYS,
         description="Cluster-wide dynamic settings that kfleet has set, so that one no longer declared is reset.",
         json_schema_extra=SET_LIST,
+    )
+    rolled_back: RolledBack | None = Field(
+        None, description="The upgrade that was rolled back and is not tried again; absent when there is none."
+    )
+    replacement: Replacement | None = Field(
+        None, description="The request for a node on an empty disk that was met, while its annotation stands."
     )
 
 

@@ -68,6 +68,15 @@ def config_page() -> str:
     return "\n".join(lines)
 
 
+_WITHOUT = """\
+Nodes and PersistentVolumes are cluster-wide: a Role in one namespace cannot grant them. Without `nodes` no drain is
+seen: `kubectl drain` evicts one node at a time as the PodDisruptionBudget lets it. The operator's watch of nodes then
+ends with a traceback in its log and is not begun again before the operator is; a right that is granted later is used
+within 30 s all the same, by the regular look at each cluster. Without `persistentvolumes` every volume is taken to be
+tied to its machine (VolumeUnreadable). `--local` asks with the rights of whoever runs it.
+"""
+
+
 def rbac_page() -> str:
     users = (
         ("kfleet-view", "aggregated into view, edit and admin", (*rbac.EDITABLE, approval.PLURAL), rbac.USER_READ),
@@ -78,6 +87,7 @@ def rbac_page() -> str:
         "# What the operator may do\n",
         "In every namespace:\n",
         *_grants(rbac.OPERATOR),
+        _WITHOUT,
         "# What people may do\n",
         "| ClusterRole | | resources | verbs |",
         "| --- | --- | --- | --- |",

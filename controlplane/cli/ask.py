@@ -17,3 +17,15 @@ def confirm(what: str, yes: bool) -> None:  # noqa: FBT001 - confirm("cancel rol
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
         raise CliError("nothing was done")
+
+
+def confirm_by_name(what: str, name: str, typed: str | None) -> None:
+    """Go on only if `name` was typed, as an option or now. Raises CliError as `confirm` does."""
+    if typed is None:
+        if not sys.stdin.isatty():
+            raise CliError(f"this gives data up: use a terminal, or say --confirm {name}", ExitCode.USAGE)
+        sys.stderr.write(f"{what}? Type {name} to go on: ")
+        sys.stderr.flush()
+        typed = sys.stdin.readline().strip()
+    if typed != name:
+        raise CliError("nothing was done")

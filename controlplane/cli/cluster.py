@@ -190,3 +190,26 @@ def reconcile(
 
     where = Where(namespace, kubeconfig, context)
     run(locally(where, name, timeout, yes=yes) if local else ask_operator(where, name, timeout))
+
+
+@app.command("replace-node")
+def replace_node(
+    name: ClusterName,
+    node: Annotated[int, typer.Argument(metavar="ID", min=0, max=999, help="Node id.")],
+    *,
+    confirm: Annotated[
+        str | None, typer.Option("--confirm", metavar="NAME", help="The cluster's name, instead of being asked for it.")
+    ] = None,
+    namespace: Namespace = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Bring a node whose disk is lost back on an empty one.
+
+    Refused where it would lose data: every partition of a broker must have another in-sync leader, and a controller's
+    quorum a majority without it. Asks for the cluster's name.
+    """
+    from controlplane.cli.cluster_replace import replace_node as ask  # noqa: PLC0415 - --help does without HTTP
+    from controlplane.cli.connect import run  # noqa: PLC0415
+
+    run(ask(Where(namespace, kubeconfig, context), name, node, confirm))

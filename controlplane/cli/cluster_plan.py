@@ -5,19 +5,17 @@ With `--snapshot` there is no object and no spec: the roll alone, of what the fi
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from controlplane.api.group import GROUP
 from controlplane.bootstrap import cluster_plan
 from controlplane.cli.cluster_observe import KAFKA_SECONDS, read_cluster, why_silent
 from controlplane.cli.cluster_settings import settings_seen
+from controlplane.cli.cluster_snapshot import read_snapshot
 from controlplane.cli.cluster_view import operation_document
 from controlplane.cli.connect import connect
 from controlplane.cli.errors import CliError, ExitCode
@@ -26,7 +24,6 @@ from controlplane.cli.options import Output, Where
 from controlplane.cli.render import View, show_one
 from controlplane.domain.check import Check
 from controlplane.domain.health.summary import one_line
-from controlplane.domain.observation import ClusterObservation
 from controlplane.domain.operation import render
 from controlplane.domain.rolling.batches import BatchPlan
 from controlplane.domain.rolling.health import listing
@@ -72,6 +69,7 @@ def _document(row: Foreseen) -> dict[str, Any]:
         "operation": operation_document(found.operation),
         "refused": [_check(check) for check in found.refused],
         "blocked": [_check(check) for check in found.blocked],
+        "rolledBack": found.rolled_back.to_object() if found.rolled_back else None,
     } | batches
 
 
@@ -107,6 +105,10 @@ def plan_text(row: Foreseen) -> str:
     parts = []
     if found.refused:
         parts.append("refused, nothing is touched:\n" + _lines(found.refused))
+    if found.rolled_back is not None:
+        words = f"{found.rolled_back.reason}: {one_line(found.rolled_back.evidence)}"
+        again = "not tried again before the spec or its retryToken changes"
+        parts.append(f"rolled back to Kafka {found.rolled_back.version}, {again}:\n  {words}")
     if found.preparations:
         counted = Counter(found.preparations)
         steps = ", ".join(f"{step} x{number}" if number > 1 else step for step, number in counted.items())
@@ -146,12 +148,7 @@ async def show_plan(where: Where, name: str, output: Output, what_if: WhatIf = N
 
 def show_snapshot_plan(file: Path, name: str, what_if: WhatIf, output: Output) -> bool:
     """The same for a snapshot; asks nobody. Raises OSError and CliError."""
-    try:
-        observation = ClusterObservation.from_json(json.loads(file.read_text()))
-    except (ValidationError, ValueError, TypeError):
-        raise CliError(f"{file}: not a snapshot: write one with `kfleet cluster snapshot NAME -f FILE`") from None
-    if name != observation.name:
-        raise CliError(f"{file} is a snapshot of {observation.namespace}/{observation.name}, not of {name}")
+    observation = read_snapshot(file, name)
     try:
         found = plan_snapshot(observation, what_if)
     except UnknownVersionError as error:

@@ -12,7 +12,7 @@ def next_command(row: ClusterSummary) -> str:
     match row.state:
         case State.AWAITING_APPROVAL:
             return f"kfleet approve {operation or name} {place}"
-        case State.BLOCKED | State.OUTSIDE_WINDOW:
+        case State.BLOCKED | State.OUTSIDE_WINDOW | State.ROLLED_BACK:
             return f"kfleet explain {row.reason}"
         case State.PAUSED | State.CANCELLED:
             return f"kfleet op resume {operation or name} {place}"

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import textwrap
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from controlplane.api.group import GROUP
 from controlplane.api.owned_config import config_texts
 from controlplane.cli.cluster_observe import observer, read_cluster, why_silent
+from controlplane.cli.cluster_snapshot import read_snapshot
 from controlplane.cli.connect import connect
 from controlplane.cli.errors import CliError, ExitCode
 from controlplane.cli.lookup import CLUSTERS, find
@@ -55,13 +53,7 @@ async def from_cluster(where: Where, name: str, target: str) -> Advice:
 def from_snapshot(file: Path, name: str, target: str) -> Advice:
     """Raises OSError, and CliError for a file that is no snapshot of that cluster."""
     _known(target)
-    try:
-        observation = ClusterObservation.from_json(json.loads(file.read_text()))
-    except (ValueError, TypeError, ValidationError) as error:
-        raise CliError(f"{file} is no snapshot: `kfleet cluster snapshot {name} -f FILE` writes one") from error
-    if observation.name != name:
-        raise CliError(f"{file} is a snapshot of {observation.namespace}/{observation.name}, not of {name}")
-    return _advise(observation, target)
+    return _advise(read_snapshot(file, name), target)
 
 
 def _advise(observation: ClusterObservation, target: str, **known: Any) -> Advice:

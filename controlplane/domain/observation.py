@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
@@ -106,7 +106,11 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class VolumeObservation:
-    """A PVC of a node. `formatted` is the directory id read back from meta.properties, None before it registers."""
+    """A PVC of a node. `formatted` is the directory id read back from meta.properties, None before it registers.
+
+    `size_bytes` is what it asks for, `capacity_bytes` what it has (None before it is bound); `resizing` is what its
+    storage says of the difference.
+    """
 
     name: str
     volume_id: int
@@ -117,6 +121,8 @@ class VolumeObservation:
     formatted: str | None
     uid: str = ""
     terminating: bool = False
+    capacity_bytes: int | None = None
+    resizing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +131,8 @@ class PodObservation:
 
     `ended` pods have stopped for good (phase Failed or Succeeded) and, not being deleted, are in their successor's way.
     `waiting_reason` and `waiting_message` are of the first container that cannot run; `format_message` is what the init
-    container said last: JSON with the directory ids, or why it refused to format.
+    container said last: JSON with the directory ids, or why it refused to format. `machine` is the Kubernetes node it
+    is bound to; `certificates` the digest of those it was started with (annotation kfleet.dev/certificates).
     """
 
     name: str
@@ -143,17 +150,33 @@ class PodObservation:
     waiting_reason: str | None = None
     waiting_message: str | None = None
     format_message: str | None = None
+    machine: str | None = None
+    certificates: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """Why a pod has no machine but cordoned ones: its volume is tied to one, is not known not to be (`Unreadable`), or
+    no machine is left. `machines` are cordoned ones that would take it; `evidence` is half a sentence."""
+
+    why: Literal["Volume", "Unreadable", "Machines"]
+    evidence: str
+    machines: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class NodeObservation:
-    """One Kafka node: what stands for it in Kubernetes. Whether it serves is in `kafka` and `quorum`."""
+    """One Kafka node: what stands for it in Kubernetes. Whether it serves is in `kafka` and `quorum`.
+
+    `stay` is asked where its pod is on a cordoned machine, or unscheduled while any is cordoned; None otherwise.
+    """
 
     id: int
     pool: str
     roles: frozenset[Role]
     pod: PodObservation | None
     volumes: tuple[VolumeObservation, ...] = ()
+    stay: Stay | None = None
 
     @property
     def is_controller(self) -> bool:
@@ -169,8 +192,66 @@ class NodeObservation:
 
 
 @dataclass(frozen=True, slots=True)
+class BrokerCanary:
+    """The canary's probes of partitions that this broker led when they were sent; see CanaryObservation."""
+
+    broker: int
+    attempts: int
+    errors: int
+    p50: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryObservation:
+    """The operator's own produce probes (acks=all) of the last `canary.WINDOW_SECONDS`.
+
+    `attempts` are probes that were answered or given up, `errors` those given up or refused; `p50` and `p99` are
+    seconds from produce to acknowledgement of the others, None if there is none. No attempt: nothing known yet.
+    """
+
+    attempts: int
+    errors: int
+    p50: float | None
+    p99: float | None
+    brokers: tuple[BrokerCanary, ...] = ()
+    last_error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupObservation:
+    """A consumer group's lag in records over all its partitions: `lags` as looked at, oldest first, the last one now,
+    over a span of `seconds`."""
+
+    group: str
+    lags: tuple[int, ...]
+    seconds: float = 0.0
+
+    @property
+    def lag(self) -> int:
+        return self.lags[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientObservation:
+    """What clients feel; observed around an upgrade only, see `rolling.witness`.
+
+    `watched_seconds`: since when without a gap. `canary` is None where it is off, `groups` (the largest lags first;
+    `groups_left_out` more were not asked or did not fit) where they could not be read.
+    """
+
+    as_of: float
+    watched_seconds: float = 0.0
+    canary: CanaryObservation | None = None
+    groups: tuple[GroupObservation, ...] | None = None
+    groups_left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterObservation:
-    """One cluster at one moment. `kafka` and `quorum` are None while no broker answers."""
+    """One cluster at one moment. `kafka` and `quorum` are None while no broker answers.
+
+    `cordoned` are Kubernetes nodes that take no new pods, of those that this cluster's pods run on or wait for.
+    """
 
     as_of: float
     namespace: str
@@ -178,6 +259,8 @@ class ClusterObservation:
     nodes: tuple[NodeObservation, ...]
     quorum: QuorumObservation | None = None
     kafka: KafkaObservation | None = None
+    clients: ClientObservation | None = None
+    cordoned: tuple[str, ...] = ()
 
     def node(self, node_id: int) -> NodeObservation | None:
         return next((node for node in self.nodes if node.id == node_id), None)

@@ -16,6 +16,9 @@ OPERATOR_ENV = [
     {"name": "KFLEET_ADDRESSING", "value": "PodIP"},
     # Everything is near: a node that is ready is seen at once, and a roll waits for that once a node.
     {"name": "KFLEET_PROBE_PERIOD", "value": "1"},
+    # Upgrades that people wait for: three brokers' canary has probes enough for a level after some ten seconds.
+    {"name": "KFLEET_LEARN_SECONDS", "value": "5"},
+    {"name": "KFLEET_LEARN_LONGEST", "value": "15"},
 ]
 
 INSTALLATION = "kfleet.dev/installation"
@@ -28,6 +31,7 @@ STORAGE_CLASS: Object = {
     "provisioner": "kfleet.dev/local",
     "volumeBindingMode": "WaitForFirstConsumer",
     "reclaimPolicy": "Retain",
+    "allowVolumeExpansion": True,
 }
 KUBELET_ACCESS: Object = {
     "apiVersion": "rbac.authorization.k8s.io/v1",

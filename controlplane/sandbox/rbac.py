@@ -37,7 +37,9 @@ RULES: dict[str, list[dict[str, Any]]] = {
         {"apiGroups": [""], "resources": ["nodes"], "verbs": READ},
         # patch: to withdraw the scheduler's choice of a node that is gone
         {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": [*READ, "patch"]},
-        # patch: to drop its own finalizer once the directory is gone
+        # the size that a claim has got after it was expanded
+        {"apiGroups": [""], "resources": ["persistentvolumeclaims/status"], "verbs": ["patch"]},
+        # patch: to drop its own finalizer once the directory is gone, and to expand
         {"apiGroups": [""], "resources": ["persistentvolumes"], "verbs": [*READ, "create", "patch", "delete"]},
         {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "get", "patch"]},
     ],

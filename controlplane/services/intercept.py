@@ -16,11 +16,15 @@ KUBE_MUTATIONS = frozenset({"create", "replace", "apply", "patch", "delete"})
 KAFKA_MUTATIONS = frozenset(
     {
         "create_topics",
+        "delete_topics",
         "create_partitions",
         "alter_topic_configs",
         "alter_cluster_config",
         "elect_preferred_leaders",
         "update_features",
+        "add_voter",
+        "remove_voter",
+        "unregister_broker",
     }
 )
 UNCOUNTED = frozenset({"leases", "events"})

@@ -115,7 +115,7 @@ def test_another_broker_joins_and_restarts_nobody(cell: Cell) -> None:
 def test_what_arrives_later_is_refused_and_touches_nothing(cell: Cell) -> None:
     before = cell.pod_uids()
     cell.apply(separate_cluster(3))
-    cell.wait("the refusal", lambda: cell.condition("Ready")["reason"] == "ScaleDownUnsupported", 60)
+    cell.wait("the refusal", lambda: cell.condition("Ready")["reason"] == "ScaleDownRefused", 60)
     assert "spec.nodePools[brokers].replicas" in cell.condition("Ready")["message"]
     assert cell.pod_uids() == before
     cell.apply(separate_cluster(4))

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from support.cluster import LocalKafka
+from support.cluster import CONTROLLER_PORT, LocalKafka
 from support.kafka_admin_contract import KafkaAdminContract, of_topic
 
 from controlplane.adapters.kafka import admin as admin_module
@@ -48,6 +48,13 @@ def io_threads() -> list[str]:
 
 
 class TestRealBrokers(KafkaAdminContract):
+    @pytest.fixture(autouse=True)
+    def _addresses(self, cluster: LocalKafka) -> None:
+        self._network = cluster.network
+
+    def controller_address(self, node: int) -> tuple[str, int]:
+        return f"{self._network}.{node}", CONTROLLER_PORT
+
     """The contract, then what takes real brokers. Cases that stop one leave all of them running."""
 
     async def test_a_stopped_broker_is_passed_over(

@@ -15,7 +15,7 @@ from controlplane.adapters.kubernetes.resources import (
     PODS,
     STORAGE_CLASSES,
 )
-from controlplane.ports import NotFoundError, Object
+from controlplane.ports import KubeError, NotFoundError, Object
 from controlplane.sandbox.provisioner.volumes import PROVISIONER, SELECTED_NODE
 
 pytestmark = pytest.mark.sandbox
@@ -119,6 +119,25 @@ async def test_a_deleted_volume_waits_for_its_claim_and_leaves_no_directory(here
     await release(here)
     await until_volume(here, volume["metadata"]["name"], lambda _: False)
     wait("the directory is gone", lambda: not path.exists())
+
+
+async def test_a_claim_grows_where_its_class_allows_it(here: Space, deleting_class: str) -> None:
+    await claim(here)
+    pod = await user_of(here)
+    larger = {"spec": {"resources": {"requests": {"storage": "3Gi"}}}}
+    await here.kube.patch(PERSISTENT_VOLUME_CLAIMS, "data", here.namespace, larger)
+    await here.event("data", "VolumeResizeSuccessful")
+    grown = await here.kube.get(PERSISTENT_VOLUME_CLAIMS, "data", here.namespace)
+    volume, path = await volume_of(here)
+    assert grown["status"]["capacity"]["storage"] == volume["spec"]["capacity"]["storage"] == "3Gi"
+    assert (path / "file").exists()
+    assert (await here.kube.get(PODS, "user-data", here.namespace))["metadata"]["uid"] == pod["metadata"]["uid"]
+
+    await claim(here, "fixed", storageClassName=deleting_class)
+    await user_of(here, "fixed")
+    with pytest.raises(KubeError, match="only dynamically provisioned pvc can be resized and the storageclass"):
+        await here.kube.patch(PERSISTENT_VOLUME_CLAIMS, "fixed", here.namespace, larger)
+    await release(here, "fixed")
 
 
 async def test_what_a_directory_cannot_be_is_refused_with_an_event(here: Space) -> None:

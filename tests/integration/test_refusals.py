@@ -167,6 +167,10 @@ def test_examples_are_admitted_with_the_defaults_people_see(server: ApiServer) -
         "soak": "30m",
         "unprotectedPartitions": "Block",
         "approval": "NotRequired",
+        "onFault": "RollBack",
+        "faultAfter": "10m",
+        "retryToken": "",
+        "canary": "Enabled",
     }
     assert spec["deletionPolicy"] == "Retain"
     assert "clusterId" not in spec

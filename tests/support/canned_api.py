@@ -36,6 +36,7 @@ PLURALS = {
     "configmaps": "ConfigMap",
     "poddisruptionbudgets": "PodDisruptionBudget",
     "deployments": "Deployment",
+    "nodes": "Node",
 }
 USER = "ada"
 
@@ -96,7 +97,9 @@ def kubeconfig_of(server: str) -> Object:
 @contextmanager
 def canned_api(directory: Path, objects: Mapping[str, Sequence[Object]]) -> Iterator[CannedApi]:
     loop = asyncio.new_event_loop()
-    api = CannedApi({kind: [json.loads(json.dumps(o)) for o in some] for kind, some in objects.items()}, directory)
+    everywhere: dict[str, list[Object]] = {"Node": []}
+    canned = {kind: [json.loads(json.dumps(o)) for o in some] for kind, some in objects.items()}
+    api = CannedApi(everywhere | canned, directory)
     runner: web.AppRunner | None = None
 
     async def start() -> int:

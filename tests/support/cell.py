@@ -27,6 +27,7 @@ from controlplane.sandbox.progress import Silence
 
 Object = dict[str, Any]
 OPERATOR = "kfleet-operator"
+HELD = "kfleet-test/held"
 PATIENCE = 3
 """Limits are what a busy machine of two cores needs; nothing is judged by them, so each is waited for this many times
 over."""
@@ -124,11 +125,12 @@ class Cell:
         """Pods made in here stay Pending, and a roll stands at the first of them: its middle can neither be missed nor
         be over too soon. What is yielded lets those of one zone start before the end."""
         nodes = {node["metadata"]["labels"][ZONE]: node["metadata"]["name"] for node in self.get("nodes")["items"]}
-        self.kubectl("cordon", *nodes.values())
+        # A taint, not a cordon: a cordoned machine is one that the operator leaves, or stops nobody on.
+        self.kubectl("taint", "--overwrite", "nodes", *nodes.values(), f"{HELD}=true:NoSchedule")
         try:
-            yield lambda zone: self.kubectl("uncordon", nodes[zone])
+            yield lambda zone: self.kubectl("taint", "nodes", nodes[zone], f"{HELD}-")
         finally:
-            self.kubectl("uncordon", *nodes.values())
+            self.kubectl("taint", "nodes", *nodes.values(), f"{HELD}-", check=False)
 
     def wait_topic(self, name: str) -> None:
         def ready() -> bool:

@@ -55,7 +55,8 @@ class Leaf:
 
     def arguments(self, values: Mapping[str, str] | None = None) -> list[str]:
         """A value for everything that is required."""
-        given = {"name": "orders", "operation": "roll-2-abc", "target": "orders", "shell": "bash"} | dict(values or {})
+        given = {"name": "orders", "operation": "roll-2-abc", "target": "orders", "shell": "bash", "node": "1"}
+        given |= dict(values or {})
         found: list[str] = []
         for parameter in self.command.params:
             if not parameter.required:

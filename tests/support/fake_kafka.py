@@ -48,7 +48,11 @@ class FakeTopic:
 
 @dataclass
 class FakeKafka:
-    """Combined nodes from `first_id` on in racks a, b, c; all up, all voters."""
+    """Combined nodes from `first_id` on in racks a, b, c; all up, all voters.
+
+    Others may join: a node that is started is an observer with its directory until it is made a voter. `learners` are
+    nodes that are up and have not caught up with the metadata log yet.
+    """
 
     nodes: int = 3
     first_id: int = 1
@@ -64,8 +68,17 @@ class FakeKafka:
     def __post_init__(self) -> None:
         self.up = set(self.ids)
         self.directories = {node: kafka_id() for node in self.up}
+        self.voters = dict(self.directories)
+        """Directory ids of the voters: a node that comes back on another disk does not vote with it."""
+        self.unregistered: set[int] = set()
+        self.learners: set[int] = set()
         self.quorum_leader = self.first_id
         self._places = itertools.count()
+        self.harms: list[str] = []
+
+    @property
+    def registered(self) -> set[int]:
+        return {*self.ids, *self.directories} - self.unregistered
 
     @property
     def ids(self) -> range:
@@ -80,18 +93,29 @@ class FakeKafka:
                 partition.isr = rest or partition.isr
                 if partition.leader == node:
                     partition.leader = next((one for one in rest if one in self.up), None)
-        if self.quorum_leader == node and self.up:
-            self.quorum_leader = min(self.up)
+        if self.quorum_leader == node and (left := self.up & self.voters.keys()):
+            self.quorum_leader = min(left)
 
     def start_broker(self, node: int) -> None:
         """It is back in the ISR of all its replicas at once; leaders stay where they are."""
         self.up.add(node)
+        self.unregistered.discard(node)
         for topic in self.topics.values():
             for partition in topic.partitions:
                 if node in partition.replicas and node not in partition.isr:
                     partition.isr = (*partition.isr, node)
                 if partition.leader is None:
                     partition.leader = node if node in partition.isr else None
+
+    def check_majority(self, change: str) -> None:
+        """What invariant 1 of a change of members forbids is written down: a voter set without a live majority."""
+        if 2 * len(self.live_voters) <= len(self.voters):
+            self.harms.append(f"{change}: {sorted(self.live_voters)} of {sorted(self.voters)} are up")
+
+    @property
+    def live_voters(self) -> set[int]:
+        up = self.up - self.learners
+        return {node for node, directory in self.voters.items() if node in up and self.directories[node] == directory}
 
     def place(self, replicas: int) -> FakePartition:
         start = next(self._places)
@@ -109,7 +133,7 @@ class FakeKafkaAdmin:
 
     async def observe(self) -> tuple[KafkaObservation, QuorumObservation]:
         kafka = self._reach()
-        if 2 * len(kafka.up) <= kafka.nodes:
+        if 2 * len(kafka.live_voters) <= len(kafka.voters):
             raise KafkaError("LEADER_NOT_AVAILABLE", "the controllers have no leader at the moment", retriable=True)
         observation = KafkaObservation(
             as_of=kafka.now,
@@ -127,11 +151,18 @@ class FakeKafkaAdmin:
             features=dict(kafka.features),
             dynamic_config=dict(kafka.dynamic_config),
         )
-        voters = tuple(
-            VoterObservation(node, kafka.directories[node], 10, 0 if node in kafka.up else 5, node in kafka.up)
-            for node in kafka.ids
+
+        def state(node: int, directory: str) -> VoterObservation:
+            caught_up = node in kafka.up and kafka.directories[node] == directory and node not in kafka.learners
+            return VoterObservation(node, directory, 10, 0 if caught_up else 5, caught_up)
+
+        voters = tuple(state(node, directory) for node, directory in sorted(kafka.voters.items()))
+        observers = tuple(
+            state(node, kafka.directories[node])
+            for node in sorted(kafka.up)
+            if kafka.voters.get(node) != kafka.directories[node]
         )
-        return observation, QuorumObservation(kafka.now, kafka.quorum_leader, 1, voters)
+        return observation, QuorumObservation(kafka.now, kafka.quorum_leader, 1, voters, observers)
 
     async def describe_topics(self, names: Sequence[str] | None = None) -> dict[str, TopicDescription]:
         topics = self._reach().topics
@@ -153,8 +184,22 @@ class FakeKafkaAdmin:
         for new in topics:
             results[new.name] = error = self._refusal(new)
             if error is None:
-                partitions = [kafka.place(new.replicas) for _ in range(new.partitions)]
+                partitions = [FakePartition(on, on, on[0]) for on in new.assignments] or [
+                    kafka.place(new.replicas) for _ in range(new.partitions)
+                ]
                 kafka.topics[new.name] = FakeTopic(kafka_id(), partitions, dict(new.config))
+        return results
+
+    async def delete_topics(self, ids: Sequence[str]) -> Results:
+        kafka = self._reach()
+        results: Results = {}
+        for topic_id in ids:
+            name = next((name for name, topic in kafka.topics.items() if topic.topic_id == topic_id), None)
+            if name is None:
+                results[topic_id] = KafkaError("UNKNOWN_TOPIC_ID", "This server does not host this topic ID.")
+            else:
+                del kafka.topics[name]
+                results[topic_id] = None
         return results
 
     async def create_partitions(self, totals: Mapping[str, int]) -> Results:
@@ -221,6 +266,33 @@ class FakeKafkaAdmin:
             if level < kafka.features.get(name, 0) or level > SUPPORTED.get(name, -1):
                 raise KafkaError("INVALID_UPDATE_VERSION", f"Invalid update version {level} for feature {name}.")
         kafka.features |= levels
+
+    async def add_voter(self, node: int, directory_id: str, host: str, port: int) -> None:
+        kafka = self._reach()
+        if node in kafka.voters:
+            raise KafkaError("DUPLICATE_VOTER", f"The voter id for ReplicaKey(id={node}) is already part of the set.")
+        if node not in kafka.up or kafka.directories[node] != directory_id or node in kafka.learners:
+            raise KafkaError("REQUEST_TIMED_OUT", f"New voter {node} has not caught up.", retriable=True)
+        kafka.voters[node] = directory_id
+        kafka.check_majority(f"added {node}")
+
+    async def remove_voter(self, node: int, directory_id: str) -> None:
+        kafka = self._reach()
+        if kafka.voters.get(node) != directory_id:
+            raise KafkaError("VOTER_NOT_FOUND", f"Cannot remove voter ReplicaKey(id={node}): it is not a voter.")
+        del kafka.voters[node]
+        if kafka.quorum_leader == node and (left := kafka.up & kafka.voters.keys()):
+            kafka.quorum_leader = min(left)
+        kafka.check_majority(f"removed {node}")
+
+    async def registered_brokers(self) -> frozenset[int] | None:
+        return frozenset(self._reach().registered)
+
+    async def unregister_broker(self, node: int) -> None:
+        kafka = self._reach()
+        if node not in kafka.registered:
+            raise KafkaError("BROKER_ID_NOT_REGISTERED", f"Broker ID {node} is not currently registered")
+        kafka.unregistered.add(node)
 
     async def close(self) -> None:
         self.closed = True

@@ -32,7 +32,13 @@ class FakeKube:
         return copy.deepcopy(self._find(resource, name, namespace))
 
     async def list(
-        self, resource: Resource, namespace: str | None = None, *, labels: str = "", fields: str = ""
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        labels: str = "",
+        fields: str = "",
+        cached: bool = False,
     ) -> Sequence[Object]:
         wanted = dict(part.split("=", 1) for part in labels.split(",") if part)
         return [
@@ -41,6 +47,7 @@ class FakeKube:
             if plural == resource.plural
             and namespace in (None, where)
             and wanted.items() <= obj["metadata"].get("labels", {}).items()
+            and all(_selects(obj, field) for field in fields.split(",") if field)
         ]
 
     async def create(self, resource: Resource, body: Object, namespace: str | None = None) -> Object:
@@ -126,6 +133,15 @@ class FakeKube:
         for key, wanted in (("uid", uid), ("resourceVersion", resource_version)):
             if wanted and found["metadata"][key] != wanted:
                 raise ConflictError(409, "Conflict", f"{key} is {found['metadata'][key]}, not {wanted}")
+
+
+def _selects(obj: Object, selector: str) -> bool:
+    """One `path=value` of a field selector; a boolean that is absent is false, as in Go."""
+    path, _, value = selector.partition("=")
+    found: Any = obj
+    for part in path.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return (str(found).lower() if isinstance(found, bool) else found or "false") == value
 
 
 def _merge(into: Any, patch: Any) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
-from controlplane.domain.observation import KafkaObservation, PartitionObservation, TopicPartition
+from controlplane.domain.observation import KafkaObservation, PartitionObservation, QuorumObservation, TopicPartition
 from controlplane.ports import KafkaAdmin, KafkaError, NewTopic, TopicDescription
 
 KAFKA_ID = re.compile(r"[A-Za-z0-9_-]{22}")
@@ -70,6 +70,21 @@ class KafkaAdminContract:
         assert [(voter.id, voter.caught_up) for voter in quorum.voters] == [(1, True), (2, True), (3, True)]
         assert all(KAFKA_ID.fullmatch(voter.directory_id) for voter in quorum.voters)
         assert len({voter.directory_id for voter in quorum.voters}) == 3
+
+    async def test_replicas_are_where_they_were_asked_for(self, admin: KafkaAdmin) -> None:
+        places = ((2, 3, 1), (3, 1, 2))
+        assert await admin.create_topics([NewTopic("placed", 2, 3, {}, places)]) == {"placed": None}
+        found = await self.settled(admin, "placed", lambda topic: topic is not None and topic.partitions == 2)
+        assert found is not None
+        assert found.replicas == places
+
+    async def test_a_topic_is_deleted_by_its_id_once(self, admin: KafkaAdmin) -> None:
+        await self.created(admin, "deleted")
+        topic_id = (await admin.describe_topics(["deleted"]))["deleted"].topic_id
+        assert await admin.delete_topics([topic_id]) == {topic_id: None}
+        assert await self.settled(admin, "deleted", lambda topic: topic is None) is None
+        assert codes(await admin.delete_topics([topic_id])) == {topic_id: "UNKNOWN_TOPIC_ID"}
+        await self.created(admin, "deleted")
 
     async def test_each_topic_of_a_batch_gets_its_own_result(self, admin: KafkaAdmin) -> None:
         await self.created(admin, "batch-old")
@@ -180,6 +195,43 @@ class KafkaAdminContract:
         await admin.update_features({"transaction.version": 2})
         kafka, _ = await admin.observe()
         assert (kafka.features["metadata.version"], kafka.features["transaction.version"]) == (29, 2)
+
+    async def test_a_vote_is_taken_from_one_directory_and_given_back(self, admin: KafkaAdmin) -> None:
+        _, quorum = await admin.observe()
+        voter = next(one for one in quorum.voters if one.id != quorum.leader)
+        with pytest.raises(KafkaError) as other:
+            await admin.remove_voter(voter.id, "A" * 21 + "Q")
+        assert other.value.code == "VOTER_NOT_FOUND"
+        await admin.remove_voter(voter.id, voter.directory_id)
+        left = await self.quorum_of(admin, lambda q: voter.id not in {one.id for one in q.voters})
+        assert voter.id not in {one.id for one in left.voters}
+        seen = await self.quorum_of(admin, lambda q: any(o.id == voter.id and o.caught_up for o in q.observers))
+        assert [one.directory_id for one in seen.observers if one.id == voter.id] == [voter.directory_id]
+        host, port = self.controller_address(voter.id)
+        await admin.add_voter(voter.id, voter.directory_id, host, port)
+        back = await self.quorum_of(admin, lambda q: any(o.id == voter.id and o.caught_up for o in q.voters))
+        assert voter.directory_id in {one.directory_id for one in back.voters}
+        with pytest.raises(KafkaError) as twice:
+            await admin.add_voter(voter.id, voter.directory_id, host, port)
+        assert twice.value.code == "DUPLICATE_VOTER"
+
+    async def test_a_broker_that_nobody_knows_cannot_be_forgotten(self, admin: KafkaAdmin) -> None:
+        assert await admin.registered_brokers() == {1, 2, 3}
+        with pytest.raises(KafkaError) as unknown:
+            await admin.unregister_broker(99)
+        assert (unknown.value.code, unknown.value.retriable) == ("BROKER_ID_NOT_REGISTERED", False)
+
+    @staticmethod
+    async def quorum_of(admin: KafkaAdmin, condition: Callable[[QuorumObservation], bool]) -> QuorumObservation:
+        deadline = time.monotonic() + SECONDS
+        while True:
+            _, quorum = await admin.observe()
+            if condition(quorum) or time.monotonic() > deadline:
+                return quorum
+
+    def controller_address(self, node: int) -> tuple[str, int]:
+        """Where a node's controller listener is; a cluster in memory has none."""
+        return "fake", 9090
 
     async def test_nothing_to_do_is_no_error(self, admin: KafkaAdmin) -> None:
         assert await admin.create_topics([]) == {}

@@ -29,8 +29,12 @@ QUICK = {
     "KFLEET_HEALTH_PORT": "0",
     "KFLEET_LOG_FORMAT": "text",
     "KFLEET_STOP_GRACE": "30",
+    "KFLEET_LEARN_SECONDS": "3",
+    "KFLEET_LEARN_LONGEST": "4",
 }
 """Shorter intervals than in production; nothing else differs but the Leases, which are longer.
+
+In so short a time a canary of few brokers gives no level: it comes and goes, and is compared with nothing.
 
 An operator that could not renew its Lease in time ends, and here nobody starts it again: a machine that stalls for
 seconds must not come to that. A start under the same identity retakes the Lease at once; only a takeover has to wait.

@@ -12,6 +12,7 @@ from support.fake_kube import FakeKube
 
 from controlplane.api import names
 from controlplane.domain.cluster.layout import derived_uuid
+from controlplane.ports import ClientWitness
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS, ClusterKind
 from controlplane.services.events import EventRecorder
 from controlplane.services.intercept import Interceptor, intercept_admins, intercept_kube
@@ -66,6 +67,8 @@ class Namespace:
         self.kube, self.clock = FakeKube(), SlowClock()
         self.kafka = FakeKafka(nodes=3, first_id=0)
         self.kafka.up.clear()
+        self.kafka.directories = {node: f"directory-{node}" for node in self.kafka.ids}
+        self.kafka.voters = dict(self.kafka.directories)
         self.admins = FakeKafkaAdmins({KEY.cell: self.kafka})
         self.uids: dict[str, list[str]] = {}
 
@@ -108,7 +111,7 @@ class Namespace:
                 if obj["metadata"]["uid"] not in self.uids.setdefault(name, []):
                     self.uids[name].append(obj["metadata"]["uid"])
                 self._run(obj, node, has_peers=peers is not None)
-        for node in self.kafka.ids:
+        for node in sorted({*self.kafka.ids, *self.kafka.directories}):
             if node not in alive:
                 self.kafka.stop_broker(node)
 
@@ -132,12 +135,19 @@ def around(kube: Any, clock: Any, settings: OperatorSettings, *, identity: str =
     return Surroundings(kube, clock, locks, Approvals(kube), Outbox(None), settings)
 
 
-def service(namespace: Namespace, interceptor: Interceptor, *, identity: str = "one") -> Engine:
+def service(
+    namespace: Namespace,
+    interceptor: Interceptor,
+    *,
+    identity: str = "one",
+    witness: ClientWitness | None = None,
+) -> Engine:
     """A new life: nothing is remembered."""
     interceptors = [interceptor, CellGuard()]
     kube = intercept_kube(namespace.kube, interceptors)
     admins = intercept_admins(namespace.admins, interceptors)
-    kind = ClusterKind(kube, admins, namespace.clock, EventRecorder(kube, namespace.clock), SETTINGS)
+    events = EventRecorder(kube, namespace.clock)
+    kind = ClusterKind(kube, admins, namespace.clock, events, SETTINGS, witness=witness)
     return Engine(kind, around(kube, namespace.clock, SETTINGS, identity=identity))
 
 

@@ -69,7 +69,7 @@ async def test_a_pause_stops_a_batch_between_its_nodes_and_what_is_down_comes_ba
         namespace.turn()
         await one.reconcile(KEY)
         step = (await namespace.status()).get("operation", {}).get("step", {})
-        if step.get("parameters") and step["verb"] == "Stopping":
+        if "batches" in step.get("parameters", {}) and step["verb"] == "Stopping":
             meta = namespace.kube.objects[("kafkaclusters", "kafka", "cell")]["metadata"]
             meta["annotations"] = {"kfleet.dev/paused": "true"}
     for _ in range(20):

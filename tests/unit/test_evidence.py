@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from support.campaign_verdict import SCENARIOS, scenario_problems
 from support.evidence import EVIDENCE, problems
 
 CAMPAIGNS = ["campaign-crash"]
@@ -33,3 +34,39 @@ def good() -> dict[str, object]:
 def test_control_a_record_that_failed_or_is_hollow_does_not_count(bad: object) -> None:
     assert problems(good()) == []
     assert problems(bad)
+
+
+def test_every_scenario_of_the_rolling_campaign_passed() -> None:
+    path = EVIDENCE / "campaign-rolling.json"
+    if not path.exists():
+        pytest.skip("make campaign-rolling has not been run as a whole yet")
+    record = json.loads(path.read_text())
+    assert problems(record) == []
+    assert scenario_problems(record["outcomes"]) == []
+
+
+def whole() -> list[dict[str, object]]:
+    return [
+        {"name": name, "outcome": "Ended", "passed": True, "figures": {"canary": {"lost": 0}}} for name in SCENARIOS
+    ]
+
+
+@pytest.mark.parametrize(
+    "scenarios",
+    [
+        None,
+        [],
+        ["Ended"],
+        whole()[1:],
+        [*whole(), whole()[0]],
+        [whole()[0] | {"passed": False}, *whole()[1:]],
+        [whole()[0] | {"passed": 1}, *whole()[1:]],
+        [whole()[0] | {"outcome": ""}, *whole()[1:]],
+        [whole()[0] | {"figures": {}}, *whole()[1:]],
+        [whole()[0] | {"figures": {"canary": {"lost": 1}}}, *whole()[1:]],
+    ],
+)
+def test_control_a_campaign_with_a_scenario_missing_or_failed_does_not_count(scenarios: object) -> None:
+    assert scenario_problems({"scenarios": whole()}) == []
+    assert scenario_problems({"scenarios": scenarios})
+    assert scenario_problems(None)

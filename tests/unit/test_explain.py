@@ -16,6 +16,7 @@ from controlplane.api.operation import Outcome
 from controlplane.domain.cluster.status import REFUSALS
 from controlplane.domain.explain import CATALOGUE, CHAPTERS, Entry, Sort, find, nearest
 from controlplane.domain.explain.page import WIDTH, entry_text, markdown
+from controlplane.domain.membership.values import MEMBER_ACTIONS
 
 ROOT = Path(__file__).parents[2]
 KFLEET = Path(sys.executable).parent / "kfleet"
@@ -28,6 +29,14 @@ COMPUTED: dict[str, tuple[Sort, frozenset[str]]] = {
     f"{DOMAIN}/cluster/status.py::cluster_status::set_condition": (Sort.CONDITION, ELSEWHERE),
     f"{DOMAIN}/cluster/decide.py::_operation::ended": (Sort.OUTCOME, ELSEWHERE),
     f"{DOMAIN}/cluster/decide.py::_refuse::ended": (Sort.OUTCOME, ELSEWHERE),
+    f"{DOMAIN}/cluster/members.py::operation_of::ended": (Sort.OUTCOME, ELSEWHERE),
+    f"{DOMAIN}/cluster/members.py::over::ended": (Sort.OUTCOME, ELSEWHERE),
+    f"{DOMAIN}/membership/operation.py::to_operation::OperationStep": (
+        Sort.STEP,
+        frozenset(action.__name__ for action in MEMBER_ACTIONS),
+    ),
+    f"{DOMAIN}/membership/operation.py::ended::finished": (Sort.OUTCOME, ELSEWHERE),
+    f"{DOMAIN}/membership/operation.py::ended::entry_of": (Sort.OUTCOME, ELSEWHERE),
     f"{DOMAIN}/operation/conditions.py::_set::set_condition": (Sort.CONDITION, ELSEWHERE),
     f"{SERVICES}/operation/frozen.py::tell::record": (Sort.EVENT, ELSEWHERE),
     f"{DOMAIN}/operation/frozen.py::_ended::finished": (Sort.OUTCOME, ELSEWHERE),
@@ -40,7 +49,14 @@ COMPUTED: dict[str, tuple[Sort, frozenset[str]]] = {
     f"{DOMAIN}/rolling/operation.py::to_operation::OperationStep": (Sort.STEP, ELSEWHERE),
     f"{SERVICES}/cluster/kind.py::tell::record": (
         Sort.EVENT,
-        frozenset(f"Roll{outcome}" for outcome in ("Succeeded", "Superseded", "Cancelled", "Denied")),
+        frozenset(
+            {"MembersChanging", "RollStarted", "UpgradeRolledBack"}
+            | {
+                f"{what}{outcome}"
+                for what in ("Roll", "MemberChange")
+                for outcome in ("Succeeded", "Superseded", "Cancelled", "Denied")
+            }
+        ),
     ),
     f"{SERVICES}/topics.py::topic_status::set_condition": (Sort.REASON, ELSEWHERE),
     f"{SERVICES}/topics.py::_write_status::record": (
@@ -55,7 +71,7 @@ COMPUTED: dict[str, tuple[Sort, frozenset[str]]] = {
     f"{NODE}/worker.py::_fail::normal": (Sort.EVENT, ELSEWHERE),
     "controlplane/sandbox/proxy/server.py::_warn::record": (Sort.EVENT, ELSEWHERE),
 }
-"""Places where a name is computed, and what they can say. A roll has no steps to undo: it never fails or goes back."""
+"""Places where a name is computed, and what they can say. A roll never fails; an upgrade can be rolled back."""
 
 
 @pytest.fixture(scope="module")

@@ -169,7 +169,7 @@ class Api(FakeKube):
     def of(self, name: str) -> Object:
         return self.objects[("kafkaclusters", "kafka", name)]
 
-    async def list(self, resource: Resource, namespace: str | None = None, **selectors: str) -> Any:
+    async def list(self, resource: Resource, namespace: str | None = None, **selectors: Any) -> Any:
         if namespace is None and self.forbid_everywhere:
             raise ForbiddenError(403, "Forbidden", "not everywhere")
         return await super().list(resource, namespace, **selectors)

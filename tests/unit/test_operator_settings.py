@@ -20,6 +20,10 @@ OPERATOR = Path(sys.executable).parent / "kfleet-operator"
             {"KFLEET_LEASE_DURATION": "1", "KFLEET_LEASE_RENEW_INTERVAL": "1"},
             "KFLEET_LEASE_RENEW_INTERVAL must be at most half of KFLEET_LEASE_DURATION",
         ),
+        (
+            {"KFLEET_LEARN_SECONDS": "9", "KFLEET_LEARN_LONGEST": "8"},
+            "KFLEET_LEARN_LONGEST must be at least KFLEET_LEARN_SECONDS",
+        ),
         ({"KFLEET_LEDGER_RETENTION_DAYS": "1000000"}, "settings: KFLEET_LEDGER_RETENTION_DAYS: "),
     ],
 )

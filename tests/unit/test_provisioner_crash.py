@@ -20,6 +20,7 @@ from controlplane.sandbox.config import SandboxPaths
 from controlplane.sandbox.provisioner import volumes
 from controlplane.sandbox.provisioner.server import Provisioner
 from controlplane.services.events import EventRecorder
+from controlplane.services.queue import Key
 
 
 class Killed(BaseException):
@@ -87,9 +88,10 @@ async def one_life(kube: DeadlyKube, paths: SandboxPaths) -> None:
     for resource in (PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES):
         for obj in await kube.list(resource):
             if provisioner._concerns(resource, obj):
-                await (
-                    provisioner._provision(obj) if resource is PERSISTENT_VOLUME_CLAIMS else provisioner._reclaim(obj)
-                )
+                meta = obj["metadata"]
+                key = Key(resource.kind, meta.get("namespace", ""), meta["name"])
+                provisioner._seen[key] = obj
+                await provisioner.reconcile(key)
 
 
 def directories(paths: SandboxPaths) -> list[Path]:
@@ -127,6 +129,31 @@ async def test_killed_around_the_removal_of_a_volume(tmp_path: Path, write: int,
     for _ in range(2):  # its deletion wakes the provisioner once more
         await one_life(kube, paths)
     assert await kube.list(PERSISTENT_VOLUMES) == []
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("write", [1, 2])
+async def test_killed_around_the_growth_of_a_volume(tmp_path: Path, write: int, after: bool) -> None:  # noqa: FBT001
+    """Write 1 is the volume's capacity, write 2 the claim's; until then it is growing."""
+    paths, kube = SandboxPaths(tmp_path), await world("Retain")
+    await one_life(kube, paths)
+    (volume,) = await kube.list(PERSISTENT_VOLUMES)
+    bound = {
+        "spec": {"volumeName": volume["metadata"]["name"], "resources": {"requests": {"storage": "3Gi"}}},
+        "status": {"phase": "Bound", "capacity": {"storage": "1Gi"}},
+    }
+    await kube.patch(PERSISTENT_VOLUME_CLAIMS, "data", "ns", bound)
+    kube.writes, kube.deadline = 0, (write, after)
+    with pytest.raises(Killed):
+        await one_life(kube, paths)
+    kube.deadline = None
+    await one_life(kube, paths)
+    (volume,) = await kube.list(PERSISTENT_VOLUMES)
+    claim = await kube.get(PERSISTENT_VOLUME_CLAIMS, "data", "ns")
+    assert volume["spec"]["capacity"] == claim["status"]["capacity"] == {"storage": "3Gi"}
+    kube.writes = 0
+    await one_life(kube, paths)
+    assert kube.writes == 0, "nothing is left to do"
 
 
 async def test_an_empty_leftover_is_swept_and_data_never(tmp_path: Path) -> None:

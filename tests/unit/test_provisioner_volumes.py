@@ -39,6 +39,19 @@ def test_a_claim_waits_for_us_only_when_the_controller_says_so() -> None:
 
 
 @pytest.mark.parametrize(
+    ("asks", "has", "growing"),
+    [("2Gi", "1Gi", True), ("1Gi", "1Gi", False), ("1Gi", "1024Mi", False), ("1Gi", "2Gi", False)],
+)
+def test_a_claim_grows_that_asks_for_more_than_it_has(asks: str, has: str, growing: bool) -> None:  # noqa: FBT001
+    bound = claim(volumeName="pv", resources={"requests": {"storage": asks}})
+    bound["status"] = {"phase": "Bound", "capacity": {"storage": has}}
+    assert volumes.is_growing(bound) is growing
+    assert not volumes.is_growing(bound | {"status": {"phase": "Pending"}})
+    strange = claim({volumes.ASKED[0]: "someone.else/csi"}, volumeName="pv", resources={"requests": {"storage": asks}})
+    assert not volumes.is_growing(strange | {"status": bound["status"]})
+
+
+@pytest.mark.parametrize(
     ("spec", "storage_class", "words"),
     [
         ({"accessModes": ["ReadWriteMany"]}, {}, "spec.accessModes: ReadWriteMany is not possible"),

@@ -238,4 +238,4 @@ def test_a_file_that_is_no_snapshot_or_of_another_cluster(api: CannedApi, tmp_pa
     for text in ("not json", "[]", '{"kind": "ClusterSnapshot"}'):
         Path(file).write_text(text)
         bad = kfleet(api, "cell", "--to", "4.3.1", "--snapshot", file)
-        assert (bad.code, "is no snapshot" in bad.stderr) == (1, True), text
+        assert (bad.code, "not a snapshot: write one with" in bad.stderr) == (1, True), text

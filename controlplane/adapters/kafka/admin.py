@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from controlplane.adapters.kafka import raw
+from controlplane.adapters.kafka import members, raw
 from controlplane.adapters.kafka.connections import Broker, Connections, Question
 from controlplane.adapters.kafka.errors import check, of_code
 from controlplane.domain.observation import (
@@ -57,6 +57,12 @@ class KafkaPythonAdmin:
 
         return await self._in_bulk(topics, create, lambda topic: topic.name)
 
+    async def delete_topics(self, ids: Sequence[str]) -> Results:
+        async def delete(broker: Broker, batch: list[str]) -> Results:
+            return raw.deleted(await broker.send(raw.delete_topics(batch, broker.milliseconds_left)))
+
+        return await self._in_bulk(ids, delete, str)
+
     async def create_partitions(self, totals: Mapping[str, int]) -> Results:
         async def create(broker: Broker, batch: list[tuple[str, int]]) -> Results:
             request = raw.create_partitions(dict(batch), broker.milliseconds_left)
@@ -97,6 +103,40 @@ class KafkaPythonAdmin:
             raw.check_features(await broker.send(raw.upgrade_features(levels, broker.milliseconds_left)))
 
         await self._connections.write(update, self._timeout)
+
+    async def add_voter(self, node: int, directory_id: str, host: str, port: int) -> None:
+        async def add(broker: Broker) -> None:
+            cluster = await _cluster_id(broker)
+            request = members.add_voter(
+                cluster, node, directory_id, host=host, port=port, timeout_ms=broker.milliseconds_left
+            )
+            members.check_answer(await broker.send(request))
+
+        await self._connections.write(add, self._timeout)
+
+    async def remove_voter(self, node: int, directory_id: str) -> None:
+        async def remove(broker: Broker) -> None:
+            request = members.remove_voter(await _cluster_id(broker), node, directory_id)
+            members.check_answer(await broker.send(request))
+
+        await self._connections.write(remove, self._timeout)
+
+    async def registered_brokers(self) -> frozenset[int] | None:
+        async def ask(broker: Broker) -> frozenset[int]:
+            return members.registered(await broker.send(members.describe_cluster()))
+
+        try:
+            return await self._connections.read(ask, self._timeout)
+        except KafkaError as error:
+            if error.retriable:
+                raise
+            return None
+
+    async def unregister_broker(self, node: int) -> None:
+        async def unregister(broker: Broker) -> None:
+            members.check_answer(await broker.send(members.unregister_broker(node)))
+
+        await self._connections.write(unregister, self._timeout)
 
     async def close(self) -> None:
         await self._connections.close()
@@ -170,6 +210,11 @@ class KafkaPythonAdmin:
             voters=raw.replicas_of_quorum(partition.current_voters, leader, self._caught_up_seconds),
             observers=raw.replicas_of_quorum(partition.observers, leader, self._caught_up_seconds),
         )
+
+
+async def _cluster_id(broker: Broker) -> str:
+    """Sent along with a change of voters, so that one meant for another cluster at this address is refused."""
+    return str((await broker.send(raw.metadata([]))).cluster_id)
 
 
 def _refuse_lagging(address: str, brokers: Sequence[BrokerObservation], quorum: QuorumObservation) -> None:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from kafka.protocol.admin import (
     CreatePartitionsRequest,
     CreateTopicsRequest,
+    DeleteTopicsRequest,
     DescribeConfigsRequest,
     DescribeQuorumRequest,
     ElectionType,
@@ -55,6 +56,11 @@ def kafka_uuid(value: uuid.UUID | str) -> str:
     """Topic and directory ids as Kafka writes them (org.apache.kafka.common.Uuid): base64url without padding."""
     raw = (value if isinstance(value, uuid.UUID) else uuid.UUID(value)).bytes
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def uuid_of(value: str) -> uuid.UUID:
+    """The inverse of `kafka_uuid`."""
+    return uuid.UUID(bytes=base64.urlsafe_b64decode(value + "=="))
 
 
 def metadata(names: Sequence[str] | None) -> Any:
@@ -177,14 +183,19 @@ def altered(answer: Any) -> dict[str, KafkaError | None]:
 
 
 def create_topics(topics: Sequence[NewTopic], timeout_ms: int) -> Any:
+    """Numbers of -1 stand for what explicit assignments say."""
     topic = CreateTopicsRequest.CreatableTopic
+    assignment = topic.CreatableReplicaAssignment
     return CreateTopicsRequest(
         topics=[
             topic(
                 name=new.name,
-                num_partitions=new.partitions,
-                replication_factor=new.replicas,
-                assignments=[],
+                num_partitions=-1 if new.assignments else new.partitions,
+                replication_factor=-1 if new.assignments else new.replicas,
+                assignments=[
+                    assignment(partition_index=number, broker_ids=list(replicas))
+                    for number, replicas in enumerate(new.assignments)
+                ],
                 configs=[topic.CreatableTopicConfig(name=key, value=value) for key, value in new.config.items()],
             )
             for new in topics
@@ -196,6 +207,19 @@ def create_topics(topics: Sequence[NewTopic], timeout_ms: int) -> Any:
 
 def created(answer: Any) -> dict[str, KafkaError | None]:
     return {topic.name: of_code(topic.error_code, topic.error_message) for topic in answer.topics}
+
+
+def delete_topics(ids: Iterable[str], timeout_ms: int) -> Any:
+    """By topic id (KIP-516): a topic made anew under the same name meanwhile is another one."""
+    topic = DeleteTopicsRequest.DeleteTopicState
+    return DeleteTopicsRequest(
+        topics=[topic(name=None, topic_id=uuid_of(kafka_id)) for kafka_id in ids], timeout_ms=timeout_ms, min_version=6
+    )
+
+
+def deleted(answer: Any) -> dict[str, KafkaError | None]:
+    """By topic id."""
+    return {kafka_uuid(one.topic_id): of_code(one.error_code, one.error_message) for one in answer.responses}
 
 
 def create_partitions(totals: Mapping[str, int], timeout_ms: int) -> Any:

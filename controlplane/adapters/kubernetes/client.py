@@ -70,9 +70,15 @@ class KubeClient:
         return await self.request("GET", resource.path(namespace, name))
 
     async def list(
-        self, resource: Resource, namespace: str | None = None, *, labels: str = "", fields: str = ""
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        labels: str = "",
+        fields: str = "",
+        cached: bool = False,
     ) -> Sequence[Object]:
-        items, _ = await self._list(resource, namespace, labels, fields)
+        items, _ = await self._list(resource, namespace, labels, fields, cached=cached)
         return items
 
     async def create(self, resource: Resource, body: Object, namespace: str | None = None) -> Object:
@@ -217,16 +223,19 @@ class KubeClient:
             raise UnreachableError(0, "Unreachable", f"API server {self.config.server}: {_why(error)}") from error
 
     async def _list(
-        self, resource: Resource, namespace: str | None, labels: str, fields: str
+        self, resource: Resource, namespace: str | None, labels: str, fields: str, *, cached: bool = False
     ) -> tuple[Sequence[Object], str]:
         items: Items = []
         params = {"limit": str(LIST_PAGE)} | _selectors(labels, fields)
+        if cached:
+            params["resourceVersion"] = "0"
         while True:
             page = await self.request("GET", resource.path(namespace), params=params)
             items.extend(_typed(resource, item) for item in page.get("items") or [])
             if not (more := page["metadata"].get("continue")):
                 return items, page["metadata"]["resourceVersion"]
             params["continue"] = more
+            params.pop("resourceVersion", None)  # the token has its own
 
     async def _stream(
         self, resource: Resource, namespace: str | None, labels: str, fields: str, version: str

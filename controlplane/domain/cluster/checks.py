@@ -6,15 +6,21 @@ While one of these fails, nothing is created, restarted, formatted or deleted; `
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 
 from controlplane.api.owned_config import config_texts
 from controlplane.api.quantity import parse_bytes
 from controlplane.api.validate import check_cluster
 from controlplane.domain import versions
 from controlplane.domain.check import Check
+from controlplane.domain.cluster import growth, lost, manifests, naming, properties
 from controlplane.domain.cluster.layout import Layout
+from controlplane.domain.cluster.reasons import last_template
 from controlplane.domain.cluster.world import World
-from controlplane.domain.observation import Role
+from controlplane.domain.membership.brokers import living_on
+from controlplane.domain.observation import NodeObservation, VolumeObservation
+from controlplane.domain.rolling import canary
+from controlplane.domain.rolling.health import listing
 
 REPLICATION_FACTORS = (
     "default.replication.factor",
@@ -22,7 +28,6 @@ REPLICATION_FACTORS = (
     "transaction.state.log.replication.factor",
     "share.coordinator.state.topic.replication.factor",
 )
-LATER = "this arrives in a later release; set it back"
 
 
 def spec_checks(world: World, layout: Layout) -> tuple[Check, ...]:
@@ -38,8 +43,8 @@ def _all(world: World, layout: Layout) -> Iterator[Check]:
     if versions.check_known(spec.version).ok:
         yield from _metadata(world)
     yield from _replication(world, layout)
-    yield from _replicas(world)
-    yield from _volumes(world)
+    yield from _replicas(world, layout)
+    yield from _volumes(world, layout)
     yield from _identity(world, layout)
 
 
@@ -56,6 +61,7 @@ def _metadata(world: World) -> Iterator[Check]:
     for running in sorted({node.pod.version for node in world.observation.nodes if node.pod}):
         if running != spec.version:
             yield versions.can_roll_binary(running, spec.version, finalised)
+            yield versions.can_read_features(spec.version, kafka.features)
 
 
 def _replication(world: World, layout: Layout) -> Iterator[Check]:
@@ -81,32 +87,18 @@ def _replication(world: World, layout: Layout) -> Iterator[Check]:
         )
 
 
-def _replicas(world: World) -> Iterator[Check]:
-    for pool in world.cluster.spec.node_pools:
-        existing = [node for node in world.observation.nodes if node.pool == pool.name and node.volumes]
-        path = f"spec.nodePools[{pool.name}].replicas"
-        if len(existing) > pool.replicas:
-            yield Check(
-                "ScaleDownUnsupported",
-                ok=False,
-                evidence=f"{path}: {pool.replicas} is fewer than the {len(existing)} nodes that exist.",
-                remedy=f"Taking nodes away needs their data moved first: {LATER} to {len(existing)}.",
-            )
-        if world.formed and Role.CONTROLLER in pool.roles and len(existing) < pool.replicas:
-            yield Check(
-                "VoterChangeUnsupported",
-                ok=False,
-                evidence=f"{path}: {pool.replicas} voters are asked for and {len(existing)} exist with their volumes.",
-                remedy=f"Changing the voters of a running quorum: {LATER} to {len(existing)}, or restore the volume.",
-            )
+def _replicas(world: World, layout: Layout) -> Iterator[Check]:
+    yield from _leaving(world, layout)
     present = {node.id for node in world.observation.nodes if node.volumes}
-    if missing := sorted(world.known_ids - present):
+    if missing := sorted(world.known_ids - present - lost.excused(world, layout)):
+        one = missing[0]
         yield Check(
             "VolumeMissing",
             ok=False,
             evidence=f"Kafka knows {'nodes' if len(missing) > 1 else 'node'} {', '.join(map(str, missing))}, "
             "whose volumes are gone.",
-            remedy="Restore the PVCs; replacing a node whose disk is lost arrives in a later release.",
+            remedy="Restore the PVCs. A node whose disk is lost for good comes back on an empty one by `kfleet cluster "
+            f"replace-node {world.cluster.metadata.name} {one}`.",
         )
     pools = {pool.name for pool in world.cluster.spec.node_pools}
     for node in world.observation.nodes:
@@ -119,40 +111,128 @@ def _replicas(world: World) -> Iterator[Check]:
             )
 
 
-def _volumes(world: World) -> Iterator[Check]:
+def _leaving(world: World, layout: Layout) -> Iterator[Check]:
+    """Nodes go only when nothing is assigned to them and the brokers that stay carry what is declared."""
+    nodes = [node for node_id in layout.leaving if (node := world.observation.node(node_id)) is not None]
     pools = {pool.name: pool for pool in world.cluster.spec.node_pools}
+    gone = [node for node in nodes if node.is_broker]
+    kafka, before = world.observation.kafka, len(layout.brokers) + len(gone)
+    for name in sorted({node.pool for node in gone}):
+        ids = [node.id for node in gone if node.pool == name]
+        path, replicas = f"spec.nodePools[{name}].replicas", pools[name].replicas
+        living = [one for one in living_on(kafka, ids) if one.topic != canary.TOPIC] if kafka is not None else []
+        if living:
+            yield Check(
+                "ScaleDownRefused",
+                ok=False,
+                evidence=f"{path}: {replicas} takes away node {listing(sorted(ids))}, and {len(living)} partitions "
+                f"have a replica there: {listing(living)}.",
+                remedy=f"Set it back to {replicas + len(ids)}, move those partitions to other brokers "
+                "(kafka-reassign-partitions.sh), then lower it again.",
+            )
+    declared = config_texts(world.cluster.spec.config)
+    lowered = [
+        key
+        for key, value in (properties.defaults(before) | properties.dynamic_defaults(before)).items()
+        if key not in declared
+        and value != (properties.defaults(len(layout.brokers)) | properties.dynamic_defaults(len(layout.brokers)))[key]
+    ]
+    if gone and lowered:
+        yield Check(
+            "ScaleDownRefused",
+            ok=False,
+            evidence=f"spec.nodePools: on {len(layout.brokers)} instead of {before} brokers the defaults of "
+            f"{listing(lowered)} would become lower.",
+            remedy=f"Keep {before} brokers, or declare those keys in spec.config as they shall be.",
+        )
+
+
+def _volumes(world: World, layout: Layout) -> Iterator[Check]:
+    pools = {pool.name: pool for pool in world.cluster.spec.node_pools}
+    excused = lost.excused(world, layout)
     for node in world.observation.nodes:
         pool = pools.get(node.pool)
         if pool is None:
             continue
+        going = node.id not in excused and any(volume.terminating for volume in node.volumes)
+        if going and world.replacement is not None and world.replacement.node == node.id:
+            yield from lost.kept(world, node)
         for volume in node.volumes:
-            if volume.terminating:
+            if volume.terminating and going:
                 yield Check(
                     "VolumeTerminating",
                     ok=False,
                     evidence=f"PVC {volume.name} is being deleted: its data goes as soon as node {node.id}'s pod does.",
-                    remedy="Nothing is restarted meanwhile. Save its data and put a claim with its marks back.",
+                    remedy="Nothing is restarted meanwhile. Save its data and put a claim with its marks back. "
+                    + _given_up(world, node.id),
                 )
         declared = {volume.id: volume for volume in pool.storage.volumes}
         present = {volume.volume_id: volume for volume in node.volumes}
-        formatted = any(volume.formatted for volume in node.volumes)
         path = f"spec.nodePools[{pool.name}].storage.volumes"
         for volume_id in sorted(present.keys() - declared.keys()):
+            if _never_used(world, node, present[volume_id]):
+                continue
             yield _volume_changed(f"{path}: node {node.id} has a volume {volume_id} that is no longer declared.")
-        for volume_id in sorted(declared.keys() - present.keys() if formatted else ()):
-            yield _volume_changed(f"{path}[{volume_id}]: node {node.id} was formatted without it, or its PVC is gone.")
+        if any(volume.formatted for volume in node.volumes):
+            given_up = lost.lost_claims(world, node) if node.id in excused else frozenset()
+            yield from _volumes_added(world, node, path, declared.keys() - present.keys() - given_up)
         for volume_id in sorted(declared.keys() & present.keys()):
             wanted, found = declared[volume_id], present[volume_id]
-            if parse_bytes(wanted.size) != found.size_bytes:
-                yield _volume_changed(f"{path}[{volume_id}].size: {wanted.size} is not what {found.name} has.")
+            if parse_bytes(wanted.size) < growth.least(found):
+                yield _volume_changed(
+                    f"{path}[{volume_id}].size: {wanted.size} is less than PVC {found.name} has; a claim never shrinks."
+                )
             if wanted.storage_class_name not in (None, found.storage_class):
                 yield _volume_changed(
                     f"{path}[{volume_id}].storageClassName: {wanted.storage_class_name} is not what {found.name} has."
                 )
+    for one in growth.growths(world.cluster, world.observation.nodes):
+        yield growth.check(one, world.storage_classes)
 
 
-def _volume_changed(evidence: str) -> Check:
-    return Check("VolumeChangeUnsupported", ok=False, evidence=evidence, remedy=f"Changing volumes: {LATER}.")
+def _volumes_added(world: World, node: NodeObservation, path: str, missing: AbstractSet[int]) -> Iterator[Check]:
+    """Volumes that a formatted node has no claim for are new to it, unless it was started with them before."""
+    template = last_template(world, node.pool, node.id)
+    mounted = manifests.claims_of(template) if template is not None else None
+    metadata = min((volume.volume_id for volume in node.volumes), default=0)
+    for volume_id in sorted(missing):
+        claim = naming.volume(world.cluster.metadata.name, node.pool, node.id, volume_id)
+        if mounted is not None and claim in mounted:
+            yield _volume_changed(
+                f"{path}[{volume_id}]: PVC {claim} is gone, which node {node.id} was started with before.",
+                f"Restore it with its marks. {_given_up(world, node.id)}",
+            )
+        elif mounted is None:
+            yield _volume_changed(
+                f"{path}[{volume_id}]: PVC {claim} is gone, or new: what node {node.id} was started with is not known, "
+                "since its ConfigMap is gone.",
+                f"Set the field back to what the claims are. If the volume was there: {_given_up(world, node.id)}",
+            )
+        elif volume_id < metadata:
+            yield _volume_changed(
+                f"{path}[{volume_id}]: node {node.id} has its metadata log on volume {metadata}, the lowest; a new "
+                "volume needs a higher id than that."
+            )
+
+
+def _never_used(world: World, node: NodeObservation, volume: VolumeObservation) -> bool:
+    """A volume that was declared by mistake can be taken back: one that no storage stands behind, or that this node was
+    never started with, holds nothing. Its claim stays until somebody deletes it."""
+    if volume.formatted is not None:
+        return False
+    template = last_template(world, node.pool, node.id)
+    return not volume.bound or (template is not None and volume.name not in manifests.claims_of(template))
+
+
+def _volume_changed(evidence: str, remedy: str = "Set the field back to what the claims are.") -> Check:
+    return Check("VolumeChangeUnsupported", ok=False, evidence=evidence, remedy=remedy)
+
+
+def _given_up(world: World, node_id: int) -> str:
+    return (
+        f"If it is lost for good: `kfleet cluster replace-node {world.cluster.metadata.name} {node_id}`, and delete "
+        "the node's pod if it still runs."
+    )
 
 
 def _identity(world: World, layout: Layout) -> Iterator[Check]:

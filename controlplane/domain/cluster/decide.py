@@ -10,16 +10,21 @@ from dataclasses import dataclass, replace
 
 from controlplane.api import names
 from controlplane.api.duration import parse_seconds
+from controlplane.api.kafka_cluster import RolledBack
 from controlplane.api.operation import Operation
 from controlplane.api.roles import Role
 from controlplane.domain import versions
 from controlplane.domain.check import Check, explain
-from controlplane.domain.cluster import checks, manifests, setup
+from controlplane.domain.cluster import checks, drain, lost, manifests, members, setup, way_back
+from controlplane.domain.cluster.clients import CreateCanaryTopic, DeleteCanaryTopic
 from controlplane.domain.cluster.guards import GUARDS
 from controlplane.domain.cluster.layout import Layout, lay_out
 from controlplane.domain.cluster.manifests import Placement
+from controlplane.domain.cluster.reasons import claim_gate, leaving, restart_reasons, volume_gate
 from controlplane.domain.cluster.status import CANNOT_START, CRASH_STATES, Verdict
 from controlplane.domain.cluster.world import World
+from controlplane.domain.hazards.values import number
+from controlplane.domain.membership import values as membership
 from controlplane.domain.operation.approval import UNDECIDED
 from controlplane.domain.operation.permit import Permit
 from controlplane.domain.rolling import health
@@ -34,7 +39,8 @@ class Decision:
     """One pass's outcome before anything was done.
 
     `roll` is None when nothing is to be rolled; `begun` says that a node which the roll stopped is not back yet;
-    `settled` that nothing is expected to change by itself.
+    `settled` that nothing is expected to change by itself. `target` is what the roll was planned for.
+    In a pass that a change of members has, `change` is what it does, and there is no roll.
     """
 
     layout: Layout
@@ -43,51 +49,245 @@ class Decision:
     roll: rolling.Action | None = None
     begun: bool = False
     settled: bool = False
+    target: rolling.RollTarget | None = None
+    change: membership.Action | None = None
 
 
 def decide(world: World, placement: Placement, permit: Permit, now: float) -> Decision:
     """The pass as a value: pure, so that `kfleet cluster plan` and tests ask the same question."""
     layout = lay_out(
-        world.cluster, world.observation.nodes, world.zones, formed=world.formed, known_ids=world.known_ids
+        world.cluster,
+        world.observation.nodes,
+        world.zones,
+        formed=world.formed,
+        known_ids=world.known_ids | world.retired,
+        lost=lost.without_volumes(world),
     )
+    declared, world = world, members.aside(world)
+    back = way_back.standing(world, lambda: operations.plan_of(roll_target(world, layout, placement)).hash)
+    if back is not None:
+        world = way_back.on(world, back)
     refused = checks.spec_checks(world, layout)
-    before = world.cluster.status.operation
     if refused:
-        return _refuse(world, layout, refused, permit, now)
-    target = roll_target(world, layout, placement, permit.holds)
-    transition = plan_roll(world.observation, target, _progress(world, target, before))
+        return _refuse(declared, layout, placement, refused, permit=permit, now=now)
+    turn = members.look(declared, layout, placement, permit.holds)
+    course = _course(world, layout, placement, permit, back=back, now=now)
+    world, target, back = course.world, course.target, course.back
+    transition = plan_roll(world.observation, target, course.progress)
     action, begun = transition.action, bool(transition.progress.replicas_out_before)
-    operation, ended = _operation(world, target, transition, permit, now)
+    if turn is not None and _is_their_turn(declared, layout, placement, course, permit):
+        return _change_members(
+            declared, world, layout, placement, turn, transition=transition, permit=permit, back=back, now=now
+        )
+    operation, ended = _operation(course, transition, permit, now)
+    ended = ended or members.over(declared, turn, permit, now)
     held = bool(permit.holds) and not permit.locked
-    waits = isinstance(action, rolling.Done) or (held and not begun and _waits_for_people(action, permit))
-    gate_open = waits and _in_sync(world)
+    waits = isinstance(action, rolling.Done) or (not begun and _waits_for_people(action, permit))
+    calm = waits and _in_sync(world)
+    gate_open = calm and not drain.spares_nobody(world)
     restored = _restored(world, transition.progress, permit) if held else frozenset()
-    steps = setup.setup_steps(world, layout, placement, gate_open=gate_open, restored=restored)
-    undecided = held and not _only_guards(permit.holds)
-    if undecided or world.cluster.metadata.annotations.get(names.PAUSED) == "true":
-        steps = tuple(step for step in steps if not isinstance(step, setup.CreateVolume | setup.AlterClusterConfig))
-    stopped = permit.holds if permit.stop is not None and operation is None else ()
+    if withheld := _withheld(world, permit, held=held):
+        restored |= setup.short_of_volumes(world, layout)
+    steps = setup.setup_steps(
+        world,
+        layout,
+        placement,
+        gate_open=gate_open,
+        restored=restored,
+        withheld=turn.withheld if turn is not None else frozenset(),
+    )
+    if held:  # an upgrade that waits for its window needs no canary yet
+        steps = tuple(step for step in steps if not isinstance(step, CreateCanaryTopic))
+    if withheld:
+        steps = tuple(step for step in steps if not isinstance(step, _WITHHELD))
+    stopped = (*permit.holds, *drain.kept_by(target.nodes, permit)) if permit.stop and operation is None else ()
     verdict = Verdict(
-        blocked=(*permit.refused, *stopped, *blocking(world, action, permit)),
+        blocked=tuple(dict.fromkeys((*permit.refused, *stopped, *_standing_still(world, target, action, permit)))),
         pending=tuple(sorted({type(step).__name__ for step in steps})),
         operation=operation,
         last_operation=ended,
+        rolled_back=back,
     )
-    settled = (gate_open and not steps) or (held and not begun)
-    return Decision(layout, verdict, steps, action if operation is not None else None, begun, settled)
+    settled = (calm and not steps) or (held and not begun)
+    # An eviction may have come through while the gate stood open: it is closed first, and the world looked at again.
+    # So it is when claims are made: whether they can be bound has to be seen.
+    first = setup.ApplyDisruptionBudget | setup.CreateVolume
+    waiting = isinstance(action, rolling.StopNode) and any(isinstance(step, first) for step in steps)
+    roll = action if operation is not None and not waiting else None
+    return Decision(layout, verdict, steps, roll, begun, settled, target)
 
 
-def _refuse(world: World, layout: Layout, refused: tuple[Check, ...], permit: Permit, now: float) -> Decision:
+def _is_their_turn(declared: World, layout: Layout, placement: Placement, course: _Course, permit: Permit) -> bool:
+    """Whether the change of members, not the roll, has this pass; what people hold has no say in it."""
+    guards = (*(check for check in course.target.guards if check not in permit.holds), *course.learning)
+    target = replace(course.target, holds=(), guards=guards)
+    turn = members.look(declared, layout, placement, ())
+    roll = plan_roll(course.world.observation, target, course.progress)
+    return turn is not None and members.takes_turn(course.world, turn, roll.action, roll.progress, target)
+
+
+def _change_members(
+    declared: World,
+    world: World,
+    layout: Layout,
+    placement: Placement,
+    turn: members.Turn,
+    *,
+    transition: rolling.Transition,
+    permit: Permit,
+    back: RolledBack | None,
+    now: float,
+) -> Decision:
+    """A pass that the change of members has. Nobody is spared to a drain meanwhile."""
+    before, change = declared.cluster.status.operation, turn.change
+    operation, ended, action = members.operation_of(declared, turn, permit, now)
+    if before is not None and permit.locked:
+        operation, ended, action = _standing(before, permit), None, None
+    held = bool(permit.holds) and not permit.locked
+    restored = _restored(world, transition.progress, permit) if held else frozenset()
+    if withheld := _withheld(world, permit, held=held):
+        restored |= setup.short_of_volumes(world, layout)
+    steps = setup.setup_steps(
+        world,
+        layout,
+        placement,
+        gate_open=False,
+        restored=restored,
+        withheld=turn.withheld,
+        departing=frozenset({change.node}) if action is not None and members.acts(change) else frozenset(),
+    )
+    if withheld:
+        steps = tuple(s for s in steps if not isinstance(s, _WITHHELD) or (change.begun and _is_volume_of(s, change)))
+    stopped = permit.holds if permit.stop is not None and operation is None else ()
+    refused = change.action.checks if isinstance(change.action, membership.Refused) else ()
+    verdict = Verdict(
+        blocked=tuple(dict.fromkeys((*permit.refused, *stopped, *refused))),
+        pending=tuple(sorted({type(step).__name__ for step in steps})),
+        operation=operation,
+        last_operation=ended,
+        rolled_back=back,
+        replacement=members.met(declared, turn, now) if operation is None else None,
+    )
+    # What is held was taken into account: an action that comes out all the same may be carried out.
+    begun = change.begun or members.acts(change)
+    return Decision(layout, verdict, steps, begun=begun, settled=held and not begun, change=action)
+
+
+def _is_volume_of(step: setup.SetupStep, change: membership.Change) -> bool:
+    """A node that has given up its vote gets its new volume whatever is held."""
+    if not isinstance(step, setup.CreateVolume):
+        return False
+    return bool(step.manifest["metadata"]["labels"][names.NODE_ID] == str(change.node))
+
+
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """What is followed in this pass: the spec as declared, or, with `back`, on the version before."""
+
+    world: World
+    target: rolling.RollTarget
+    progress: rolling.RollProgress
+    back: RolledBack | None = None
+    learning_since: int | None = None
+    learning: tuple[Check, ...] = ()
+    """What the first stop waits for once nothing else holds it; a guard of the target then."""
+
+    @property
+    def instead_of(self) -> str:
+        """Hash of the plan that is being rolled back; empty while nothing is."""
+        return self.back.plan_hash if self.back is not None and way_back.under_way(self.world, self.back) else ""
+
+
+def _course(
+    world: World, layout: Layout, placement: Placement, permit: Permit, *, back: RolledBack | None, now: float
+) -> _Course:
+    """An upgrade is looked at before anything is planned: its faults hold it or begin the way back."""
+    target = roll_target(world, layout, placement, permit.holds, back)
+    progress = _progress(world, target, back)
+    watch = way_back.watch_of(world, target, progress) if back is None else None
+    if watch is None:
+        return _Course(world, target, replace(progress, watch=None), back)
+    findings = way_back.look(world, watch, progress)
+    why = way_back.why_not(world, findings, held=not _only_guards(permit.holds)) if findings.faults else ""
+    if findings.faults and not why:
+        record = way_back.record_of(world.cluster, findings, operations.plan_of(target).hash, now)
+        before = way_back.on(world, record)
+        refused = checks.spec_checks(before, layout)
+        if not refused:
+            target = roll_target(before, layout, placement, permit.holds, record)
+            return _Course(before, target, replace(_progress(before, target, record), watch=None), record)
+        why = f"the spec is refused on Kafka {record.version} ({explain(refused)})"
+    target = way_back.with_findings(target, findings, why)
+    progress = replace(progress, watch=findings.watch)
+    since = way_back.learning_since(world, watch, progress)
+    learning = way_back.learning(world, watch, since)
+    if permit.holds:
+        return _Course(world, target, progress, learning=learning)
+    return _Course(world, replace(target, guards=(*target.guards, *learning)), progress, None, since, learning)
+
+
+_WITHHELD = setup.CreateVolume | setup.GrowVolume | setup.AlterClusterConfig | DeleteCanaryTopic
+"""What is not done while people have not agreed to the spec."""
+
+
+def _withheld(world: World, permit: Permit, *, held: bool) -> bool:
+    """Whether people have not agreed to the spec: windows and hazards alone hold no volume and no setting."""
+    undecided = held and not _only_guards(permit.holds)
+    return undecided or world.cluster.metadata.annotations.get(names.PAUSED) == "true"
+
+
+def _refuse(
+    world: World, layout: Layout, placement: Placement, refused: tuple[Check, ...], *, permit: Permit, now: float
+) -> Decision:
     """Nothing new is begun for a spec that is refused; what was begun before comes back, and may be cancelled."""
-    steps = setup.restore_steps(world, layout, frozenset(check.name for check in refused))
+    found = frozenset(check.name for check in refused)
+    steps = setup.restore_steps(world, layout, found)
+    if not found & setup.IDENTITY_REFUSALS and (
+        turn := members.unfinished(world, layout, placement, permit.holds, refused)
+    ):
+        return _make_whole(world, layout, placement, refused, steps, turn=turn, permit=permit, now=now)
     operation = world.cluster.status.operation
     ended: Operation | None = None
-    begun = operation is not None and _down(world, operation)
+    begun = operation is not None and not members.is_change(operation) and _down(world, operation)
     if operation is not None and permit.stop is not None and not begun:
         ended = operations.ended(operation, permit.stop, message=explain(permit.holds), now=now)
         operation = None
-    verdict = Verdict(refused=refused, operation=operation, last_operation=ended)
+    kept = world.cluster.status.rolled_back
+    verdict = Verdict(refused=refused, operation=operation, last_operation=ended, rolled_back=kept)
     return Decision(layout, verdict, steps, begun=begun, settled=not begun)
+
+
+def _make_whole(
+    world: World,
+    layout: Layout,
+    placement: Placement,
+    refused: tuple[Check, ...],
+    steps: tuple[setup.SetupStep, ...],
+    *,
+    turn: members.Turn,
+    permit: Permit,
+    now: float,
+) -> Decision:
+    """The node that was being replaced before the spec was refused. It gets no volume that may be what is refused."""
+    before = world.cluster.status.operation
+    operation, ended, action = members.operation_of(world, turn, permit, now)
+    if before is not None and permit.locked:
+        operation, ended, action = _standing(before, permit), None, None
+    if not {check.name for check in refused} & _OF_VOLUMES:
+        wanted = setup.setup_steps(world, layout, placement, gate_open=False, withheld=turn.withheld)
+        steps = (*(step for step in wanted if _is_volume_of(step, turn.change)), *steps)
+    verdict = Verdict(
+        refused=refused,
+        operation=operation,
+        last_operation=ended,
+        rolled_back=world.cluster.status.rolled_back,
+        replacement=members.met(world, turn, now) if action is None and operation is None else None,
+    )
+    return Decision(layout, verdict, steps, begun=True, change=action)
+
+
+_OF_VOLUMES = frozenset({"InvalidSpec", "UnknownPool", "VolumeChangeUnsupported", "VolumeTerminating"})
+"""Refusals under which no claim is made, not even one that is needed."""
 
 
 def _down(world: World, operation: Operation) -> bool:
@@ -100,8 +300,11 @@ def _down(world: World, operation: Operation) -> bool:
 
 
 def _waits_for_people(action: rolling.Action, permit: Permit) -> bool:
-    """The roll stands still for nothing but what people have said or not said."""
-    return isinstance(action, rolling.Blocked) and set(action.checks) <= set(permit.holds)
+    """The roll stands still for nothing but what people have said or not said, or for a machine that they cordoned:
+    until then it is the eviction's turn."""
+    if not isinstance(action, rolling.Blocked) or permit.locked:
+        return False
+    return all(check in permit.holds or check.name in drain.STAYS for check in action.checks)
 
 
 def _only_guards(holds: Iterable[Check]) -> bool:
@@ -118,9 +321,10 @@ def _restored(world: World, progress: rolling.RollProgress, permit: Permit) -> f
 
 
 def _operation(
-    world: World, target: rolling.RollTarget, transition: rolling.Transition, permit: Permit, now: float
+    course: _Course, transition: rolling.Transition, permit: Permit, now: float
 ) -> tuple[Operation | None, Operation | None]:
     """(the roll under way, the roll that has just ended)."""
+    world, target = course.world, course.target
     before, action = world.cluster.status.operation, transition.action
     if before is not None and permit.locked:
         return _standing(before, permit), None
@@ -130,6 +334,9 @@ def _operation(
     mine = before if superseded is None else None
     if isinstance(action, rolling.Done):
         if mine is not None:
+            if course.back is not None and course.instead_of:
+                message = f"every node is back on Kafka {course.back.version}: {course.back.evidence}"
+                return None, operations.ended(mine, "RolledBack", message=message, now=now)
             return None, operations.ended(mine, "Succeeded", message="every node is back", now=now)
         return None, superseded
     if permit.stop is not None and not transition.progress.replicas_out_before:
@@ -139,7 +346,7 @@ def _operation(
     if before is None and not _disruptive(world, target, action, permit):
         return None, None
     message = describe(action)
-    return operations.to_operation(
+    written = operations.to_operation(
         transition,
         target,
         before,
@@ -147,7 +354,13 @@ def _operation(
         now=now,
         approval=permit.approval,
         requested_by=world.cluster.metadata.annotations.get(names.REQUESTED_BY, ""),
-    ), superseded
+        instead_of=course.instead_of,
+    )
+    if course.learning_since is None or written.step is None or isinstance(action, rolling.StopNode):
+        return written, superseded
+    noted = {way_back.LEARNING_SINCE: str(course.learning_since)}
+    step = written.step.model_copy(update={"parameters": {**written.step.parameters, **noted}})
+    return written.model_copy(update={"step": step}), superseded
 
 
 def _standing(operation: Operation, permit: Permit) -> Operation:
@@ -173,8 +386,13 @@ def _in_sync(world: World) -> bool:
 
 
 def roll_target(
-    world: World, layout: Layout, placement: Placement, holds: tuple[Check, ...] = ()
+    world: World,
+    layout: Layout,
+    placement: Placement,
+    holds: tuple[Check, ...] = (),
+    back: RolledBack | None = None,
 ) -> rolling.RollTarget:
+    """Where the cluster as it is followed has to get to. Nothing is finalised on a version that was gone back to."""
     cluster, kafka = world.cluster, world.observation.kafka
     nodes = []
     running: set[str] = set()
@@ -184,56 +402,72 @@ def roll_target(
         digest = manifests.spec_hash(cluster, wanted, layout, placement)
         reasons: tuple[rolling.RestartReason, ...] = ()
         if pod is not None and pod.spec_hash != digest:
-            changed = pod.version != cluster.spec.version
-            reasons = (rolling.RestartReason.VERSION_CHANGED if changed else rolling.RestartReason.CONFIG_CHANGED,)
+            reasons = restart_reasons(world, cluster, wanted, layout, placement, pod=pod)
+        left = leaving(world, observed) if observed is not None else ()
         if pod is not None:
             running.add(pod.version)
-        nodes.append(rolling.NodeTarget(wanted.id, digest, cluster.spec.version, reasons))
+        uid = pod.uid if pod is not None and left else None
+        nodes.append(rolling.NodeTarget(wanted.id, digest, cluster.spec.version, (*reasons, *left), uid))
     finalise = versions.finalisation_target(
-        cluster.spec.version, cluster.spec.metadata_version, kafka.features if kafka else None
+        cluster.spec.version, cluster.spec.metadata_version, kafka.features if kafka and back is None else None
     )
     older = sorted(running - {cluster.spec.version})
-    if older:
+    if older and back is not None:
+        goal = f"Version {older[-1]} back to {back.version}"
+    elif older:
         goal = f"Version {older[0]} to {cluster.spec.version}"
     elif finalise:
         goal = f"Version {cluster.spec.version}"
     else:
         goal = f"Restart for generation {cluster.metadata.generation}"
+    certificates = ",".join(f"{node}={digest}" for node, digest in sorted(world.certificates.items()))
     return rolling.RollTarget(
         goal=goal,
         nodes=tuple(nodes),
         unprotected=rolling.UnprotectedPolicy(cluster.spec.rollout.unprotected_partitions.value),
         soak_seconds=parse_seconds(cluster.spec.rollout.soak) if finalise else 0.0,
+        watch_seconds=parse_seconds(cluster.spec.rollout.fault_after),
         finalise=finalise,
         constraints={
             "version": cluster.spec.version,
             "metadataVersion": cluster.spec.metadata_version or "",
             "soak": cluster.spec.rollout.soak,
+            **({"certificates": certificates} if certificates else {}),
         },
         holds=tuple(check for check in holds if check.name not in GUARDS),
-        guards=tuple(check for check in holds if check.name in GUARDS),
+        guards=(
+            *(check for check in holds if check.name in GUARDS),
+            *(volume_gate(world.observation, tuple(nodes)) if back is None else ()),
+            *(claim_gate(world, layout, tuple(nodes)) if back is None else ()),
+            *drain.bars_stops(world.observation, nodes),
+        ),
         max_unavailable=unavailable_limit(
             cluster.spec.rollout.max_unavailable, sum(Role.BROKER in node.roles for node in layout.nodes)
         ),
+        back=any(number(version) > number(cluster.spec.version) for version in older),
     )
 
 
-def _progress(world: World, target: rolling.RollTarget, operation: Operation | None) -> rolling.RollProgress:
-    """What the status remembers, under a new id once the spec asks for something else."""
-    meta = world.cluster.metadata
+def _progress(world: World, target: rolling.RollTarget, back: RolledBack | None) -> rolling.RollProgress:
+    """What the status remembers, under a new id once the spec asks for something else. The way back is the operation of
+    the upgrade that it undoes. What was seen of one plan is nothing against the next."""
+    meta, operation = world.cluster.metadata, world.cluster.status.operation
+    instead_of = back.plan_hash if back is not None and way_back.under_way(world, back) else ""
     fresh = operations.new_progress(
         target,
         object_uid=meta.uid,
         generation=meta.generation,
         last=world.cluster.status.last_operation,
         cancelled=meta.annotations.get(names.CANCEL, ""),
+        instead_of=instead_of,
     )
     if operation is None:
         return fresh
     progress = operations.from_operation(operation)
-    if operation.plan_hash == operations.plan_of(target).hash:
+    if operation.plan_hash == (instead_of or operations.plan_of(target).hash):
         return progress
-    return replace(progress, id=fresh.id, goal=fresh.goal)
+    watch = replace(progress.watch, sightings={}) if progress.watch is not None else None
+    return replace(progress, id=fresh.id, goal=fresh.goal, watch=watch)
 
 
 def _disruptive(world: World, target: rolling.RollTarget, action: rolling.Action, permit: Permit) -> bool:
@@ -248,6 +482,14 @@ def _disruptive(world: World, target: rolling.RollTarget, action: rolling.Action
     return isinstance(action, rolling.Soak | rolling.Finalise) and bool(world.observation.kafka)
 
 
+def _standing_still(
+    world: World, target: rolling.RollTarget, action: rolling.Action, permit: Permit
+) -> tuple[Check, ...]:
+    """The faults of an upgrade first, and nothing that they already say."""
+    told = " ".join(fault.evidence for fault in target.faults)
+    return (*target.faults, *(c for c in blocking(world, action, permit) if c.evidence not in told or not told))
+
+
 def blocking(world: World, action: rolling.Action, permit: Permit) -> tuple[Check, ...]:
     """Why a roll stands still, as checks: its own block, or a node that cannot come up."""
     if isinstance(action, rolling.Blocked):
@@ -256,6 +498,8 @@ def blocking(world: World, action: rolling.Action, permit: Permit) -> tuple[Chec
     if isinstance(action, rolling.AwaitNode):
         node = world.observation.node(action.node)
         pod = node.pod if node else None
+        if node and (nowhere := drain.stranded(node)):
+            return (*nowhere, *action.checks)
         if pod and not pod.ready and (pod.restarts or pod.waiting_reason in CANNOT_START | CRASH_STATES):
             return action.checks
     return ()
@@ -264,8 +508,9 @@ def blocking(world: World, action: rolling.Action, permit: Permit) -> tuple[Chec
 def describe(action: rolling.Action) -> str:
     """What an operation waits for or does next, for people."""
     match action:
-        case rolling.StopNode(node=node, accepted=accepted):
-            return f"restarting node {node}. {explain(accepted)}".strip()
+        case rolling.StopNode(node=node, accepted=accepted, reasons=reasons):
+            drained = "Its machine is cordoned, which is in no plan. " if rolling.RestartReason.DRAIN in reasons else ""
+            return f"restarting node {node}. {drained}{explain(accepted)}".strip()
         case rolling.StartNode(node):
             return f"starting node {node}"
         case rolling.AwaitNode(node, failed):

@@ -10,6 +10,7 @@ from controlplane.api.approval import OverrideType
 from controlplane.api.owned_config import config_texts
 from controlplane.api.validate import check_windows
 from controlplane.domain import hazards, versions, windows
+from controlplane.domain.cluster import way_back
 from controlplane.domain.cluster.world import World
 from controlplane.domain.hazards.values import number
 from controlplane.domain.operation.permit import Waivable
@@ -25,7 +26,7 @@ _UNLESS = {hazards.Blocks.RESTART: _AFTER_RESTARTS, hazards.Blocks.FINALISATION:
 
 
 def guards(world: World) -> tuple[Waivable, ...]:
-    """Failed checks, as of the observation's own time. A window bars everything but the soak.
+    """Failed checks, as of the observation's own time. A window bars everything but the soak and the way back.
 
     Windows that cannot be read say nothing here: the spec is refused for them, with all that it asks for.
     """
@@ -33,7 +34,7 @@ def guards(world: World) -> tuple[Waivable, ...]:
     declared = world.cluster.spec.maintenance_windows
     window = windows.check_window(declared if not check_windows(declared) else (), world.observation.as_of)
     if not window.ok:
-        found.append(Waivable(window, (OverrideType.WINDOW.value, ""), _PASSIVE))
+        found.append(Waivable(window, (OverrideType.WINDOW.value, ""), _PASSIVE, forward_only=True))
     at = situation(world)
     if at is not None:
         found += [
@@ -45,7 +46,7 @@ def guards(world: World) -> tuple[Waivable, ...]:
 
 def situation(world: World) -> hazards.Situation | None:
     """What hazards are asked about; None while no node has a pod, or for a version that is not known."""
-    spec, kafka = world.cluster.spec, world.observation.kafka
+    spec, kafka = way_back.as_recorded(world).cluster.spec, world.observation.kafka
     running = [node.pod.version for node in world.observation.nodes if node.pod]
     if (
         not running

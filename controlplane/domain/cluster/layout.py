@@ -49,9 +49,21 @@ class NodeLayout:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """A node whose volumes are gone and that keeps its id, pool and zone: a person wants it back, or is asked."""
+
+    id: int
+    pool: str
+    zone: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
+    """`nodes` are those asked for; `leaving` exist beyond what their pool asks for: its highest ids, highest first."""
+
     cluster_id: str
     nodes: tuple[NodeLayout, ...]
+    leaving: tuple[int, ...] = ()
 
     @property
     def controllers(self) -> tuple[NodeLayout, ...]:
@@ -91,22 +103,30 @@ def lay_out(
     *,
     formed: bool,
     known_ids: frozenset[int] = frozenset(),
+    lost: tuple[Lost, ...] = (),
 ) -> Layout:
-    """Existing nodes first, then new ones with the lowest free ids.
+    """Existing nodes first, then those that are `lost`, then new ones with the lowest free ids.
 
     `zones` are those of existing nodes; `formed` says that the first voters are settled, so new controllers get no
-    directory id; `known_ids` are ids that Kafka still knows (replicas, registrations) and that no new node may take.
+    directory id; `known_ids` are ids that Kafka still knows (replicas, registrations), or that stand on claims of nodes
+    that have left, and that no new node may take.
     """
     own_id = cluster_id(cluster, nodes)
-    taken = {node.id for node in nodes} | set(known_ids)
+    taken = {node.id for node in nodes} | set(known_ids) | {one.id for one in lost}
     result: list[NodeLayout] = []
+    leaving: list[int] = []
     for pool in cluster.spec.node_pools:
         existing = sorted((node for node in nodes if node.pool == pool.name and node.volumes), key=lambda n: n.id)
         counts = Counter(zones[node.id] for node in existing if node.id in zones)
         members: list[tuple[int, str | None, bool]] = [
             (node.id, zones.get(node.id), True) for node in existing[: pool.replicas]
         ]
-        for _ in range(len(existing), pool.replicas):
+        leaving += [node.id for node in existing[pool.replicas :]]
+        for one in lost:
+            if one.pool == pool.name and len(members) < pool.replicas:
+                members.append((one.id, one.zone, False))
+                counts[one.zone or ""] += 1
+        for _ in range(len(members), pool.replicas):
             node_id = next(candidate for candidate in range(len(taken) + 1) if candidate not in taken)
             taken.add(node_id)
             zone = min(pool.zones, key=lambda z: (counts[z], pool.zones.index(z))) if pool.zones else None
@@ -114,7 +134,7 @@ def lay_out(
                 counts[zone] += 1
             members.append((node_id, zone, False))
         result += [_node(cluster, pool, own_id, member, formed=formed) for member in members]
-    return Layout(own_id, tuple(sorted(result, key=lambda node: node.id)))
+    return Layout(own_id, tuple(sorted(result, key=lambda node: node.id)), tuple(sorted(leaving, reverse=True)))
 
 
 def _node(

@@ -100,12 +100,16 @@ def claims_of(pod_template: Manifest) -> set[str]:
 
 
 def with_marks(template: Manifest, observed: NodeObservation) -> Manifest:
-    """A pod from its template: whether it may format is decided here, from the marks on its volumes."""
+    """A pod from its template: whether it may format is decided here, from the marks on the volumes that it mounts.
+
+    Volumes that were declared since are not among them while the node comes back as it was.
+    """
     directory = next(
         (v.identity.directory_id for v in observed.volumes if v.identity and v.identity.directory_id is not None), ""
     )
+    mounted = claims_of(template)
     marks = {
-        "KAFKA_FORMATTED": ",".join(volume.formatted or "" for volume in observed.volumes),
+        "KAFKA_FORMATTED": ",".join(v.formatted or "" for v in observed.volumes if v.name in mounted),
         "KAFKA_FIRST_VOTER": str(bool(directory)).lower(),
         "KAFKA_IDENTITY_DIRECTORY_ID": directory,
     }

@@ -14,17 +14,20 @@ from controlplane.domain.observation import (
     NodeObservation,
     PodObservation,
     Role,
+    Stay,
     VolumeObservation,
 )
 
 KubeObject = Mapping[str, Any]
 
 
-def observe_nodes(pods: Iterable[KubeObject], claims: Iterable[KubeObject]) -> tuple[NodeObservation, ...]:
+def observe_nodes(
+    pods: Iterable[KubeObject], claims: Iterable[KubeObject], stays: Mapping[str, Stay] | None = None
+) -> tuple[NodeObservation, ...]:
     """Every Kafka node that a pod or a PVC stands for, by id.
 
     Objects without a readable node id are not ours to judge and are left out. Roles come from the PVC's labels, so that
-    they are known while no pod exists.
+    they are known while no pod exists. `stays` are by the name of the pod.
     """
     volumes: dict[int, list[KubeObject]] = defaultdict(list)
     for claim in claims:
@@ -45,7 +48,8 @@ def observe_nodes(pods: Iterable[KubeObject], claims: Iterable[KubeObject]) -> t
                     if labels.get(label) == "true"
                 ),
                 pod=_pod(running[node_id]) if node_id in running else None,
-                volumes=tuple(sorted((_volume(claim) for claim in volumes[node_id]), key=lambda v: v.volume_id)),
+                volumes=tuple(sorted(map(_volume, volumes[node_id]), key=lambda v: v.volume_id)),
+                stay=(stays or {}).get(running[node_id]["metadata"]["name"]) if node_id in running else None,
             )
         )
     return tuple(nodes)
@@ -81,6 +85,8 @@ def _pod(obj: KubeObject) -> PodObservation:
         waiting_reason=waiting.get("reason"),
         waiting_message=waiting.get("message") or failed or _unscheduled(status),
         format_message=next((text for container in inits if (text := _last_words(container))), None),
+        machine=obj.get("spec", {}).get("nodeName") or None,
+        certificates=annotations.get(names.CERTIFICATES, ""),
     )
 
 
@@ -113,19 +119,32 @@ def _failure(container: KubeObject) -> str | None:
     return None
 
 
+_RESIZING = ("ControllerResizeError", "NodeResizeError", "FileSystemResizePending", "Resizing")
+"""Conditions of a claim that is being expanded, the most telling first."""
+
+
+def _resizing(status: KubeObject) -> str:
+    told = {c.get("type"): c for c in status.get("conditions") or [] if c.get("status") == "True"}
+    found = next((told[kind] for kind in _RESIZING if kind in told), None)
+    return " ".join(f"{found['type']}: {found.get('message', '')}".split()).rstrip(": ") if found else ""
+
+
 def _volume(obj: KubeObject) -> VolumeObservation:
-    meta, spec = obj["metadata"], obj.get("spec", {})
+    meta, spec, status = obj["metadata"], obj.get("spec", {}), obj.get("status", {})
     annotations = meta.get("annotations", {})
+    capacity = status.get("capacity", {}).get("storage")
     return VolumeObservation(
         name=meta["name"],
         volume_id=int(meta.get("labels", {}).get(names.VOLUME_ID, "0")),
         size_bytes=parse_bytes(spec.get("resources", {}).get("requests", {}).get("storage", "0")),
         storage_class=spec.get("storageClassName"),
-        bound=obj.get("status", {}).get("phase") == "Bound",
+        bound=status.get("phase") == "Bound",
         identity=parse_identity(annotations.get(names.IDENTITY)),
         formatted=annotations.get(names.FORMATTED) or None,
         uid=meta.get("uid", ""),
         terminating="deletionTimestamp" in meta,
+        capacity_bytes=parse_bytes(capacity) if capacity else None,
+        resizing=_resizing(status),
     )
 
 

@@ -12,17 +12,30 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from controlplane.api import names
 from controlplane.api.owned_config import config_texts
-from controlplane.domain.cluster import dynamic, manifests, naming, properties
+from controlplane.domain.cluster import dynamic, growth, lost, manifests, naming, properties
+from controlplane.domain.cluster.clients import CreateCanaryTopic, DeleteCanaryTopic, canary_steps
 from controlplane.domain.cluster.layout import Layout, NodeLayout
 from controlplane.domain.cluster.manifests import Manifest, Placement
+from controlplane.domain.cluster.reasons import last_template
 from controlplane.domain.cluster.world import World
+from controlplane.domain.membership.brokers import living_on
 from controlplane.domain.observation import NodeObservation
 
 
 @dataclass(frozen=True, slots=True)
 class CreateVolume:
     manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class GrowVolume:
+    """Ask for a larger size (a quantity), which is never taken back; nothing restarts."""
+
+    claim: str
+    uid: str
+    size: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +97,7 @@ class AlterClusterConfig:
 
 SetupStep = (
     CreateVolume
+    | GrowVolume
     | ApplyService
     | ApplyPeers
     | ApplyDisruptionBudget
@@ -91,25 +105,38 @@ SetupStep = (
     | StartPod
     | RemoveEndedPod
     | AlterClusterConfig
+    | CreateCanaryTopic
+    | DeleteCanaryTopic
 )
 
 
 def setup_steps(
-    world: World, layout: Layout, placement: Placement, *, gate_open: bool, restored: frozenset[int] = frozenset()
+    world: World,
+    layout: Layout,
+    placement: Placement,
+    *,
+    gate_open: bool,
+    restored: frozenset[int] = frozenset(),
+    withheld: frozenset[int] = frozenset(),
+    departing: frozenset[int] = frozenset(),
 ) -> tuple[SetupStep, ...]:
     """Everything that is missing or differs now. `gate_open` lets the PDB spare one node (section 5's drain gate).
 
     `restored` are nodes whose pod, when it is missing, comes back as it was last: what is wanted of them is not
-    permitted yet.
+    permitted yet. `withheld` are nodes whose volumes are lost and that may not have new ones yet. `departing` are
+    nodes that a change of members goes on with in this very pass.
     """
+    withheld |= lost.set_aside(world, layout)
     return (
         *_services(world),
-        *_volumes(world, layout),
+        *_volumes(world, layout, withheld),
         *_peers(world, layout, placement),
-        *_pods(world, layout, placement, restored),
+        *_pods(world, layout, placement, restored, withheld),
+        *_leaving_pods(world, layout, departing),
         *_marks(world),
         *_disruption_budget(world, layout, gate_open=gate_open),
         *_dynamic_config(world, layout),
+        *canary_steps(world, frozenset(layout.leaving)),
     )
 
 
@@ -127,26 +154,36 @@ def _service_differs(wanted: Manifest, found: Mapping[str, Any]) -> bool:
     return bool(ports(wanted) != ports(found) or wanted["selector"] != found.get("selector"))
 
 
-def _volumes(world: World, layout: Layout) -> Iterator[SetupStep]:
+def _volumes(world: World, layout: Layout, withheld: frozenset[int]) -> Iterator[SetupStep]:
     """New nodes of a formed cluster wait until Kafka answers: only it knows which ids are taken."""
     if world.formed and world.observation.kafka is None and any(not node.exists for node in layout.nodes):
         return
     for node in layout.nodes:
+        if node.id in withheld:
+            continue
         observed = world.observation.node(node.id)
         present = {volume.volume_id for volume in observed.volumes} if observed else set()
         for volume in node.volumes:
             if volume.volume_id not in present:
                 yield CreateVolume(manifests.claim(world.cluster, node, volume))
+    for grown in growth.next_to_grow(world.cluster, world.observation.nodes):
+        yield GrowVolume(grown.found.name, grown.found.uid, grown.wanted.size)
 
 
 def _peers(world: World, layout: Layout, placement: Placement) -> Iterator[SetupStep]:
-    """Published once, when every first controller has an address; never changed afterwards."""
+    """Published once, when every first controller has an address; never changed afterwards.
+
+    If it is lost later it names those first controllers that are left: voters that came later have no chosen directory.
+    """
     if world.peers.get("initial-controllers"):
         return
+    later = any(volume.formatted for node in world.observation.nodes for volume in node.volumes)
     controllers = []
     for node in layout.controllers:
         observed = world.observation.node(node.id)
         directory = _directory(observed)
+        if directory is None and later:
+            continue
         address = (
             manifests.dns_name(world.cluster, node)
             if placement.addressing == "DNS"
@@ -155,6 +192,8 @@ def _peers(world: World, layout: Layout, placement: Placement) -> Iterator[Setup
         if directory is None or address is None:
             return
         controllers.append((node.id, address, directory))
+    if not controllers:
+        return
     port = properties.CONTROLLER_PORT
     yield ApplyPeers(
         manifests.peers(
@@ -172,15 +211,56 @@ def _directory(node: NodeObservation | None) -> str | None:
     return next((v.identity.directory_id for v in node.volumes if v.identity and v.identity.directory_id), None)
 
 
-def _pods(world: World, layout: Layout, placement: Placement, restored: frozenset[int]) -> Iterator[SetupStep]:
+def _pods(
+    world: World, layout: Layout, placement: Placement, restored: frozenset[int], withheld: frozenset[int]
+) -> Iterator[SetupStep]:
     """A pod for each node that has all its volumes and no pod."""
     for node in layout.nodes:
         observed = world.observation.node(node.id)
         if observed is not None and observed.pod is not None and observed.pod.ended:
             yield RemoveEndedPod(observed.pod.name, observed.pod.uid, observed.pod.resource_version)
-        if observed is not None and observed.pod is None and len(observed.volumes) >= len(node.volumes):
+        if observed is not None and observed.pod is None and node.id not in withheld:
             again = _as_it_was(world, observed) if node.id in restored else None
-            yield again or start_pod(world, node, layout, placement, observed)
+            if again is not None:
+                yield again
+            elif not missing_volumes(observed, node):
+                yield start_pod(world, node, layout, placement, observed)
+
+
+def missing_volumes(observed: NodeObservation, node: NodeLayout) -> frozenset[int]:
+    """Volumes that are declared for a node and have no claim yet; claims that are declared no more do not count."""
+    return frozenset(volume.volume_id for volume in node.volumes) - {volume.volume_id for volume in observed.volumes}
+
+
+def short_of_volumes(world: World, layout: Layout) -> frozenset[int]:
+    """Nodes that cannot be started as declared before claims are made for them. Where those may not be made now, such a
+    node, when its pod is missing, comes back as it was."""
+    return frozenset(
+        node.id
+        for node in layout.nodes
+        if (observed := world.observation.node(node.id)) is not None and missing_volumes(observed, node)
+    )
+
+
+def _leaving_pods(world: World, layout: Layout, departing: frozenset[int]) -> Iterator[SetupStep]:
+    """A node that is to leave and lost its pod comes back as it was while it still has a vote or a replica: a change
+    that is held, refused or cancelled may leave it a member for long. Who is not known to have neither has one."""
+    for node_id in layout.leaving:
+        node = world.observation.node(node_id)
+        if node is None or node_id in departing or not _still_member(world, node):
+            continue
+        if node.pod is not None and node.pod.ended:
+            yield RemoveEndedPod(node.pod.name, node.pod.uid, node.pod.resource_version)
+        elif node.pod is None and (again := _as_it_was(world, node)):
+            yield again
+
+
+def _still_member(world: World, node: NodeObservation) -> bool:
+    kafka, quorum = world.observation.kafka, world.observation.quorum
+    if kafka is None or quorum is None:
+        return True
+    votes = node.is_controller and any(voter.id == node.id for voter in quorum.voters)
+    return votes or (node.is_broker and bool(living_on(kafka, (node.id,))))
 
 
 IDENTITY_REFUSALS = frozenset({"ForeignVolume", "ClusterIdMismatch"})
@@ -191,6 +271,7 @@ def restore_steps(world: World, layout: Layout, refused: frozenset[str]) -> tupl
     drain takes another one.
 
     A bad spec touches nothing, and a node that was drained or was being restarted meanwhile must not stay down for it.
+    What a disk holds is marked all the same, or it could be lost unseen.
     When the volumes themselves are in doubt nothing is started.
     """
     if refused & IDENTITY_REFUSALS:
@@ -201,16 +282,18 @@ def restore_steps(world: World, layout: Layout, refused: frozenset[str]) -> tupl
             steps.append(RemoveEndedPod(node.pod.name, node.pod.uid, node.pod.resource_version))
         elif node.pod is None and (again := _as_it_was(world, node)):
             steps.append(again)
-    return tuple(steps)
+    return (*steps, *_marks(world))
 
 
 def _as_it_was(world: World, node: NodeObservation) -> StartPod | None:
-    """The node's last pod, from its ConfigMap; None when it never had one or its volumes are others."""
-    name = naming.config(world.cluster.metadata.name, node.pool, node.id)
-    template = json.loads(world.config_maps.get(name, {}).get(manifests.POD_TEMPLATE, "null"))
-    if not template or manifests.claims_of(template) != {volume.name for volume in node.volumes}:
+    """The node's last pod, from its ConfigMap; None when it never had one or a volume of it is gone.
+
+    Volumes that were declared since and are there already are left for later.
+    """
+    template = last_template(world, node.pool, node.id)
+    if not template or not manifests.claims_of(template) <= {volume.name for volume in node.volumes}:
         return None
-    return StartPod(None, manifests.with_marks(template, node))
+    return StartPod(None, _certified(world, node.id, manifests.with_marks(template, node)))
 
 
 def start_pod(
@@ -218,26 +301,33 @@ def start_pod(
 ) -> StartPod:
     wanted = manifests.config_map(world.cluster, node, layout, placement)
     found = world.config_maps.get(wanted["metadata"]["name"])
-    return StartPod(
-        None if found == wanted["data"] else wanted,
-        manifests.pod(world.cluster, node, layout, placement, observed),
-        ours=found is not None,
-    )
+    pod = _certified(world, node.id, manifests.pod(world.cluster, node, layout, placement, observed))
+    return StartPod(None if found == wanted["data"] else wanted, pod, ours=found is not None)
+
+
+def _certified(world: World, node_id: int, pod: Manifest) -> Manifest:
+    """Which certificates a pod starts with, whatever else it is made from; without any it has no such annotation."""
+    if digest := world.certificates.get(node_id):
+        pod["metadata"]["annotations"][names.CERTIFICATES] = digest
+    return pod
 
 
 def _marks(world: World) -> Iterator[SetupStep]:
-    """`formatted` once the node has registered: a broker in the metadata, a controller in the quorum."""
+    """`formatted` once the node has registered: a broker in the metadata, a controller in the quorum.
+
+    A broker may take replicas from then on, whether or not its controller has a vote yet; so may an observer get one.
+    """
     kafka, quorum = world.observation.kafka, world.observation.quorum
     if kafka is None or quorum is None:
         return
     brokers = {broker.id for broker in kafka.brokers}
-    controllers = {voter.id for voter in quorum.voters}
+    voters = {voter.id for voter in quorum.voters}
+    observers = {(observer.id, observer.directory_id) for observer in quorum.observers}
     for node in world.observation.nodes:
-        if node.pod is None or (node.is_broker and node.id not in brokers):
-            continue
-        if node.is_controller and node.id not in controllers:
-            continue
         directories = directory_ids(node)
+        observes = node.is_controller and any((node.id, directory) in observers for directory in directories.values())
+        if not observes and node.id not in (brokers if node.is_broker else voters):
+            continue
         for volume in node.volumes:
             found = directories.get(volume.volume_id)
             if volume.formatted is None and found is not None:
@@ -256,7 +346,11 @@ def directory_ids(node: NodeObservation) -> dict[int, str]:
 
 
 def _disruption_budget(world: World, layout: Layout, *, gate_open: bool) -> Iterator[SetupStep]:
-    wanted = len(layout.nodes) - (1 if gate_open else 0)
+    """While the gate is shut every node that is there counts, also one that no pool of the spec declares: the budget
+    selects its pod too, and would spare another one for it."""
+    leaving = sum(1 for node in world.observation.nodes if node.id in layout.leaving and node.pod is not None)
+    members = len(layout.nodes) + leaving
+    wanted = members - 1 if gate_open else max(members, len(world.observation.nodes))
     if world.disruption_budget != wanted:
         yield ApplyDisruptionBudget(
             manifests.disruption_budget(world.cluster, wanted), world.disruption_budget is not None

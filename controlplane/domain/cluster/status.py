@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from controlplane.api import conditions as c
 from controlplane.api import names
-from controlplane.api.kafka_cluster import KafkaClusterStatus, NodeStatus
+from controlplane.api.kafka_cluster import KafkaClusterStatus, NodeStatus, Replacement, RolledBack
 from controlplane.api.operation import Operation
 from controlplane.domain import versions
 from controlplane.domain.check import Check, explain
-from controlplane.domain.cluster import setup
+from controlplane.domain.cluster import drain, growth, setup
 from controlplane.domain.cluster.layout import Layout
 from controlplane.domain.cluster.world import World
 from controlplane.domain.observation import NodeObservation
@@ -22,13 +22,16 @@ MESSAGE_LIMIT = 1024
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the pass decided: `refused` are failed spec checks, `blocked` failed checks of the roll."""
+    """What the pass decided: `refused` are failed spec checks, `blocked` failed checks of the roll, `rolled_back` the
+    upgrade that the cluster is kept from, `replacement` the request for a node that is met with this pass."""
 
     refused: tuple[Check, ...] = ()
     blocked: tuple[Check, ...] = ()
     pending: tuple[str, ...] = ()
     operation: Operation | None = None
     last_operation: Operation | None = None
+    rolled_back: RolledBack | None = None
+    replacement: Replacement | None = None
 
 
 def cluster_status(
@@ -64,7 +67,15 @@ def cluster_status(
         dynamic_config=_claimed(world, layout) if kafka and not verdict.refused else old.dynamic_config,
         operation=verdict.operation,
         last_operation=verdict.last_operation or old.last_operation,
+        rolled_back=verdict.rolled_back,
+        replacement=verdict.replacement or _met(world),
     )
+
+
+def _met(world: World) -> Replacement | None:
+    """The request that was met before, while it stands."""
+    met, text = world.cluster.status.replacement, world.cluster.metadata.annotations.get(names.REPLACE_NODE)
+    return met if met is not None and met.request == text else None
 
 
 def _claimed(world: World, layout: Layout) -> tuple[str, ...]:
@@ -81,21 +92,35 @@ def _conditions(
     world: World, layout: Layout, verdict: Verdict, nodes: Sequence[NodeStatus], bootstrap: Sequence[str]
 ) -> dict[str, Entry]:
     operation = verdict.operation
-    ready = _ready(layout, verdict, nodes, bootstrap)
+    ready = _ready(world, layout, verdict, nodes, bootstrap)
     blocked = (*verdict.refused, *_disks(nodes), *verdict.blocked)
-    return {
+    record = verdict.rolled_back
+    helpless = bool(blocked) or ready[1] == "RolledBack"
+    entries = {
         c.READY: ready,
         c.AVAILABLE: _available(world),
         c.ROLLING_OUT: (True, "RollInProgress", f"{operation.goal}: {operation.message}".rstrip(": "))
         if operation
         else (False, "NothingToRoll", ""),
         c.BLOCKED: (True, blocked[0].name, explain(blocked)) if blocked else (False, "NotBlocked", ""),
-        c.RECONCILING: (not ready[0] and not blocked, ready[1], ready[2]),
-        c.STALLED: (bool(blocked), ready[1], ready[2] if blocked else ""),
+        c.RECONCILING: (not ready[0] and not helpless, ready[1], ready[2]),
+        c.STALLED: (helpless, ready[1], ready[2] if helpless else ""),
     }
+    if record is not None:
+        entries[c.ROLLED_BACK] = (True, record.reason, _rolled_back(world, record))
+    elif c.find_condition(world.cluster.status.conditions, c.ROLLED_BACK) is not None:
+        entries[c.ROLLED_BACK] = (False, "NotRolledBack", "")
+    said = c.find_condition(world.cluster.status.conditions, c.DRAINABLE)
+    if hindrances := drain.hindrances(world):
+        entries[c.DRAINABLE] = (False, hindrances[0].name, explain(hindrances))
+    elif said is not None and operation is None and world.observation.kafka and world.observation.quorum:
+        entries[c.DRAINABLE] = (True, "OneNodeMayGo", "")
+    return entries
 
 
-def _ready(layout: Layout, verdict: Verdict, nodes: Sequence[NodeStatus], bootstrap: Sequence[str]) -> Entry:
+def _ready(
+    world: World, layout: Layout, verdict: Verdict, nodes: Sequence[NodeStatus], bootstrap: Sequence[str]
+) -> Entry:
     if verdict.refused:
         return False, verdict.refused[0].name, explain(verdict.refused)
     if disks := _disks(nodes):
@@ -114,7 +139,19 @@ def _ready(layout: Layout, verdict: Verdict, nodes: Sequence[NodeStatus], bootst
         return False, "Registering", "Waiting for every node to register for the first time."
     if verdict.pending:
         return False, "Applying", "; ".join(verdict.pending)
-    return True, "AsDeclared", ""
+    if verdict.rolled_back:
+        return False, "RolledBack", _rolled_back(world, verdict.rolled_back)
+    growing = growth.unfinished(world.observation.nodes)
+    return (False, growing[0].name, explain(growing)) if growing else (True, "AsDeclared", "")
+
+
+def _rolled_back(world: World, record: RolledBack) -> str:
+    """What happened, and what to do about it."""
+    return (
+        f"Kafka {world.cluster.spec.version} was rolled back to {record.version} and is not tried again. "
+        f"{record.evidence} Set spec.version to {record.version}, change the spec so that it asks for something else, "
+        "or try the same again with a new spec.rollout.retryToken."
+    )
 
 
 def _disks(nodes: Sequence[NodeStatus]) -> tuple[Check, ...]:
@@ -124,7 +161,8 @@ def _disks(nodes: Sequence[NodeStatus]) -> tuple[Check, ...]:
             node.state,
             ok=False,
             evidence=f"Node {node.id}: {(node.message or '').strip()}.",
-            remedy="It is never formatted by itself; put the right volume back, then delete the node's pod.",
+            remedy="It is never formatted by itself; put the right volume back, then delete the node's pod."
+            + (f" If it is lost for good: {REPLACE} {node.id}." if node.state == REFUSALS[0] else ""),
         )
         for node in nodes
         if node.state in REFUSALS
@@ -160,6 +198,7 @@ def _node(node: NodeObservation, world: World) -> NodeStatus:
 
 CRASH_STATES = frozenset({"CrashLoopBackOff", "Error", "RunContainerError"})
 CANNOT_START = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError"})
+REPLACE = "kfleet cluster replace-node NAME"
 REFUSALS = ("DiskLost", "ForeignLogDir")
 """How the init container begins its last words when it will not format; see images/kafka/bin/kafka-node-format."""
 
@@ -187,9 +226,11 @@ def _bootstrap(world: World, layout: Layout, addressing: Literal["PodIP", "DNS"]
     by_id = {node.id: node for node in world.observation.nodes}
     for wanted in layout.nodes:
         node = by_id.get(wanted.id)
-        if node is None or len(node.volumes) < len(wanted.volumes):
+        if node is None or setup.missing_volumes(node, wanted):
             return ()
-        if any(volume.identity is None or volume.formatted is None for volume in node.volumes):
+        declared = {volume.volume_id for volume in wanted.volumes}
+        mounted = [volume for volume in node.volumes if volume.volume_id in declared]
+        if any(volume.identity is None or volume.formatted is None for volume in mounted):
             return ()
     servers = []
     for name, port in setup.listener_service_names(world):

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import difflib
 
+from controlplane.domain.explain.clients import CANARY_ACTIONS, CLIENTS
 from controlplane.domain.explain.conditions import CONDITIONS, REASONS
 from controlplane.domain.explain.entry import Entry as Entry
 from controlplane.domain.explain.entry import Sort as Sort
 from controlplane.domain.explain.health import CLUSTER_STATES, HEALTH_CHECKS, OPERATION_STATES
+from controlplane.domain.explain.members import MEMBER_CHECKS, MEMBER_EVENTS, MEMBER_STEPS
 from controlplane.domain.explain.nodes import NODES
 from controlplane.domain.explain.operations import APPROVALS, EVENTS, FROZEN, GUARDS, HOLDS, OUTCOMES
 from controlplane.domain.explain.rolling import ACTIONS, CAUSES, GATES, HEALTH, STEPS
@@ -31,11 +33,14 @@ CHAPTERS: dict[str, tuple[Entry, ...]] = {
     "What ends a plan whose steps are fixed": FROZEN,
     "What a roll waits for: nodes": HEALTH,
     "What a roll waits for: before a node is stopped": GATES,
+    "What an upgrade asks of clients": CLIENTS,
     "Steps of a roll": STEPS,
+    "What a change of members waits for": MEMBER_CHECKS,
+    "Steps of a change of members": MEMBER_STEPS,
     "Why a node is restarted": CAUSES,
-    "Actions": ACTIONS,
+    "Actions": (*ACTIONS, *CANARY_ACTIONS),
     "How an operation ends": OUTCOMES,
-    "Events": EVENTS,
+    "Events": (*EVENTS, *MEMBER_EVENTS),
     "States of a node": NODES,
     "Events of the sandbox": SANDBOX,
 }

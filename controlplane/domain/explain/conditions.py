@@ -63,6 +63,19 @@ CONDITIONS = (
         ("kfleet op show ID",),
     ),
     Entry(
+        "RolledBack",
+        (Sort.CONDITION, Sort.REASON, Sort.OUTCOME, Sort.CLUSTER_STATE),
+        "Of an operation: it could not reach its goal, and everything that it did was undone. Of a cluster: an "
+        "upgrade brought a fault that was confined to upgraded nodes, so every node went back to the version before; "
+        "as the reason of Ready=False, spec.version still asks for what was rolled back. status.rolledBack says what "
+        "was seen.",
+        "The cluster stays on the version before, of all other fields it follows the spec; the same plan is not tried "
+        "again, by an operator that was started anew neither.",
+        "Set spec.version to the version before. Or remove the cause and try again: with a spec that asks for "
+        "something else, or the same with a new spec.rollout.retryToken.",
+        ("kfleet cluster describe NAME", "kfleet op show ID", "kubectl explain kfc.status.rolledBack"),
+    ),
+    Entry(
         "Reconciling",
         (Sort.CONDITION,),
         "For tools that use kstatus (Argo CD, Flux): True while kfleet works towards the spec and nothing blocks it.",
@@ -82,6 +95,14 @@ CONDITIONS = (
 )
 
 REASONS = (
+    Entry(
+        "VolumeGrowing",
+        (Sort.CHECK,),
+        "A PVC was asked to grow and has not got its size yet; the message has what its storage says.",
+        "The claims of one node at a time; nothing restarts, and the cluster serves.",
+        "Nothing. If it does not end, see the claim's Events: its storage driver may be unable to, or full.",
+        ("kubectl describe pvc CLAIM",),
+    ),
     Entry(
         "Planning",
         (Sort.REASON,),
@@ -122,17 +143,18 @@ REASONS = (
     ),
     Entry(
         "PartitionsOffline",
-        (Sort.REASON,),
-        "Reason of Available=False: partitions have no leader, so that nobody can write to them or read them.",
+        (Sort.REASON, Sort.CHECK),
+        "Reason of Available=False: partitions have no leader, so that nobody can write to them or read them. As a "
+        "check of an upgrade: they had one before it began.",
         "It restarts nodes that are down, and no unclean election: that would give up acknowledged records.",
         "Bring back the brokers that hold their last in-sync replicas: see which nodes are not ready and why.",
         ("kfleet cluster health NAME", "kfleet cluster snapshot NAME"),
     ),
     Entry(
         "UnderMinIsr",
-        (Sort.REASON,),
+        (Sort.REASON, Sort.CHECK),
         "Reason of Available=False: partitions have fewer replicas in sync than min.insync.replicas, so that acks=all "
-        "writes to them are refused. Reads go on.",
+        "writes to them are refused. Reads go on. As a check of an upgrade: they had enough before it began.",
         "No further node that holds one of them is stopped.",
         "Wait for the brokers that are catching up. If they do not, look at their disks and at replication traffic.",
         ("kfleet cluster health NAME", "kfleet cluster snapshot NAME"),
@@ -150,6 +172,30 @@ REASONS = (
         (Sort.REASON,),
         "Reason of RollingOut=False: every pod was made from the spec as it stands, and features are at their levels.",
         "Nothing until the spec changes.",
+    ),
+    Entry(
+        "NotRolledBack",
+        (Sort.REASON,),
+        "Reason of RolledBack=False: an upgrade was rolled back earlier, and the spec asks for something else since, "
+        "or for another try.",
+        "It follows the spec.",
+    ),
+    Entry(
+        "Drainable",
+        (Sort.CONDITION,),
+        "False while something that no waiting mends keeps a machine from being drained: partitions that cannot lose a "
+        "replica, a quorum of one or two controllers, or a node that has nowhere to go. It is there once that was the "
+        "case.",
+        "The PodDisruptionBudget spares nobody for UnprotectedPartitions and UnprotectedQuorum: `kubectl drain` is "
+        "refused (429) for as long as they last. A single broker or controller is such a case.",
+        "See the reason; `rollout.unprotectedPartitions: Accept` lets one node be evicted all the same.",
+        ("kubectl explain kfc.spec.rollout.unprotectedPartitions", "kubectl get poddisruptionbudgets"),
+    ),
+    Entry(
+        "OneNodeMayGo",
+        (Sort.REASON,),
+        "Reason of Drainable=True: nothing lasting keeps a machine from being drained.",
+        "The PodDisruptionBudget spares one node while everything is in sync and nothing is under way.",
     ),
     Entry("NotBlocked", (Sort.REASON,), "Reason of Blocked=False: nothing stands in the way.", "It goes on."),
     Entry(

@@ -172,14 +172,6 @@ OUTCOMES = (
         see=("kfleet op list",),
     ),
     Entry(
-        "RolledBack",
-        (Sort.OUTCOME,),
-        "The operation could not reach its goal, and everything that it did was undone.",
-        "It is kept as status.lastOperation.",
-        "The message says why.",
-        _SHOW,
-    ),
-    Entry(
         "AlreadyDone",
         (Sort.OUTCOME,),
         "The step found done what it was to do. It is not undone later: somebody else did it.",
@@ -260,6 +252,23 @@ EVENTS = (
         _EVENT,
         "A roll ended: every node is back and features are at their levels.",
         "Nothing further.",
+    ),
+    Entry(
+        "RollingBack",
+        _EVENT,
+        "An upgrade brought a fault that is confined to upgraded nodes: every node goes back to the version before.",
+        "Nodes that are not up first, then brokers, then controllers, under all gates of a roll but maintenance "
+        "windows.",
+        "Nothing, or watch it.",
+        ("kfleet op list", "kfleet explain RolledBack"),
+    ),
+    Entry(
+        "UpgradeRolledBack",
+        _EVENT,
+        "Every node is back on the version that ran before the upgrade.",
+        "The cluster stays there; the same plan is not tried again.",
+        "See `kfleet explain RolledBack`.",
+        see=("kfleet cluster describe NAME",),
     ),
     Entry(
         "RollSuperseded",

@@ -83,6 +83,61 @@ HEALTH = (
 
 GATES = (
     Entry(
+        "VolumesWaitForReplicas",
+        _CHECK,
+        "A volume was added to nodes that exist, and some partition has a replica out of sync.",
+        "No node is restarted for it until every replica is in sync; a node that is not up gets its spec at any time.",
+        "Wait until they are back; if they do not come back, see the brokers' disks.",
+        _HEALTH,
+    ),
+    Entry(
+        "VolumeOnCordonedMachine",
+        _CHECK,
+        "A node's volume can be reached on one machine only, and that one is cordoned. Its pod waits for that machine, "
+        "or runs on it and would have to.",
+        "A node that runs is not stopped, and no roll that would restart it stops another one; `kubectl drain` may "
+        "evict it while all nodes are in sync. While one waits no other node is stopped or may be evicted.",
+        "`kubectl uncordon` the machine when the work on it is done.",
+        ("kubectl get nodes", "kubectl describe pod POD"),
+    ),
+    Entry(
+        "NoMachineLeft",
+        _CHECK,
+        "A node's pod is on a cordoned machine or waits for one, and no other machine is seen to take it: those of its "
+        "zone, or those that its volumes can be reached from, are all cordoned or tainted.",
+        "As for VolumeOnCordonedMachine: it is not stopped, and while a pod waits nobody else is.",
+        "Uncordon one of the machines named, or add one that takes it.",
+        ("kubectl get nodes", "kubectl describe pod POD"),
+    ),
+    Entry(
+        "VolumeNotBound",
+        _CHECK,
+        "A volume was added to nodes that exist, and its claim is not bound although nothing has to wait for a pod: "
+        "its StorageClass is not there, or makes volumes at once and has not made this one.",
+        "No node that is up is stopped for it.",
+        "See the claim's Events. A class that is misspelt: take the volume out of the spec, delete its claims, declare "
+        "it again.",
+        ("kubectl describe pvc CLAIM", "kubectl get storageclasses"),
+    ),
+    Entry(
+        "DrainCancelled",
+        _CHECK,
+        "A node would leave a cordoned machine by a restart, and a roll of the same spec was cancelled. A drain is in "
+        "no plan: it is done by whatever roll there is, so it counts as the one that was cancelled.",
+        "The node is not stopped. The drain gate stays open while all nodes are in sync.",
+        "`kfleet op resume` the operation, or let `kubectl drain` evict the pod.",
+        ("kfleet op list", "kubectl get nodes"),
+    ),
+    Entry(
+        "VolumeUnreadable",
+        _CHECK,
+        "A node's machine is cordoned, and the operator cannot read its PersistentVolume, so it is not known whether "
+        "the node could come back elsewhere.",
+        "The volume is taken to be tied to the machine: the node is not stopped.",
+        "Grant `get` on persistentvolumes (they are cluster-wide), or let `kubectl drain` evict the pod.",
+        ("kubectl auth can-i get persistentvolumes",),
+    ),
+    Entry(
         "WouldStopWrites",
         _CHECK,
         "Stopping the next node now would leave partitions with fewer in-sync replicas than acks=all writes need.",
@@ -135,6 +190,36 @@ GATES = (
         "Wait until it has caught up; if it does not, look at its disks.",
         _HEALTH,
     ),
+    Entry(
+        "UpgradeFault",
+        _CHECK,
+        "Something has been wrong with an upgrade for spec.rollout.faultAfter (a crash of an upgraded node: for 1m). "
+        "The message says what, since when, and why it is not rolled back: the fault is not confined to upgraded "
+        "nodes, there is no way back, or spec.rollout.onFault is Hold.",
+        "No further node that is up is stopped and nothing is finalised. A node that is not up gets a corrected spec "
+        "at once.",
+        "Remove the cause: it goes on by itself. Setting spec.version back rolls everything back where that is "
+        "possible.",
+        (*_LOGS, "kubectl explain kfc.spec.rollout.onFault"),
+    ),
+    Entry(
+        "NodeCrashes",
+        _CHECK,
+        "A node's pod was restarted three times or more since it was made for the new version, even if it is up now.",
+        "It is a fault of the upgrade once it is restarted again within faultAfter; else it is forgiven.",
+        "Read the logs of its last start.",
+        ("kubectl logs POD --previous",),
+    ),
+    Entry(
+        "LearningClientLevel",
+        _CHECK,
+        "Before the first node of an upgrade is stopped, what clients feel now is measured: that is what they are "
+        "compared with during the upgrade.",
+        "The upgrade begins by itself, after one minute at the latest (KFLEET_LEARN_SECONDS, KFLEET_LEARN_LONGEST); "
+        "without a level nothing is compared. A node that is not up is not held.",
+        "Nothing.",
+        _WATCH,
+    ),
 )
 
 STEPS = (
@@ -181,7 +266,7 @@ STEPS = (
         _STEP,
         "Every node is back on the new version; spec.rollout.soak passes before metadata.version is finalised. Until "
         "then setting spec.version back rolls everything back.",
-        "It waits, and starts over if a node has to be restarted meanwhile.",
+        "It waits, and starts over if a node has to be restarted meanwhile or a check of the upgrade fails.",
         "Look at your metrics. Set spec.version back if you do not like them.",
         _WATCH,
     ),
@@ -232,14 +317,54 @@ CAUSES = (
         "VersionChanged",
         (Sort.CAUSE,),
         "A node is restarted because its pod runs another Kafka version than declared.",
-        "Controllers first, the active one last, then brokers.",
+        "Controllers first, the active one last, then brokers; on the way back brokers first.",
     ),
     Entry(
         "ConfigChanged",
         (Sort.CAUSE,),
-        "A node is restarted because its pod was made from other settings than "
-        "declared now (config that Kafka cannot change live, jvm, resources).",
+        "A node is restarted because it was started with other settings (spec.config that Kafka cannot change live, "
+        "listeners) than are declared now; also where it is not known any more what it was started with.",
         "One node at a time, or in batches of one rack where spec.rollout.maxUnavailable allows it.",
+    ),
+    Entry(
+        "VolumesChanged",
+        (Sort.CAUSE,),
+        "A node is restarted because a volume was declared that it does not have yet.",
+        "The PVC is made at once; the node gets it as another log dir when it is restarted. Only the new log dir is "
+        "formatted.",
+    ),
+    Entry(
+        "ResourcesChanged",
+        (Sort.CAUSE,),
+        "A node is restarted because other CPU or memory is declared than its pod has.",
+        "With all its other reasons in one restart.",
+    ),
+    Entry(
+        "JvmChanged",
+        (Sort.CAUSE,),
+        "A node is restarted because another Java heap is declared than it was started with.",
+        "With all its other reasons in one restart.",
+    ),
+    Entry(
+        "PodTemplateChanged",
+        (Sort.CAUSE,),
+        "A node is restarted because the operator makes pods in another way now: image prefix, grace period, probe, "
+        "addressing, scheduling.",
+        "With all its other reasons in one restart.",
+    ),
+    Entry(
+        "CertificateChanged",
+        (Sort.CAUSE,),
+        "A node is restarted because its certificates changed since it was started, and it cannot take them without.",
+        "Once for each change.",
+    ),
+    Entry(
+        "Drain",
+        (Sort.CAUSE,),
+        "A node is restarted because the machine that its pod runs on is cordoned; its volumes can be reached from "
+        "another one.",
+        "Like any other restart, under all gates of a roll; `kubectl drain` is refused meanwhile and asks again.",
+        see=("kubectl get nodes", "kfleet explain VolumeOnCordonedMachine"),
     ),
 )
 
@@ -249,6 +374,13 @@ ACTIONS = (
         _ACTION,
         "A PVC of a node is made, with its identity marked on it before any pod may use it.",
         "Done once; an existing claim is never replaced.",
+    ),
+    Entry(
+        "GrowVolume",
+        _ACTION,
+        "A PVC is asked to grow to the size that is declared.",
+        "One node after the other, without a restart; never smaller.",
+        see=("kfleet explain VolumeGrowing",),
     ),
     Entry("ApplyService", _ACTION, "A Service of the cluster is made or corrected.", "Server-side apply."),
     Entry(

@@ -40,6 +40,13 @@ SANDBOX = (
         ("kfleet sandbox status", "kfleet sandbox logs proxy"),
     ),
     Entry(
+        "VolumeResizeSuccessful",
+        _EVENT,
+        "The provisioner has given a claim the larger size that it asks for. A directory has the room of its disk, so "
+        "only the numbers change.",
+        "The claim's status has the new capacity.",
+    ),
+    Entry(
         "ProvisioningSucceeded",
         _EVENT,
         "In the sandbox: a local volume was made for a claim, on the node that the scheduler chose.",

@@ -66,36 +66,41 @@ CLUSTER_SPEC = (
         "Lower min.insync.replicas, or raise the replication factor. To survive one broker it is one less than that.",
     ),
     Entry(
-        "ScaleDownUnsupported",
+        "ScaleDownRefused",
         _CHECK,
-        "A pool declares fewer replicas than it has nodes with volumes. Taking a node away needs its data moved first.",
+        "A pool declares fewer replicas than it has nodes, and its highest ids cannot leave: partitions have replicas "
+        "there, or the brokers that would be left lower a default such as the replication factor.",
         _UNTOUCHED,
-        _SET_BACK,
-        _SHOW,
-    ),
-    Entry(
-        "VoterChangeUnsupported",
-        _CHECK,
-        "A pool of controllers declares more voters than the running quorum has with their volumes. The voters of a "
-        "quorum that has formed are not changed yet; a lost volume looks the same.",
-        _UNTOUCHED,
-        "Set the number back, or restore the volume that is gone.",
+        "Set it back. Move the partitions named to other brokers (kafka-reassign-partitions.sh), or declare the "
+        "settings named, then lower it again.",
         _SHOW,
     ),
     Entry(
         "VolumeChangeUnsupported",
         _CHECK,
-        "Volumes are declared with another size, storage class or number than those that exist.",
+        "Volumes are declared in a way that those that exist cannot follow: smaller, of another storage class, without "
+        "one that holds data, with a new one below the one that holds the metadata log, or one whose PVC is gone.",
         _UNTOUCHED,
-        _SET_BACK,
+        f"{_SET_BACK} A PVC that is gone: restore it with its marks; if it is lost for good, `kfleet cluster "
+        "replace-node NAME ID` asks for the node on an empty one.",
         ("kubectl get pvc",),
+    ),
+    Entry(
+        "VolumeNotExpandable",
+        _CHECK,
+        "A volume is declared larger than its PVC, whose StorageClass does not allow expansion.",
+        _UNTOUCHED,
+        "Set the size back, or have allowVolumeExpansion: true set on the class, if its driver can do it. More room "
+        "without either: declare another volume.",
+        ("kubectl get storageclass", "kubectl get pvc"),
     ),
     Entry(
         "VolumeMissing",
         _CHECK,
         "Kafka knows nodes whose volumes are gone: their PVCs were deleted or lost.",
         f"{_UNTOUCHED} A new empty volume would look like a node that has forgotten everything.",
-        "Restore the PVCs with their marks (annotations kfleet.dev/identity and kfleet.dev/formatted).",
+        "Restore the PVCs with their marks (annotations kfleet.dev/identity and kfleet.dev/formatted). If a disk is "
+        "lost for good, `kfleet cluster replace-node NAME ID` asks for the node on an empty one.",
         ("kubectl get pvc", "kfleet cluster snapshot NAME"),
     ),
     Entry(
@@ -103,7 +108,8 @@ CLUSTER_SPEC = (
         _CHECK,
         "A PVC of the cluster is being deleted: it goes with its data as soon as its pod does.",
         "No pod is restarted meanwhile, since that would let the volume go.",
-        "Save its data, then put a claim with the same marks back.",
+        "Save its data, then put a claim with the same marks back. If it is lost for good, `kfleet cluster "
+        "replace-node NAME ID`, and delete the node's pod if it still runs.",
         ("kubectl get pvc", "kubectl describe pvc CLAIM"),
     ),
     Entry(

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from controlplane.domain import versions
 from controlplane.domain.check import Check, failed
 from controlplane.domain.hazards.catalogue import find
-from controlplane.domain.hazards.conditions import ELR_VERSION, KRAFT_VERSION, STREAMS_VERSION
+from controlplane.domain.hazards.conditions import ELR_VERSION, STREAMS_VERSION
 from controlplane.domain.hazards.values import Findings, Situation, number
 from controlplane.domain.observation import ClusterObservation
+from controlplane.domain.rolling.values import KRAFT_VERSION
 
 SHARE_VERSION = "share.version"
 CLIENTS_BASELINE = {

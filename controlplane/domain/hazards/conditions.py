@@ -6,17 +6,15 @@ what an observation does not hold (topics' own settings, clients' versions, grou
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from controlplane.domain import versions
+from controlplane.domain.cluster.dynamic import MIN_ISR
 from controlplane.domain.hazards.values import Situation, number
 from controlplane.domain.observation import ClusterObservation
+from controlplane.domain.rolling.health import listing
+from controlplane.domain.rolling.values import KRAFT_VERSION
 
 ELR_VERSION = "eligible.leader.replicas.version"
-KRAFT_VERSION = "kraft.version"
 STREAMS_VERSION = "streams.version"
-MIN_ISR = "min.insync.replicas"
-LISTED = 5
 
 
 def double_counted_retention(at: Situation) -> str | None:
@@ -74,7 +72,7 @@ def min_isr_write(at: Situation) -> str | None:
         return None
     return (
         f"{MIN_ISR} is to become {wanted} while eligible leader replicas are on and {len(out)} partitions have "
-        f"replicas out ({_listing(out)}): the write would clear what they can be led from"
+        f"replicas out ({listing(out)}): the write would clear what they can be led from"
     )
 
 
@@ -129,7 +127,7 @@ def stale_registration(at: Situation) -> str | None:
     stale = sorted(_known(at.observation) - {node.id for node in at.observation.nodes})
     if not stale:
         return None
-    return f"Kafka knows nodes that are not part of the cluster any more ({_listing(map(str, stale))})"
+    return f"Kafka knows nodes that are not part of the cluster any more ({listing(map(str, stale))})"
 
 
 def old_protocols(at: Situation) -> str | None:
@@ -155,9 +153,3 @@ def _affected_of(at: Situation, fixed: str) -> str:
 
 def _positive(text: str | None) -> bool:
     return text is not None and text.strip().isdecimal() and int(text) > 0
-
-
-def _listing(items: Iterable[object]) -> str:
-    names = [str(item) for item in items]
-    more = len(names) - LISTED
-    return ", ".join(names[:LISTED]) + (f" and {more} more" if more > 0 else "")

@@ -30,6 +30,7 @@ class State(StrEnum):
     DEGRADED = "Degraded"
     UNREPORTED = "Unreported"
     BLOCKED = "Blocked"
+    ROLLED_BACK = "RolledBack"
     AWAITING_APPROVAL = "AwaitingApproval"
     OUTSIDE_WINDOW = "OutsideWindow"
     PAUSED = "Paused"
@@ -53,10 +54,11 @@ WAITS = {
     PAUSED: State.PAUSED,
     "Cancelled": State.CANCELLED,
     "CellLocked": State.ROLLING,
+    "LearningClientLevel": State.ROLLING,
 }
 """Reasons of Blocked that are somebody's will or turn, and no illness."""
 
-UNHEALTHY = frozenset({State.UNAVAILABLE, State.DEGRADED, State.UNREPORTED, State.BLOCKED})
+UNHEALTHY = frozenset({State.UNAVAILABLE, State.DEGRADED, State.UNREPORTED, State.BLOCKED, State.ROLLED_BACK})
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,8 @@ def _judge(metadata: Metadata, status: KafkaClusterStatus, now: float) -> Verdic
     if ready.status == "True":
         return State.HEALTHY, ready.reason, "", ready.last_transition_time
     state = State.APPLYING if status.bootstrap_servers else State.FORMING
+    if ready.reason == "RolledBack":
+        state = State.ROLLED_BACK
     return state, ready.reason, _words(ready), ready.last_transition_time
 
 

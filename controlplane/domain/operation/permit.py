@@ -37,14 +37,18 @@ PAUSED = Check(
 class Waivable:
     """A failed check that an Approval of the plan can set aside by naming `override`, (type, id).
 
-    `unless` are verbs of steps that it does not bar: what the operation is at then needs no such leave.
+    `unless` are verbs of steps that it does not bar: what the operation is at then needs no such leave. `forward_only`:
+    nor does it bar an operation that undoes what was done.
     """
 
     check: Check
     override: Waiver
     unless: frozenset[str] = frozenset()
+    forward_only: bool = False
 
     def bars(self, operation: Operation) -> bool:
+        if self.forward_only and operation.direction == "Back":
+            return False
         return operation.step is None or operation.step.verb not in self.unless
 
     @property

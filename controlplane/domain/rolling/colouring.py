@@ -62,7 +62,7 @@ def colour(conflicts: Conflicts) -> Colouring:
     if not count:
         return Colouring((), 0)
     lower = -(-count // conflicts.capacity)
-    best = _greedy(conflicts, _saturated(conflicts))
+    best = _saturated(conflicts)
     if len(best) > lower:
         lower = max(lower, _clique(conflicts.adjacent))
     if len(best) > lower:
@@ -86,28 +86,29 @@ def _greedy(conflicts: Conflicts, order: Sequence[int]) -> list[int]:
     """First fit."""
     classes: list[int] = []
     for thing in order:
-        place = next((at for at, members in enumerate(classes) if conflicts.fits(members, thing)), len(classes))
-        if place == len(classes):
-            classes.append(0)
-        classes[place] |= 1 << thing
+        _place_first(conflicts, classes, thing)
     return classes
 
 
+def _place_first(conflicts: Conflicts, classes: list[int], thing: int) -> int:
+    """Puts it into the first class that takes it, or a new one; which that is."""
+    place = next((at for at, members in enumerate(classes) if conflicts.fits(members, thing)), len(classes))
+    if place == len(classes):
+        classes.append(0)
+    classes[place] |= 1 << thing
+    return place
+
+
 def _saturated(conflicts: Conflicts) -> list[int]:
-    """The order of DSATUR: most classes that it cannot join first, then most conflicts, then lowest number."""
+    """DSATUR: the thing that can join fewest classes next, then most conflicts, then lowest number; first fit."""
     left = set(range(len(conflicts.adjacent)))
     closed = dict.fromkeys(left, 0)
     classes: list[int] = []
-    order = []
     degree = [mask.bit_count() for mask in conflicts.adjacent]
     while left:
         thing = max(left, key=lambda v: (closed[v].bit_count(), degree[v], -v))
         left.remove(thing)
-        order.append(thing)
-        place = next((at for at, members in enumerate(classes) if conflicts.fits(members, thing)), len(classes))
-        if place == len(classes):
-            classes.append(0)
-        classes[place] |= 1 << thing
+        place = _place_first(conflicts, classes, thing)
         bit = 1 << place
         if classes[place].bit_count() >= conflicts.capacity:
             for other in left:
@@ -116,7 +117,7 @@ def _saturated(conflicts: Conflicts) -> list[int]:
             for other in left:
                 if not closed[other] & bit and not conflicts.fits(classes[place], other):
                     closed[other] |= bit
-    return order
+    return classes
 
 
 def _again(conflicts: Conflicts, classes: list[int], lower: int) -> list[int]:

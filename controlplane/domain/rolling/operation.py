@@ -1,7 +1,7 @@
 """A roll's progress as `status.operation`, and back.
 
 `from_operation(to_operation(p)) == p` for what a roll needs to go on after a kill: intent, replicas out before, the
-start of the soak, and the batches that are left. The journal is for people.
+start of the soak, the batches that are left, and what an upgrade is compared with. The journal is for people.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from controlplane.domain.rolling.values import (
     StopNode,
     Transition,
 )
+from controlplane.domain.rolling.watch import UpgradeWatch
 
 KIND = "Roll"
 GATES = ("Health", "MinIsr", "Quorum", "ReassignmentInFlight", "UnprotectedPartitions")
@@ -61,14 +62,21 @@ def plan_of(target: RollTarget) -> Plan:
 
 
 def new_progress(
-    target: RollTarget, *, object_uid: str, generation: int, last: Operation | None = None, cancelled: str = ""
+    target: RollTarget,
+    *,
+    object_uid: str,
+    generation: int,
+    last: Operation | None = None,
+    cancelled: str = "",
+    instead_of: str = "",
 ) -> RollProgress:
     """A roll that has not begun. Its id is derived, so that a pass that is repeated names the same operation.
 
     `last` is the roll that ended before it and `cancelled` the id that somebody has cancelled: a roll with the same
     plan stays that cancelled one, whatever else changes in the spec; once it is resumed it is an operation of its own.
+    `instead_of` is the hash of the plan that is being rolled back: it names the way back as well.
     """
-    plan_hash, salt = plan_of(target).hash, object_uid
+    plan_hash, salt = instead_of or plan_of(target).hash, object_uid
     if last is not None and last.plan_hash == plan_hash:
         if last.id == cancelled:
             return RollProgress(id=last.id, goal=target.goal)
@@ -85,8 +93,12 @@ def to_operation(
     now: float,
     approval: str = "",
     requested_by: str = "",
+    instead_of: str = "",
 ) -> Operation:
     """The operation to write. Step ids count on while verb or target change; the journal keeps what was left behind.
+
+    With `instead_of`, the hash of the plan that is rolled back, it is that plan's operation on its way back: one that
+    was approved needs no second approval to be undone.
 
     `requested_by` counts when the operation is first written and stays then: whoever touches the spec later without
     changing the plan does not take it over.
@@ -110,7 +122,8 @@ def to_operation(
     return Operation(
         id=progress.id,
         kind=KIND,
-        plan_hash=plan_of(target).hash,
+        plan_hash=instead_of or plan_of(target).hash,
+        direction="Back" if instead_of else "Forward",
         goal=progress.goal,
         started_at=same.started_at if same is not None else timestamp(now),
         step=OperationStep(
@@ -119,7 +132,7 @@ def to_operation(
             target=node or (old.target if old is not None and old.id == number else ""),
             why=why(transition.action),
             risk="Disruptive" if verb in _DISRUPTIVE else "Safe",
-            parameters=_batch_parameters(progress),
+            parameters=_batch_parameters(progress) | (progress.watch.dump() if progress.watch else {}),
             checks=step_checks(transition.action),
         ),
         requested_by=(same.requested_by if same is not None else requested_by)[:253],
@@ -138,7 +151,7 @@ def ended(operation: Operation, outcome: Outcome, *, message: str, now: float) -
     step = operation.step
     journal = operation.journal
     if step is not None and step.verb not in _NO_ACTION:
-        result = "Done" if outcome == "Succeeded" else outcome
+        result = "Done" if outcome in {"Succeeded", "RolledBack"} else outcome
         journal = journalled(journal, entry_of(step, 1, result, now=now, message=message))
     bare = operation.model_copy(update={"journal": journal, "replicas_out_before": ()})
     return finished(bare, outcome, message=message, now=now)
@@ -176,6 +189,7 @@ def from_operation(operation: Operation) -> RollProgress:
         all_back_since=datetime.fromisoformat(operation.soak_since).timestamp() if operation.soak_since else None,
         batches=_batches(operation.step.parameters.get(BATCHES, "")),
         batch_limit=int(operation.step.parameters.get(BATCH_LIMIT, "1")),
+        watch=UpgradeWatch.load(operation.step.parameters),
         unrecorded=len(undelivered(operation)),
     )
 

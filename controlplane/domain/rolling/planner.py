@@ -11,14 +11,15 @@ Invariants (each a property test; design section 6):
 1. No partition stops accepting acks=all writes through a stop (`safety`). A ready node is stopped only while every
    other node is up and every node stopped before is back, those of its own batch excepted (`RollTarget.max_unavailable`
    above 1; with 1 a batch is one node).
-2. A majority of caught-up controllers stays up (`safety`). Controllers go before brokers, the active one last of them.
+2. A majority of caught-up controllers stays up (`safety`). Controllers go before brokers, the active one last of them;
+   on the way back to an older version (`RollTarget.back`) brokers go before controllers.
 3. A batch lies in one rack. It is chosen when none is open, with the rest of the fewest batches (`batches`), and stands
    in the progress from before its first stop; its members are then stopped without waiting for each other, each only
    if the whole of what is down with it passes `safety.judge` again and no member that was stopped shows a symptom.
 4. A reassignment in flight or an unready node elsewhere blocks a ready node. An unready node blocks others but not
    itself and goes first: a corrected spec can always reach it. It too is stopped only as far as 1 and 2 hold for what
    it still adds; a process that does not run adds nothing. While people hold the roll (`RollTarget.holds`) none is
-   stopped; what only bars ready nodes (`RollTarget.guards`) does not bar these.
+   stopped; what only bars ready nodes (`RollTarget.guards`, and `faults` of an upgrade) does not bar these.
 5. A stopped node is back when `health.not_back` finds nothing; then its leaders return by preferred election.
 9. A pod made from its target is never stopped, so nothing is restarted twice for one target. Whether an intended stop
    happened is seen from the pod's uid.
@@ -35,7 +36,7 @@ from dataclasses import replace
 from controlplane.api.operation import JOURNAL_LIMIT
 from controlplane.domain.check import Check
 from controlplane.domain.observation import ClusterObservation, NodeObservation
-from controlplane.domain.rolling import health, safety
+from controlplane.domain.rolling import faults, health, safety
 from controlplane.domain.rolling.batches import Batches, plan_batches
 from controlplane.domain.rolling.values import (
     Action,
@@ -54,7 +55,8 @@ from controlplane.domain.rolling.values import (
     Transition,
     UnprotectedPolicy,
 )
-from controlplane.domain.rolling.view import BROKERS, RollView
+from controlplane.domain.rolling.view import RollView
+from controlplane.domain.rolling.watch import UpgradeWatch
 
 ELECTION_BATCH = 500
 """Partitions of one preferred election; leaders return in batches, so that clients do not all move at once."""
@@ -154,7 +156,8 @@ class _Roll:
             return
         if self.observation.kafka is None or self.observation.quorum is None:
             return
-        if any(node.is_controller for node in self.view.pending) or not self._fits_the_journal(len(stopped) + 1):
+        controllers_next = bool(self.view.pending) and self.view.pending[0].is_controller
+        if controllers_next or not self._fits_the_journal(len(stopped) + 1):
             return
         for node in self.view.pending:
             if node.id not in self.batches[0] or node.id in stopped or undone not in {None, node.id}:
@@ -255,7 +258,7 @@ class _Roll:
         yield from _block([*self._gates()])
         refusals: list[Check] = []
         group = self.view.group(self.view.pending[0])
-        if group == BROKERS and self.target.max_unavailable > 1:
+        if not self.view.pending[0].is_controller and self.target.max_unavailable > 1:
             yield from self._open_batch()
         for node in self.view.pending:
             if self.view.group(node) == group:
@@ -269,7 +272,7 @@ class _Roll:
     def _open_batch(self) -> Iterator[Action]:
         """The first member of the first batch that may go as a whole, of those in the progress or else of new ones.
         Nothing if there is none: then each broker is asked alone, and says why it may not go."""
-        pending = {node.id: node for node in self.view.pending}
+        pending = {node.id: node for node in self.view.pending if not node.is_controller}
         limit = self.target.max_unavailable
         if self.batch_limit == limit and pending.keys() == set().union(*self.batches):
             yield from self._open_one_of(self.batches, pending)
@@ -316,7 +319,15 @@ class _Roll:
             )
 
     def _soak(self) -> Iterator[Action]:
+        """While a check of the upgrade fails the time does not count; it begins anew once none does. What passed while
+        nobody looked counts, but is looked at before it is over."""
+        yield from _block([*self.target.faults])
+        if self.target.symptoms:
+            yield Soak(self.observation.as_of + self.target.soak_seconds)
         until = self._all_back_since() + self.target.soak_seconds
+        watch = self.progress.watch
+        if watch is not None and watch.looked is not None and not watch.over:
+            until = max(until, watch.looked.since + min(self.target.soak_seconds, self.target.watch_seconds))
         if self.observation.as_of < until:
             yield Soak(until)
 
@@ -368,6 +379,7 @@ class _Roll:
         batches = () if isinstance(action, Soak | Finalise | Done) else self.batches
         # A soak longer than the windows would begin again at the end of each, and never be over in one.
         all_back = isinstance(action, Soak | Finalise | Done) or (self.soaked and not self.target.holds)
+        all_back = all_back and not self.target.symptoms and not self.target.faults
         return replace(
             self.progress,
             goal=self.target.goal,
@@ -377,7 +389,20 @@ class _Roll:
             all_back_since=self._all_back_since() if all_back else None,
             batches=batches,
             batch_limit=self.batch_limit if batches else 1,
+            watch=self._watch(action),
         )
+
+    def _watch(self, action: Action) -> UpgradeWatch | None:
+        """Kept from the stop on that begins the upgrade: what is compared with is how it was then. Over before anything
+        is finalised, of which nobody could say afterwards whether it happened."""
+        watch = self.progress.watch
+        if watch is None or isinstance(action, Done):
+            return None
+        if isinstance(action, Finalise):
+            return replace(watch, over=True, sightings={})
+        if isinstance(action, StopNode) or self.view.stopped or faults.begun(self.observation, watch):
+            return watch
+        return None
 
     def _intent(self, action: Action) -> Intent | None:
         """Present while a node that this roll stopped is not back: such a restart is gone on with whatever is held."""

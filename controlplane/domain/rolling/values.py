@@ -12,17 +12,23 @@ from enum import StrEnum
 
 from controlplane.domain.check import Check
 from controlplane.domain.observation import TopicPartition
+from controlplane.domain.rolling.watch import UpgradeWatch
 
 KRAFT_VERSION = "kraft.version"
 
 
 class RestartReason(StrEnum):
-    """Why a pod has to be replaced; shown to people, never decided upon (the spec hash decides)."""
+    """Why a pod has to be replaced, in the order in which reasons are told. For people: what decides are the spec hash
+    and `NodeTarget.leaving`."""
 
     VERSION_CHANGED = "VersionChanged"
+    VOLUMES_CHANGED = "VolumesChanged"
     CONFIG_CHANGED = "ConfigChanged"
+    RESOURCES_CHANGED = "ResourcesChanged"
+    JVM_CHANGED = "JvmChanged"
     POD_TEMPLATE_CHANGED = "PodTemplateChanged"
     CERTIFICATE_CHANGED = "CertificateChanged"
+    DRAIN = "Drain"
     REQUESTED = "Requested"
 
 
@@ -35,12 +41,17 @@ class UnprotectedPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NodeTarget:
-    """What one node's pod is to be made from; a pod whose annotation carries `spec_hash` is done."""
+    """What one node's pod is to be made from; a pod whose annotation carries `spec_hash` is done.
+
+    Except the pod with uid `leaving`: that one has to go whatever it was made from (its machine is drained, it was
+    started with other certificates). Its successor has another uid, so nothing is restarted twice for it.
+    """
 
     node: int
     spec_hash: str
     version: str
     reasons: tuple[RestartReason, ...] = ()
+    leaving: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +64,11 @@ class RollTarget:
     `constraints` are what was declared beside the nodes' specs; they are part of what is approved. `holds` are failed
     checks from outside the cluster (paused, not approved, the cell taken): while there is one no node is stopped and
     nothing is finalised; what was begun goes on. `guards` (a window is closed, a known hazard applies) bar the same of
-    ready nodes, and let a node that is not up have its target. `max_unavailable` brokers of one rack may be down
-    together; with 1 there are no batches, and a roll goes node by node.
+    ready nodes, and let a node that is not up have its target; so do `faults` of an upgrade, which have lasted, while
+    its `symptoms`, which have not, only keep the soak from counting. However long it has soaked, it is finalised after
+    `watch_seconds` of looking without a gap, or the soak if that is less. `max_unavailable` brokers of one rack may be
+    down together; with 1 there are no batches, and a roll goes node by node. `back`: to an older version brokers go
+    before controllers, since old brokers can follow new controllers (an upgrade goes the other way round).
     """
 
     goal: str
@@ -66,6 +80,10 @@ class RollTarget:
     holds: tuple[Check, ...] = ()
     guards: tuple[Check, ...] = ()
     max_unavailable: int = 1
+    faults: tuple[Check, ...] = ()
+    symptoms: tuple[Check, ...] = ()
+    watch_seconds: float = 0.0
+    back: bool = False
 
     def __post_init__(self) -> None:
         if self.finalise and KRAFT_VERSION in self.finalise:
@@ -74,7 +92,7 @@ class RollTarget:
     @property
     def held(self) -> tuple[Check, ...]:
         """All that bars stopping a ready node and finalising."""
-        return (*self.holds, *self.guards)
+        return (*self.holds, *self.guards, *self.faults)
 
     def node(self, node_id: int) -> NodeTarget | None:
         return next((node for node in self.nodes if node.node == node_id), None)
@@ -175,8 +193,9 @@ class RollProgress:
     nothing left to restart; it is forgotten as soon as that stops being true, or people hold the roll. `batches` are
     what is left of the plan that was made when its first batch was begun, with at most `batch_limit` brokers each: the
     first one is under way, and holds its members that wait and those that are not back. Empty in a roll that goes node
-    by node; where the limit was lowered to that with several members down, they stay until one is left. `unrecorded` is
-    how many entries of the journal the ledger has not taken yet: read from the status, never written.
+    by node; where the limit was lowered to that with several members down, they stay until one is left. `watch` is what
+    a change of version is compared with, from its first stop on. `unrecorded` is how many entries of the journal the
+    ledger has not taken yet: read from the status, never written.
     """
 
     id: str
@@ -187,6 +206,7 @@ class RollProgress:
     all_back_since: float | None = None
     batches: tuple[tuple[int, ...], ...] = ()
     batch_limit: int = 1
+    watch: UpgradeWatch | None = None
     unrecorded: int = field(default=0, compare=False)
 
 

@@ -8,14 +8,12 @@ from controlplane.domain.observation import ClusterObservation, NodeObservation,
 from controlplane.domain.rolling import health
 from controlplane.domain.rolling.values import RollProgress, RollTarget, Step
 
-BROKERS = 2
-"""The group of a roll that may go in batches."""
-
 
 class RollView:
     """Computed once a pass from observation, target and progress; nothing of it changes afterwards.
 
-    `nodes`: those of the target, in the order of a roll: controllers, the active controller, brokers; then rack, id.
+    `nodes`: those of the target, in the order of a roll: controllers, the active controller, brokers (on a way back
+    brokers first); then rack, id.
     `pending`: nodes whose pod was not made from its target. `unhealthy`: nodes that are not up, with the reasons.
     `stopped`: nodes this roll has stopped and not yet seen back with their leaders, with the replicas out before.
     `undone`: the node whose stop was written down but whose pod is still there, untouched: the stop did not happen, or
@@ -25,6 +23,7 @@ class RollView:
     def __init__(self, observation: ClusterObservation, target: RollTarget, progress: RollProgress) -> None:
         self.observation = observation
         self.held = bool(target.held)
+        self._back = target.back
         self.targets = {node.node: node for node in target.nodes}
         self.undone = _undone_stop(observation, progress)
         self.nodes = sorted((node for node in observation.nodes if node.id in self.targets), key=self._order)
@@ -39,12 +38,16 @@ class RollView:
         }
 
     def at_target(self, node: NodeObservation) -> bool:
-        return node.pod is not None and node.pod.spec_hash == self.targets[node.id].spec_hash
+        target = self.targets[node.id]
+        return node.pod is not None and node.pod.spec_hash == target.spec_hash and node.pod.uid != target.leaving
 
     def group(self, node: NodeObservation) -> int:
-        """Controllers, then the active controller, then brokers. Combined nodes are controllers."""
+        """Controllers, then the active controller, then brokers; on a way back brokers first. Combined nodes are
+        controllers."""
+        if not node.is_controller:
+            return 0 if self._back else 2
         active = self.observation.quorum is not None and self.observation.quorum.leader == node.id
-        return (1 if active else 0) if node.is_controller else BROKERS
+        return 2 if active and self._back else 1 if active or self._back else 0
 
     def out_before(self, node: NodeObservation) -> frozenset[TopicPartition]:
         """Replicas not to wait for if this node is stopped now.

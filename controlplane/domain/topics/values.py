@@ -17,6 +17,8 @@ class NewTopic:
     partitions: int
     replicas: int
     config: Mapping[str, str]
+    assignments: tuple[tuple[int, ...], ...] = ()
+    """Broker ids by partition, the preferred leader first; () leaves it to Kafka."""
 
 
 @dataclass(frozen=True, slots=True)

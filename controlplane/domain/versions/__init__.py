@@ -3,6 +3,7 @@
 from controlplane.domain.versions.checks import (
     UnknownMetadataVersionError,
     UnknownVersionError,
+    can_read_features,
     can_roll_binary,
     check_known,
     check_no_downgrade,
@@ -24,6 +25,7 @@ __all__ = [
     "Release",
     "UnknownMetadataVersionError",
     "UnknownVersionError",
+    "can_read_features",
     "can_roll_binary",
     "check_known",
     "check_no_downgrade",

@@ -129,6 +129,25 @@ def can_roll_binary(running: str, version: str, finalised: int) -> Check:
     )
 
 
+def can_read_features(version: str, finalised: Mapping[str, int]) -> Check:
+    """Whether `version` has the levels at which opt-in features were finalised, which nobody but people does: a broker
+    that has not is not let into the cluster. Raises UnknownVersionError."""
+    target = release(version)
+    own = {
+        "eligible.leader.replicas.version": target.eligible_leader_replicas,
+        "share.version": target.share or 0,
+        "streams.version": target.streams or 0,
+    }
+    higher = [name for name, level in own.items() if finalised.get(name, 0) > level]
+    told = ", ".join(f"{name} is finalised at level {finalised[name]} and it has {own[name]}" for name in higher)
+    return Check(
+        "VersionChangeRefused",
+        ok=not higher,
+        evidence=f"spec.version: Kafka {version} is refused: {told}.",
+        remedy="Lower that feature with kafka-features.sh, or stay on a release that has it.",
+    )
+
+
 def finalisation_target(version: str, pin: str | None, features: Mapping[str, int] | None) -> dict[str, int] | None:
     """The feature levels to finalise once every node runs `version`; None when there is nothing to raise.
 

@@ -1,4 +1,5 @@
-"""The provisioner: one directory and one PersistentVolume a claim, and their removal when the reclaim policy says so.
+"""The provisioner: one directory and one PersistentVolume a claim, their growth, and their removal when the reclaim
+policy says so.
 
 Order makes a crash harmless: a directory is made before the volume that names it and removed before that volume goes;
 names derive from the claim's uid, so a repeated pass finds what the first one made.
@@ -59,6 +60,8 @@ class Provisioner:
             return
         if key.kind == PERSISTENT_VOLUMES.kind:
             await self._reclaim(obj)
+        elif volumes.is_growing(obj):
+            await self._grow(obj)
         else:
             await self._provision(obj)
 
@@ -78,7 +81,7 @@ class Provisioner:
     def _concerns(resource: Resource, obj: Object) -> bool:
         if resource is PERSISTENT_VOLUMES:
             return volumes.is_ours(obj)
-        return volumes.is_waiting(obj)
+        return volumes.is_waiting(obj) or volumes.is_growing(obj)
 
     async def _provision(self, claim: Object) -> None:
         if not volumes.is_waiting(claim):
@@ -109,6 +112,21 @@ class Provisioner:
             log.info("made %s for %s/%s", directory, claim["metadata"]["namespace"], claim["metadata"]["name"])
             text = f"Successfully provisioned volume {volume['metadata']['name']} on {node}"
             await self._events.record(claim, "Normal", "ProvisioningSucceeded", text)
+
+    async def _grow(self, claim: Object) -> None:
+        """As an external-resizer does where no node has to help (KEP-284): the volume first, then the claim's status.
+
+        A directory has the room of its disk, whatever its volume says; both steps again change nothing.
+        """
+        meta, size = claim["metadata"], claim["spec"]["resources"]["requests"]["storage"]
+        with contextlib.suppress(ConflictError, NotFoundError):  # it moved on, and the watch brings the news
+            await self._kube.patch(
+                PERSISTENT_VOLUMES, claim["spec"]["volumeName"], None, {"spec": {"capacity": {"storage": size}}}
+            )
+            has = {"metadata": {"uid": meta["uid"]}, "status": {"capacity": {"storage": size}}}
+            await self._kube.patch(PERSISTENT_VOLUME_CLAIMS, meta["name"], meta["namespace"], has, subresource="status")
+            text = f"Successfully expanded volume {claim['spec']['volumeName']} to {size}"
+            await self._events.record(claim, "Normal", "VolumeResizeSuccessful", text)
 
     async def _reschedule(self, claim: Object, node: str) -> None:
         """The scheduler chose a node that is gone: without its mark the scheduler chooses again."""

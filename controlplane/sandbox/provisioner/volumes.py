@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from controlplane.api.quantity import parse_bytes
 from controlplane.ports import Object
 from controlplane.sandbox.config import SandboxPaths
 
@@ -37,6 +38,16 @@ def is_waiting(claim: Object) -> bool:
     annotations = meta.get("annotations") or {}
     asked = next((annotations[key] for key in ASKED if key in annotations), None)
     return asked == PROVISIONER and not spec.get("volumeName") and not meta.get("deletionTimestamp")
+
+
+def is_growing(claim: Object) -> bool:
+    """Whether a bound claim of ours asks for more than it has. The API server lets it if its class allows that."""
+    spec, status, meta = claim["spec"], claim.get("status") or {}, claim["metadata"]
+    asked = next((value for key, value in (meta.get("annotations") or {}).items() if key in ASKED), None)
+    has = (status.get("capacity") or {}).get("storage")
+    if asked != PROVISIONER or status.get("phase") != "Bound" or has is None or meta.get("deletionTimestamp"):
+        return False
+    return parse_bytes(spec["resources"]["requests"]["storage"]) > parse_bytes(has)
 
 
 def selected_node(claim: Object) -> str | None:

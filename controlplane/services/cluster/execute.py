@@ -6,10 +6,12 @@ import contextlib
 
 from controlplane.api import names
 from controlplane.domain.cluster import setup
+from controlplane.domain.cluster.clients import CreateCanaryTopic, DeleteCanaryTopic
 from controlplane.domain.cluster.manifests import Manifest
 from controlplane.domain.cluster.world import World
 from controlplane.domain.rolling import values as rolling
 from controlplane.ports import AlreadyExistsError, ConflictError, KafkaAdmin, KubeApi, NotFoundError, Resource
+from controlplane.services.cluster import clients
 from controlplane.services.cluster.observe import CLAIMS, CONFIG_MAPS, DISRUPTION_BUDGETS, PODS, SERVICES
 
 
@@ -18,6 +20,9 @@ async def set_up(kube: KubeApi, step: setup.SetupStep, admin: KafkaAdmin | None,
     match step:
         case setup.CreateVolume(manifest):
             await kube.create(CLAIMS, manifest)
+        case setup.GrowVolume(claim, uid, size):
+            larger = {"metadata": {"uid": uid}, "spec": {"resources": {"requests": {"storage": size}}}}
+            await kube.patch(CLAIMS, claim, namespace, larger)
         case setup.ApplyService(manifest, ours):
             await _apply(kube, SERVICES, manifest, ours=ours)
         case setup.ApplyPeers(manifest, ours):
@@ -41,6 +46,8 @@ async def set_up(kube: KubeApi, step: setup.SetupStep, admin: KafkaAdmin | None,
         case setup.AlterClusterConfig(changes):
             if admin is not None and changes:
                 await admin.alter_cluster_config(changes)
+        case CreateCanaryTopic() | DeleteCanaryTopic():
+            await clients.canary_topic(admin, step)
 
 
 async def roll(kube: KubeApi, action: rolling.Action, admin: KafkaAdmin | None, world: World) -> bool:

@@ -5,20 +5,25 @@ from __future__ import annotations
 from controlplane.api import conditions as c
 from controlplane.api import names
 from controlplane.api.group import GROUP, VERSION
-from controlplane.api.kafka_cluster import ApprovalPolicy, KafkaCluster, KafkaClusterStatus
-from controlplane.api.operation import OperationStatus
+from controlplane.api.kafka_cluster import ApprovalPolicy, KafkaCluster, KafkaClusterStatus, RolledBack
+from controlplane.api.operation import Operation, OperationStatus, OperationStep
 from controlplane.domain.check import Check
 from controlplane.domain.cluster import setup
+from controlplane.domain.cluster.clients import CreateCanaryTopic, DeleteCanaryTopic
 from controlplane.domain.cluster.decide import decide
 from controlplane.domain.cluster.guards import guards
 from controlplane.domain.cluster.manifests import Placement
+from controlplane.domain.cluster.members import is_change
 from controlplane.domain.cluster.status import cluster_status
 from controlplane.domain.cluster.world import World
+from controlplane.domain.membership import values as membership
 from controlplane.domain.operation.permit import Permit
 from controlplane.domain.operation.progress import wordless
 from controlplane.domain.rolling import values as rolling
+from controlplane.domain.rolling.witness import Learning
 from controlplane.ports import (
     AlreadyExistsError,
+    ClientWitness,
     Clock,
     KafkaAdmin,
     KafkaAdmins,
@@ -29,13 +34,15 @@ from controlplane.ports import (
     Resource,
 )
 from controlplane.services.cluster import execute
+from controlplane.services.cluster.clients import watched
+from controlplane.services.cluster.members import change_members
 from controlplane.services.cluster.observe import bootstrap, observe_world
 from controlplane.services.events import EventRecorder
 from controlplane.services.operation.kind import Decision, Request
 from controlplane.settings import OperatorSettings
 
 KAFKA_CLUSTERS = Resource(GROUP, VERSION, "kafkaclusters", "KafkaCluster")
-Action = setup.SetupStep | rolling.Action
+Action = setup.SetupStep | rolling.Action | membership.Action
 
 
 class ClusterKind:
@@ -44,10 +51,19 @@ class ClusterKind:
     resource = KAFKA_CLUSTERS
 
     def __init__(
-        self, kube: KubeApi, admins: KafkaAdmins, clock: Clock, events: EventRecorder, settings: OperatorSettings
+        self,
+        kube: KubeApi,
+        admins: KafkaAdmins,
+        clock: Clock,
+        events: EventRecorder,
+        settings: OperatorSettings,
+        *,
+        witness: ClientWitness | None = None,
     ) -> None:
+        """Without a `witness` nothing is known of what clients feel, and there is no canary."""
         self._kube, self._admins, self._clock, self._events, self._settings = kube, admins, clock, events, settings
-        self._placement = placement(settings)
+        self._placement, self._witness = placement(settings), witness
+        self._learning = Learning(settings.learn_seconds, settings.learn_longest)
 
     def cell(self, obj: Object) -> str:
         return f"{obj['metadata']['namespace']}/{obj['metadata']['name']}"
@@ -56,7 +72,10 @@ class ClusterKind:
         return KafkaClusterStatus.model_validate(obj.get("status") or {})
 
     async def observe(self, obj: Object) -> World:
-        return await observe_world(self._kube, self._admins, self._clock, KafkaCluster.model_validate(obj))
+        world = await observe_world(self._kube, self._admins, self._clock, KafkaCluster.model_validate(obj))
+        if self._witness is None:
+            return world
+        return await watched(world, self._witness, self._admin(world), self._learning)
 
     def request(self, world: World) -> Request:
         cluster = world.cluster
@@ -72,7 +91,7 @@ class ClusterKind:
         return Decision(
             status=status,
             preparations=found.setup,
-            action=found.roll,
+            action=found.change if found.change is not None else found.roll,
             begun=found.begun,
             settled=found.settled,
         )
@@ -81,11 +100,16 @@ class ClusterKind:
         if isinstance(action, setup.SetupStep):
             await execute.set_up(self._kube, action, self._admin(world), world.cluster.metadata.namespace)
             return True
+        if isinstance(action, membership.MEMBER_ACTIONS):
+            return await change_members(self._kube, action, self._admin(world), world)
         return await execute.roll(self._kube, action, self._admin(world), world)
 
     def explain(self, action: Action, error: KubeError | KafkaError) -> Check:
         if isinstance(action, setup.AlterClusterConfig):
             return Check("ConfigRejected", ok=False, evidence=f"spec.config: Kafka refused it: {error.message}")
+        if isinstance(action, CreateCanaryTopic | DeleteCanaryTopic):
+            told = f"{type(action).__name__}: {error.message}"
+            return Check("CanaryRefused", ok=False, evidence=told, remedy="An upgrade goes on without it.")
         name = "NameTaken" if isinstance(error, AlreadyExistsError) else "StepFailed"
         return Check(name, ok=False, evidence=f"{type(action).__name__}: {error.message}", remedy="It is tried again.")
 
@@ -104,6 +128,8 @@ class ClusterKind:
 
     async def forget(self, namespace: str, name: str) -> None:
         await self._admins.forget(f"{namespace}/{name}")
+        if self._witness is not None:
+            await self._witness.forget(f"{namespace}/{name}")
 
     def _admin(self, world: World) -> KafkaAdmin | None:
         if world.observation.kafka is None:
@@ -115,7 +141,8 @@ class ClusterKind:
         """Events for what changed between two statuses: an operation begun, moved on or ended, a block found."""
         old, new = before.operation, after.operation
         if new is not None and (old is None or old.id != new.id):
-            await self._events.record(obj, "Normal", "RollStarted", new.goal, new.id)
+            reason = "MembersChanging" if is_change(new) else "RollStarted"
+            await self._events.record(obj, "Normal", reason, new.goal, new.id)
         step = new.step if new is not None else None
         if (
             new is not None
@@ -124,9 +151,18 @@ class ClusterKind:
             and (old is None or old.step is None or old.step.id != step.id)
         ):
             await self._events.record(obj, "Normal", "NodeRestarting", f"node {step.target}", new.id)
+        if is_change(new) and new is not None and step is not None and step.verb in _TOLD and _entered(old, step):
+            await self._events.record(obj, "Normal", "MemberChanging", new.message, new.id)
         ended = after.last_operation
         if ended is not None and (before.last_operation is None or before.last_operation.id != ended.id):
-            await self._events.record(obj, "Normal", f"Roll{ended.outcome}", f"{ended.goal}: {ended.message}", ended.id)
+            reason = "UpgradeRolledBack" if ended.outcome == "RolledBack" else f"Roll{ended.outcome}"
+            if is_change(ended):
+                reason = f"MemberChange{ended.outcome}"
+            await self._events.record(obj, "Normal", reason, f"{ended.goal}: {ended.message}", ended.id)
+        was_kept, kept = _rolled_back(before), _rolled_back(after)
+        if kept is not None and (was_kept is None or was_kept.at != kept.at):
+            message = f"back to Kafka {kept.version}: {kept.evidence}"
+            await self._events.record(obj, "Warning", "RollingBack", message, new.id if new else "")
         for condition in after.conditions:
             was = c.find_condition(before.conditions, condition.type)
             if (
@@ -136,6 +172,26 @@ class ClusterKind:
             ):
                 operation = new.id if new else ""
                 await self._events.record(obj, "Warning", condition.reason, condition.message, operation)
+
+
+_TOLD = frozenset(
+    action.__name__
+    for action in (
+        membership.AddVoter,
+        membership.RemoveVoter,
+        membership.StopMember,
+        membership.RetireNode,
+        membership.RenewVolume,
+    )
+)
+
+
+def _entered(old: Operation | None, step: OperationStep) -> bool:
+    return old is None or old.step is None or old.step.id != step.id
+
+
+def _rolled_back(status: OperationStatus) -> RolledBack | None:
+    return status.rolled_back if isinstance(status, KafkaClusterStatus) else None
 
 
 def placement(settings: OperatorSettings) -> Placement:

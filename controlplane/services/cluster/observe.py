@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping, Sequence
 
 from controlplane.api import names
 from controlplane.api.kafka_cluster import KafkaCluster
-from controlplane.domain.cluster import properties
+from controlplane.domain.cluster import growth, properties
 from controlplane.domain.cluster.observe import observe_nodes
-from controlplane.domain.cluster.world import World, zone_of
-from controlplane.domain.observation import ClusterObservation, KafkaObservation, NodeObservation, QuorumObservation
-from controlplane.ports import Clock, KafkaAdmins, KafkaError, KubeApi, Resource
+from controlplane.domain.cluster.places import stay
+from controlplane.domain.cluster.world import World, is_retired, node_id_of, retired_ids, zone_of
+from controlplane.domain.observation import (
+    ClusterObservation,
+    KafkaObservation,
+    NodeObservation,
+    QuorumObservation,
+    Stay,
+)
+from controlplane.ports import (
+    Clock,
+    ForbiddenError,
+    KafkaAdmins,
+    KafkaError,
+    KubeApi,
+    NotFoundError,
+    Object,
+    Resource,
+)
 
 log = logging.getLogger(__name__)
 
@@ -20,31 +37,133 @@ CLAIMS = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 SERVICES = Resource("", "v1", "services", "Service")
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
 DISRUPTION_BUDGETS = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
+MACHINES = Resource("", "v1", "nodes", "Node", namespaced=False)
+VOLUMES = Resource("", "v1", "persistentvolumes", "PersistentVolume", namespaced=False)
+STORAGE_CLASSES = Resource("storage.k8s.io", "v1", "storageclasses", "StorageClass", namespaced=False)
+CORDONED = "spec.unschedulable=true"
 
 
 async def observe_world(kube: KubeApi, admins: KafkaAdmins, clock: Clock, cluster: KafkaCluster) -> World:
     """One World. A cluster whose brokers do not answer has `kafka` and `quorum` None; raises KubeError."""
     meta = cluster.metadata
     ours = f"{names.CLUSTER}={meta.name},{names.APP_MANAGED_BY}={names.MANAGED_BY_KFLEET}"
-    pods, claims, services, config_maps, budgets = await asyncio.gather(
+    pods, claims, services, config_maps, budgets, cordoned = await asyncio.gather(
         kube.list(PODS, meta.namespace, labels=ours),
         kube.list(CLAIMS, meta.namespace, labels=ours),
         kube.list(SERVICES, meta.namespace, labels=ours),
         kube.list(CONFIG_MAPS, meta.namespace, labels=ours),
         kube.list(DISRUPTION_BUDGETS, meta.namespace, labels=ours),
+        _cordoned(kube),
     )
-    nodes = observe_nodes(pods, claims)
+    retired, marked = retired_ids(claims), frozenset(c["metadata"]["name"] for c in claims if is_retired(c))
+    claims = [claim for claim in claims if node_id_of(claim) not in retired]
+    nodes = observe_nodes(pods, claims, await _stays(kube, pods, claims, cordoned))
     kafka, quorum = await _observe_kafka(admins, cluster, nodes)
     return World(
         cluster=cluster,
         observation=ClusterObservation(
-            as_of=clock.now(), namespace=meta.namespace, name=meta.name, nodes=nodes, quorum=quorum, kafka=kafka
+            as_of=clock.now(),
+            namespace=meta.namespace,
+            name=meta.name,
+            nodes=nodes,
+            quorum=quorum,
+            kafka=kafka,
+            cordoned=_of_the_cluster(cordoned, nodes),
         ),
         services={service["metadata"]["name"]: service for service in services},
         config_maps={item["metadata"]["name"]: item.get("data") or {} for item in config_maps},
         disruption_budget=next((budget["spec"].get("minAvailable", -1) for budget in budgets), None),
         zones=dict(zone for claim in claims if (zone := zone_of(claim))),
+        storage_classes=await _storage_classes(kube, growth.classes(cluster, nodes)),
+        stuck=await _stuck(kube, nodes),
+        retired=retired,
+        retired_claims=marked,
     )
+
+
+async def _cordoned(kube: KubeApi) -> Sequence[Object]:
+    """Kubernetes nodes that take no new pods: few, so one small list however many nodes there are.
+
+    Empty for whoever may not list nodes (a user of `kfleet cluster plan`): then no drain is seen, and nothing else.
+    """
+    try:
+        return await kube.list(MACHINES, fields=CORDONED, cached=True)
+    except ForbiddenError:
+        return ()
+
+
+async def _stays(
+    kube: KubeApi, pods: Sequence[Object], claims: Sequence[Object], cordoned: Sequence[Object]
+) -> Mapping[str, Stay]:
+    """Why pods cannot leave a cordoned machine, or find none, by pod. Nothing is asked while no pod is in question."""
+    closed = {machine["metadata"]["name"] for machine in cordoned}
+    affected = [pod for pod in pods if cordoned and pod.get("spec", {}).get("nodeName") in (None, "", *closed)]
+    if not affected:
+        return {}
+    mounted = {pod["metadata"]["name"]: _mounted(pod, claims) for pod in affected}
+    names = sorted({name for volumes in mounted.values() for name in volumes.values()})
+    machines = await kube.list(MACHINES, cached=True)
+    found = await asyncio.gather(*(_volume(kube, name) for name in names))
+    volumes = dict(zip(names, found, strict=True))
+    stays = {}
+    for pod in affected:
+        of_claims = {claim: volumes[name] for claim, name in mounted[pod["metadata"]["name"]].items()}
+        if why := stay(pod, of_claims, machines):
+            stays[pod["metadata"]["name"]] = why
+    return stays
+
+
+def _mounted(pod: Object, claims: Sequence[Object]) -> dict[str, str]:
+    """PersistentVolumes of a pod by claim; claims that none stands behind yet are left out."""
+    wanted = {
+        volume["persistentVolumeClaim"]["claimName"]
+        for volume in pod.get("spec", {}).get("volumes") or []
+        if "persistentVolumeClaim" in volume
+    }
+    bound = {claim["metadata"]["name"]: claim["spec"].get("volumeName") for claim in claims}
+    return {claim: name for claim in wanted if (name := bound.get(claim))}
+
+
+async def _volume(kube: KubeApi, name: str) -> Object | None:
+    """None for a volume that may not be read, or is not there: where its data is cannot be known then."""
+    try:
+        return await kube.get(VOLUMES, name)
+    except (NotFoundError, ForbiddenError):
+        return None
+
+
+def _of_the_cluster(cordoned: Sequence[Object], nodes: tuple[NodeObservation, ...]) -> tuple[str, ...]:
+    mine = {node.pod.machine for node in nodes if node.pod}
+    mine |= {machine for node in nodes if node.stay for machine in node.stay.machines}
+    return tuple(sorted(name for machine in cordoned if (name := machine["metadata"]["name"]) in mine))
+
+
+async def _stuck(kube: KubeApi, nodes: tuple[NodeObservation, ...]) -> frozenset[str]:
+    """Asked only where a node that has data has a claim that is not bound; a class that may not be read is left out."""
+    added = [volume for node in nodes if any(v.formatted for v in node.volumes) for volume in node.volumes]
+    found = set()
+    for name in sorted({volume.storage_class for volume in added if not volume.bound and volume.storage_class}):
+        try:
+            if (await kube.get(STORAGE_CLASSES, name)).get("volumeBindingMode") != "WaitForFirstConsumer":
+                found.add(name)
+        except NotFoundError:
+            found.add(name)
+        except ForbiddenError:
+            continue
+    return frozenset(found)
+
+
+async def _storage_classes(kube: KubeApi, wanted: frozenset[str]) -> dict[str, bool]:
+    """Whether volumes of these classes can be expanded; those that we may not read are left out."""
+    found: dict[str, bool] = {}
+    for name in sorted(wanted):
+        try:
+            found[name] = bool((await kube.get(STORAGE_CLASSES, name)).get("allowVolumeExpansion"))
+        except NotFoundError:
+            found[name] = False
+        except ForbiddenError:
+            continue
+    return found
 
 
 def bootstrap(nodes: tuple[NodeObservation, ...]) -> list[str]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from controlplane.api.kafka_cluster import KafkaCluster, UnprotectedPartitions
+from controlplane.api.kafka_cluster import KafkaCluster, RolledBack, UnprotectedPartitions
 from controlplane.api.operation import Operation, OperationStep
 from controlplane.domain import versions
 from controlplane.domain.check import Check
-from controlplane.domain.cluster.decide import decide, roll_target
+from controlplane.domain.cluster import members
+from controlplane.domain.cluster.decide import decide
 from controlplane.domain.cluster.guards import guards
 from controlplane.domain.cluster.manifests import Placement
 from controlplane.domain.cluster.world import World
@@ -39,7 +40,7 @@ class ClusterPlan:
 
     `operation` is the operation as the next pass would write it. `preparations` are what is done besides, by name.
     `refused` and `blocked` are failed checks: a spec that is not followed, and what the roll waits for. `batches` are
-    the roll's when it may go in batches, else None.
+    the roll's when it may go in batches, else None. `rolled_back` is the upgrade that the cluster is kept from.
     """
 
     observation: ClusterObservation
@@ -49,6 +50,7 @@ class ClusterPlan:
     refused: tuple[Check, ...]
     blocked: tuple[Check, ...]
     batches: BatchPlan | None = None
+    rolled_back: RolledBack | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,10 @@ class WhatIf:
         rollout = cluster.spec.rollout.model_copy(update={key: value for key, value in wanted.items() if value})
         version = self.version or cluster.spec.version
         spec = cluster.spec.model_copy(update={"rollout": rollout, "version": version})
-        return cluster.model_copy(update={"spec": spec})
+        if spec == cluster.spec:
+            return cluster
+        asked = cluster.metadata.model_copy(update={"generation": cluster.metadata.generation + 1})
+        return cluster.model_copy(update={"spec": spec, "metadata": asked})
 
 
 NOTHING_ELSE = WhatIf()
@@ -99,11 +104,14 @@ def plan_next(world: World, placement: Placement, now: float) -> ClusterPlan:
         decision = decide(world, placement, permit, now)
     verdict = decision.verdict
     plan, batches = None, None
-    if verdict.operation is not None and not verdict.refused:
-        target = roll_target(world, decision.layout, placement)
+    target = decision.target
+    if verdict.operation is not None and not verdict.refused and target is not None:
         stopped = from_operation(verdict.operation).replicas_out_before
         batches = _batches(as_if_back(world.observation, stopped), target)
         plan = _foreseen(world.observation, target, batches)
+    elif verdict.operation is not None and members.is_change(verdict.operation) and not verdict.refused:
+        wanted = members.target_of(world, decision.layout, placement)
+        plan = members.foreseen(world.observation, wanted, verdict.operation.goal)
     return ClusterPlan(
         observation=world.observation,
         plan=plan,
@@ -112,6 +120,7 @@ def plan_next(world: World, placement: Placement, now: float) -> ClusterPlan:
         refused=verdict.refused,
         blocked=verdict.blocked,
         batches=batches,
+        rolled_back=verdict.rolled_back,
     )
 
 
@@ -174,6 +183,9 @@ def _restarts(observation: ClusterObservation, target: RollTarget, batches: Batc
     groups: list[tuple[int, ...]] = [(node,) for node in to_restart(observation, target)]
     if batches is not None:
         groups = [*batches.batches, *((node,) for node in batches.held)]
+    if target.back:
+        controllers = {node.id for node in observation.nodes if node.is_controller}
+        groups.sort(key=lambda group: not controllers.isdisjoint(group))
     racks = {node.id: node.rack for node in observation.nodes}
     steps = []
     for number, group in enumerate(groups, start=1):

@@ -1,0 +1,78 @@
+"""What the operator's handlers wake: a cordon wakes the clusters that have pods on the machine, a heartbeat nobody."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+from controlplane.api import names
+from controlplane.services.keys import cluster_key
+from controlplane.services.queue import Key
+from controlplane.settings import OperatorSettings
+from operators.handlers import registry
+
+
+class Woken:
+    """A queue that only remembers."""
+
+    def __init__(self) -> None:
+        self.keys: list[Key] = []
+
+    def add(self, key: Key, delay: float = 0.0) -> None:
+        self.keys.append(key)
+
+
+def handlers(queue: Woken) -> dict[str, Any]:
+    """Handler functions by id."""
+    wiring: Any = SimpleNamespace(queue=queue)
+    found, _ = registry(wiring, OperatorSettings())
+    return {str(handler.id): handler.fn for handler in found._watching.get_all_handlers()}
+
+
+def machine(run: dict[str, Any], name: str, *, cordoned: bool, kind: str = "MODIFIED") -> None:
+    asyncio.run(run["nodes"](type=kind, name=name, spec={"unschedulable": True} if cordoned else {}))
+
+
+def test_a_cordon_wakes_who_lives_there_once() -> None:
+    queue = Woken()
+    run = handlers(queue)
+    for cluster, host in (("orders", "node-a"), ("billing", "node-b")):
+        spec = {"nodeName": host}
+        asyncio.run(run["pods"](namespace="kafka", labels={names.CLUSTER: cluster}, spec=spec))
+    queue.keys.clear()
+    machine(run, "node-a", cordoned=False, kind="ADDED")
+    machine(run, "node-a", cordoned=False)
+    assert queue.keys == []
+    machine(run, "node-a", cordoned=True)
+    machine(run, "node-a", cordoned=True)
+    assert queue.keys == [cluster_key("kafka", "orders")]
+    machine(run, "node-a", cordoned=False)
+    machine(run, "node-c", cordoned=True)
+    assert queue.keys == [cluster_key("kafka", "orders")] * 2
+
+
+def test_a_machine_that_is_deleted_while_it_is_cordoned_wakes_them_too() -> None:
+    queue = Woken()
+    run = handlers(queue)
+    asyncio.run(run["pods"](namespace="kafka", labels={names.CLUSTER: "orders"}, spec={"nodeName": "node-a"}))
+    machine(run, "node-a", cordoned=True)
+    queue.keys.clear()
+    machine(run, "node-a", cordoned=True, kind="DELETED")
+    assert queue.keys == [cluster_key("kafka", "orders")]
+
+
+def test_a_machine_that_is_listed_again_wakes_them_since_it_may_have_been_open_meanwhile() -> None:
+    queue = Woken()
+    run = handlers(queue)
+    asyncio.run(run["pods"](namespace="kafka", labels={names.CLUSTER: "orders"}, spec={"nodeName": "node-a"}))
+    machine(run, "node-a", cordoned=True)
+    queue.keys.clear()
+    machine(run, "node-a", cordoned=True, kind="ADDED")
+    assert queue.keys == [cluster_key("kafka", "orders")]
+
+
+def test_only_cordoned_machines_are_watched() -> None:
+    wiring: Any = SimpleNamespace(queue=Woken())
+    _, settings = registry(wiring, OperatorSettings())
+    assert {str(text) for text in settings.watching.field_selectors.values()} == {"spec.unschedulable=true"}
