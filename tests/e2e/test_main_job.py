@@ -31,7 +31,7 @@ def test_create(cell: Cell) -> None:
     cell.apply(combined_cluster(), topic(TOPIC, config={"min.insync.replicas": 2, "retention.ms": 600000}))
     cell.wait_ready(240)
     cell.wait_topic(TOPIC)
-    cell.wait_in_sync()
+    cell.wait_drainable()
     status = cell.cluster()["status"]
     assert [node["rack"] for node in status["nodes"]] == ["a", "b", "c"]
     assert all(node["ready"] and node["version"] == "4.2.0" for node in status["nodes"])

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from confluent_kafka.admin import AdminClient
 from support.operator import HOME, OperatorProcess, write_kubeconfig
 from support.sandbox import Sandbox
 
@@ -31,6 +32,7 @@ HELD = "kfleet-test/held"
 PATIENCE = 3
 """Limits are what a busy machine of two cores needs; nothing is judged by them, so each is waited for this many times
 over."""
+KAFKA_SECONDS = 30
 KUBECTL_SECONDS = 300
 """Above every --timeout that kubectl is given here: that one tells what it waits for."""
 
@@ -144,7 +146,19 @@ class Cell:
         self.wait("the rest to serve", lambda: self.condition("Available")["status"] == "True")
 
     def wait_in_sync(self) -> None:
-        """Every node up and every replica in sync, as the operator sees it: its drain gate is open."""
+        """Every broker there and every replica in sync, as Kafka has it."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap(), "log_level": 0})
+
+        def in_sync() -> bool:
+            found = admin.list_topics(timeout=KAFKA_SECONDS)
+            partitions = [part for topic in found.topics.values() for part in topic.partitions.values()]
+            brokers = {broker for part in partitions for broker in part.replicas}
+            return brokers <= found.brokers.keys() and all(len(part.isrs) == len(part.replicas) for part in partitions)
+
+        self.wait("every replica in sync", in_sync)
+
+    def wait_drainable(self) -> None:
+        """The operator sees every node up and every replica in sync: its drain gate is open."""
         budget, open_at = f"{self.name}-nodes", len(self.pods()) - 1
         self.wait("the drain gate opens", lambda: self.get("pdb", budget)["spec"]["minAvailable"] == open_at)
 
