@@ -49,7 +49,7 @@ def defaults(brokers: int, heap_bytes: int = SMALL_HEAP_BYTES) -> dict[str, str]
 
     `replica.fetch.backoff.ms` is 100 because after a leader change followers that still ask the old leader wait it out,
     and acks=all waits for them: the default of 1,000 costs producers up to a second at each leader move. A controlled
-    shutdown takes as many heartbeats as brokers need to tell that they have seen the leaders move, and a broker that was
+    shutdown takes the heartbeats in which brokers tell that they have seen the leaders move, and a broker that was
     stopped cannot register again before its session is over (KAFKA-19047 left that so: the end of a controlled shutdown
     fences it): heartbeats every 500 ms and sessions of 4.5 s, nine heartbeats, instead of 2,000 ms and 9 s. The log
     cleaner's buffer is 128 MiB whatever the heap, which a small heap cannot carry; below 1 GiB it gets an eighth.
