@@ -1,6 +1,8 @@
-"""Exact search for shards by CP-SAT: set packing over the candidates, every set of t+1 brokers in at most one of those chosen.
+"""Exact search for shards by CP-SAT: set packing over the candidates, every set of t+1 brokers in at most one of those
+chosen.
 
-One thread, a fixed seed and a limit in CP-SAT's own deterministic time: the same question has the same answer on every machine.
+One thread, a fixed seed and a limit in CP-SAT's own deterministic time: the same question has the same answer on every
+machine.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Which brokers a tenant may use: shuffle shards, as far apart as mathematics allows. Pure.
 
 `fresh.assign` places tenants on brokers that nobody uses yet; `occupancy.Occupancy` knows the shards there are and
-places one more, and `changes` answers a broker that leaves or joins and offers `repack`. `bounds` proves what nobody can
-exceed, `measure` and `blast` say what a placement is worth. The rest are constructions:
+places one more, and `changes` answers a broker that leaves or joins and offers `repack`. `bounds` proves what nobody
+can exceed, `measure` and `blast` say what a placement is worth. The rest are constructions:
 
     fields      finite fields and groups            arrays     one broker a zone: transversal designs, Reed-Solomon
     triples     Steiner triple systems              geometry   lines, planes, circles, Golay code

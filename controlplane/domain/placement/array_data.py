@@ -43,7 +43,8 @@ QUASI_DIFFERENCES: dict[int, tuple[int, tuple[tuple[int | None, ...], ...]]] = {
         ),
     ),
 }  # fmt: skip
-"""Number of symbols to (m, columns over Z_m); None is a gap. Each row has as many gaps as there are points at infinity."""
+"""Number of symbols to (m, columns over Z_m); None is a gap. Each row has as many gaps as there are points at
+infinity."""
 
 LATIN_6: tuple[tuple[tuple[int, int, int], ...], ...] = (
     ((0, 0, 0), (1, 1, 1), (2, 2, 2), (3, 3, 3), (4, 4, 4), (5, 5, 5)),
@@ -55,5 +56,5 @@ LATIN_6: tuple[tuple[tuple[int, int, int], ...], ...] = (
         (3, 0, 4), (3, 1, 2), (4, 2, 0), (4, 3, 1), (5, 0, 2), (5, 1, 4),
     ),
 )  # fmt: skip
-"""A Latin square of order 6 as words: four classes, and twelve words that use every symbol of every place twice. No Latin
-square of order 6 has six classes (Tarry 1900): 24 words in classes is the most there is."""
+"""A Latin square of order 6 as words: four classes, and twelve words that use every symbol of every place twice. No
+Latin square of order 6 has six classes (Tarry 1900): 24 words in classes is the most there is."""

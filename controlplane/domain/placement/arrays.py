@@ -1,15 +1,16 @@
-"""Shards of one broker a zone, the same number of brokers in each: codes. A word is a shard: its symbol at place i is the
-broker of zone i, counted from 0. Words agree in as many places as their shards share brokers.
+"""Shards of one broker a zone, the same number of brokers in each: codes. A word is a shard: its symbol at place i is
+the broker of zone i, counted from 0. Words agree in as many places as their shards share brokers.
 
-A *class* is g words on g symbols of which no two agree anywhere: as shards they use every broker once. An array that comes in
-classes keeps all brokers level, however much of it is used.
+A *class* is g words on g symbols of which no two agree anywhere: as shards they use every broker once. An array that
+comes in classes keeps all brokers level, however much of it is used.
 
-- Strength 2 (two words agree in at most one place) with g^2 words is a transversal design TD(k, g), the same as k-2 mutually
-  orthogonal Latin squares. Fields give q+1 places (Bose 1938), products multiply (MacNeish 1922), difference matrices over
-  12 and 15 are data, quasi-difference matrices give four places for 10 and 14, and Wilson's construction (1974) makes large
-  ones of small ones. Four places are thereby there for every g but 2 and 6, where they cannot be (Tarry 1900).
-- Any strength: evaluations of polynomials of degree t over a field (Bush 1952; Reed, Solomon 1960), products of them, and
-  words whose sum is zero, which exist for every g where a shard has t+2 places.
+- Strength 2 (two words agree in at most one place) with g^2 words is a transversal design TD(k, g), the same as k-2
+  mutually orthogonal Latin squares. Fields give q+1 places (Bose 1938), products multiply (MacNeish 1922), difference
+  matrices over 12 and 15 are data, quasi-difference matrices give four places for 10 and 14, and Wilson's construction
+  (1974) makes large ones of small ones. Four places are thereby there for every g but 2 and 6, where they cannot be
+  (Tarry 1900).
+- Any strength: evaluations of polynomials of degree t over a field (Bush 1952; Reed, Solomon 1960), products of them,
+  and words whose sum is zero, which exist for every g where a shard has t+2 places.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class Array:
 
 @dataclass(frozen=True)
 class Difference:
-    """A difference matrix: any two of its rows differ by every element of the group once. Columns are what is developed:
-    adding each element of the group to a column makes a class.
+    """A difference matrix: any two of its rows differ by every element of the group once. Columns are what is
+    developed: adding each element of the group to a column makes a class.
     """
 
     group: Group
@@ -141,7 +142,8 @@ def _combined(parts: Sequence[Sequence[Word]], sizes: Sequence[int]) -> Iterator
 
 
 def transversal(places: int, symbols: int) -> Array | None:
-    """A transversal design TD(places, symbols), in classes where one more place could be had; None if none is known here."""
+    """A transversal design TD(places, symbols), in classes where one more place could be had; None if none is known
+    here."""
     more = _recipe(places + 1, symbols)
     recipe = more or _recipe(places, symbols)
     if recipe is None:
@@ -229,8 +231,8 @@ _GROUPS = {12: (2, 6), 15: (15,)}
 
 
 def _quasi(places: int, symbols: int) -> _Recipe | None:
-    """Columns with at most one gap each, developed over Z_m: a gap becomes a point at infinity of its own, and a smaller
-    transversal design fills what those points leave (Wilson 1974; the tables are Parker's squares, 1959)."""
+    """Columns with at most one gap each, developed over Z_m: a gap becomes a point at infinity of its own, and a
+    smaller transversal design fills what those points leave (Wilson 1974; the tables are Parker's squares, 1959)."""
     if symbols not in QUASI_DIFFERENCES or places > 4:
         return None
     modulus, columns = QUASI_DIFFERENCES[symbols]
@@ -269,8 +271,8 @@ def _product(places: int, symbols: int) -> _Recipe | None:
 
 
 def _wilson(places: int, symbols: int) -> _Recipe | None:
-    """TD(places, m t + u) of TD(places + 1, t) cut to u points in its last group, TD(places, m) for blocks that miss these,
-    TD(places, m + 1) less a block for those that do not, and TD(places, u) (Wilson 1974)."""
+    """TD(places, m t + u) of TD(places + 1, t) cut to u points in its last group, TD(places, m) for blocks that miss
+    these, TD(places, m + 1) less a block for those that do not, and TD(places, u) (Wilson 1974)."""
     for m in range(3, symbols // 3 + 1):
         if _recipe(places, m) is None or _recipe(places, m + 1) is None:
             continue

@@ -1,12 +1,14 @@
-"""The blast radius: what m misbehaving tenants take from one that behaves, if a tenant can harm all brokers of its shard.
+"""The blast radius: what m misbehaving tenants take from one that behaves, if a tenant can harm all brokers of its
+shard.
 
 For shards drawn at random the closed formulas, of which each zone is a factor of its own:
 - two shards of k out of n share i brokers with probability C(k,i) C(n-k,k-i) / C(n,k) (hypergeometric);
-- m random shards cover all k brokers of one with probability sum_j (-1)^j C(k,j) [C(n-j,k) / C(n,k)]^m (inclusion and exclusion over
-  the brokers that are missed); the table of Kubernetes' API Priority and Fairness (KEP-1040) is made of these.
+- m random shards cover all k brokers of one with probability sum_j (-1)^j C(k,j) [C(n-j,k) / C(n,k)]^m (inclusion and
+  exclusion over the brokers that are missed); the table of Kubernetes' API Priority and Fairness (KEP-1040) is made of
+  these.
 
-For given shards the same question is answered exactly: over all sets of m other tenants, by the same inclusion and exclusion, from
-how many tenants use each subset of a shard.
+For given shards the same question is answered exactly: over all sets of m other tenants, by the same inclusion and
+exclusion, from how many tenants use each subset of a shard.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ LARGEST = 10
 
 @dataclass(frozen=True, slots=True)
 class Blast:
-    """Probabilities for a tenant that behaves when `bad` others, any of them alike, do not: some of its brokers is hit, and all
-    of them are."""
+    """Probabilities for a tenant that behaves when `bad` others, any of them alike, do not: some of its brokers is
+    hit, and all of them are."""
 
     bad: int
     touched: float
@@ -34,7 +36,8 @@ class Blast:
 
 
 def random_overlap(zones: Sequence[ZoneShape], size: int) -> tuple[float, ...]:
-    """P(i) for i = 0 .. size: how many brokers two random shards share. Raises ValueError where zones give no fixed number."""
+    """P(i) for i = 0 .. size: how many brokers two random shards share. Raises ValueError where zones give no fixed
+    number."""
     whole = [1.0]
     for brokers, taken in _fixed(zones, size):
         here = [
@@ -72,8 +75,8 @@ def _fixed(zones: Sequence[ZoneShape], size: int) -> list[tuple[int, int]]:
 
 
 def measured_blast(shards: Sequence[Shard], bad: int) -> Blast | None:
-    """For these shards, the mean over all tenants and all sets of `bad` others. None for fewer than `bad` others, or shards of
-    more than LARGEST brokers."""
+    """For these shards, the mean over all tenants and all sets of `bad` others. None for fewer than `bad` others, or
+    shards of more than LARGEST brokers."""
     others = len(shards) - 1
     if bad > others or max(map(len, shards), default=0) > LARGEST:
         return None

@@ -3,16 +3,17 @@
 Two arguments, each taken at every level of the recursion.
 
 Through a point (Johnson 1962 for subsets; with one broker a zone it is Singleton's bound 1964): the shards through one
-broker, that broker taken out, are shards of size k-1 on the other brokers which overlap in at most t-1. If there can be
-M' of them, a zone of n brokers that gives at least c to each shard has room for floor(n M' / c) shards, and the whole
-fleet for floor(sum of M' over its brokers / k).
+broker, that broker taken out, are shards of size k-1 on the other brokers which overlap in at most t-1. If there can
+be M' of them, a zone of n brokers that gives at least c to each shard has room for floor(n M' / c) shards, and the
+whole fleet for floor(sum of M' over its brokers / k).
 
-By pairs (Plotkin 1960, Johnson's second bound): M shards put kM broker places on n brokers. The pairs of shards that meet
-at a broker of load l are l(l-1)/2; spread as evenly as can be, that sum may not exceed t M(M-1)/2. Once an M breaks
-this, so does every larger one, since any M of its shards would be a counterexample.
+By pairs (Plotkin 1960, Johnson's second bound): M shards put kM broker places on n brokers. The pairs of shards that
+meet at a broker of load l are l(l-1)/2; spread as evenly as can be, that sum may not exceed t M(M-1)/2. Once an M
+breaks this, so does every larger one, since any M of its shards would be a counterexample.
 
-For subsets without zones that share at most one broker the answer is known: Johnson's bound, one less for triples when n is
-5 modulo 6 (Schoenheim 1966), one less for quadruples when n is 7 or 10 modulo 12, and six small exceptions (Brouwer 1979).
+For subsets without zones that share at most one broker the answer is known: Johnson's bound, one less for triples when
+n is 5 modulo 6 (Schoenheim 1966), one less for quadruples when n is 7 or 10 modulo 12, and six small exceptions
+(Brouwer 1979).
 """
 
 from __future__ import annotations

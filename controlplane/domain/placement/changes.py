@@ -1,7 +1,9 @@
-"""What a broker that leaves or joins changes, and what a fresh start would: at most one broker of any shard, or an offered plan.
+"""What a broker that leaves or joins changes, and what a fresh start would: at most one broker of any shard, or an
+offered plan.
 
-Replacing is asked for by the caller, and only once a broker is to stay away: a broker that crashes is not replaced before the tenant's
-`replacementDelay`, or a tenant whose requests kill brokers would be led from one to the next (Grafana Mimir's "query of death").
+Replacing is asked for by the caller, and only once a broker is to stay away: a broker that crashes is not replaced
+before the tenant's `replacementDelay`, or a tenant whose requests kill brokers would be led from one to the next
+(Grafana Mimir's "query of death").
 """
 
 from __future__ import annotations
@@ -99,8 +101,9 @@ def _take(occupancy: Occupancy, held: Held, rest: Shard, candidates: Sequence[in
 
 
 def join(occupancy: Occupancy, broker: Broker, *, level: bool = False) -> list[Change]:
-    """The broker is there. Shards that exceed their rule take it where that makes them exceed it less; with `level`, shards of brokers
-    that carry most take it too, until it carries its share. Without either nobody moves: new tenants use it first.
+    """The broker is there. Shards that exceed their rule take it where that makes them exceed it less; with `level`,
+    shards of brokers that carry most take it too, until it carries its share. Without either nobody moves: new tenants
+    use it first.
 
     Raises BadInputError for an id that is there already.
     """
@@ -164,7 +167,8 @@ def _restore(occupancy: Occupancy, held: Held, change: Change) -> int:
 
 
 def _lighten(occupancy: Occupancy, broker: Broker, done: Mapping[str, Change]) -> Change | None:
-    """One more shard that takes the newcomer for the broker that carries most, if that evens loads and keeps the rules."""
+    """One more shard that takes the newcomer for the broker that carries most, if that evens loads and keeps the
+    rules."""
     fleet = occupancy.fleet
     mine = (2 * occupancy.load(broker.id) + 1) / broker.weight
 
@@ -213,8 +217,8 @@ def _quality(histogram: Mapping[int, int]) -> tuple[int, float]:
 
 
 def repack(occupancy: Occupancy, rule: ShardRule, *, search: ShardSearch | None = None) -> Repack:
-    """A fresh optimal assignment for all tenants of `rule`, each given the free shard of it that is nearest to its own. Nothing is
-    changed: it is an offer. Tenants with other rules stay where they are and are not looked at.
+    """A fresh optimal assignment for all tenants of `rule`, each given the free shard of it that is nearest to its
+    own. Nothing is changed: it is an offer. Tenants with other rules stay where they are and are not looked at.
 
     Nearest first, greedily: few brokers move, but that they are the fewest is not proven.
     """

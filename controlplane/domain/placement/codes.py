@@ -1,7 +1,8 @@
 """The largest family known here of shards with one broker in each of some zones, any two sharing at most t brokers.
 
-Places are numbered zone after zone. With zones of one size these are the codes of `arrays`. For uneven zones a code over more
-symbols than the smaller zones have is cut to them: words that use a symbol which a zone has not got are left out.
+Places are numbered zone after zone. With zones of one size these are the codes of `arrays`. For uneven zones a code
+over more symbols than the smaller zones have is cut to them: words that use a symbol which a zone has not got are left
+out.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from controlplane.domain.placement.values import Shard
 
 @lru_cache(maxsize=1024)
 def largest_code(sizes: tuple[int, ...], overlap: int) -> tuple[Family, ...]:
-    """The largest family, `overlap` < len(sizes); several of the same size where each is level for other numbers of shards."""
+    """The largest family, `overlap` < len(sizes); several of the same size where each is level for other numbers of
+    shards."""
     if sizes == (6, 6, 6) and overlap == 1:
         return tuple(_latin_six())
     found = max(_candidates(sizes, overlap), key=lambda family: (family.count, bool(family.level)))
@@ -75,8 +77,8 @@ def _family(code: Array, sizes: tuple[int, ...], level: range) -> Family:
 
 
 def _cut(code: Array, sizes: tuple[int, ...], order: int) -> Family:
-    """Words of a code over `order` symbols that need none of the first order - n in a zone of n: constant words, of which
-    many codes have one for each symbol, make what is lost overlap."""
+    """Words of a code over `order` symbols that need none of the first order - n in a zone of n: constant words, of
+    which many codes have one for each symbol, make what is lost overlap."""
     lost = [order - size for size in sizes]
 
     def shards() -> Iterator[Shard]:
@@ -88,7 +90,8 @@ def _cut(code: Array, sizes: tuple[int, ...], order: int) -> Family:
 
 
 def _least_free(sizes: tuple[int, ...]) -> Family:
-    """All combinations in all zones but the largest, which takes their sum modulo its size: as many as Singleton's bound."""
+    """All combinations in all zones but the largest, which takes their sum modulo its size: as many as Singleton's
+    bound."""
     last = max(range(len(sizes)), key=lambda zone: sizes[zone])
     others = [size for zone, size in enumerate(sizes) if zone != last]
 

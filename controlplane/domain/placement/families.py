@@ -1,9 +1,10 @@
 """The largest family known here for any shape of zones and shard: which construction fits which shape.
 
-Places are numbered zone after zone. One zone, or zones of one broker each: `packings`. As many brokers from every zone: each zone is
-cut into as many parts as it gives brokers, and `codes` take one from each part. Fewer brokers than zones: a packing says which
-zones, a code which of their brokers (Wilson's fundamental construction, 1972). Any other shape: zones that give one more are the
-same ones for all shards. All of them are filled up where there are few enough shards to try.
+Places are numbered zone after zone. One zone, or zones of one broker each: `packings`. As many brokers from every
+zone: each zone is cut into as many parts as it gives brokers, and `codes` take one from each part. Fewer brokers than
+zones: a packing says which zones, a code which of their brokers (Wilson's fundamental construction, 1972). Any other
+shape: zones that give one more are the same ones for all shards. All of them are filled up where there are few enough
+shards to try.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from controlplane.domain.placement.values import Shard, ZoneShape
 
 @lru_cache(maxsize=1024)
 def families(zones: tuple[ZoneShape, ...], size: int, overlap: int) -> tuple[Family, ...]:
-    """The largest family, `overlap` < `size`; several of the same size where each is level for other numbers of shards."""
+    """The largest family, `overlap` < `size`; several of the same size where each is level for other numbers of
+    shards."""
     if len(zones) == 1 or all(zone.brokers == 1 for zone in zones):
         return (largest_packing(sum(zone.brokers for zone in zones), size, overlap),)
     if overlap == size - 1:

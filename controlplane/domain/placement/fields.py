@@ -1,7 +1,8 @@
 """Finite fields, and direct products of groups, over the numbers 0 .. order-1. Zero is 0, and one is 1.
 
-An element of GF(p^d) is the number whose digits in base p are the coefficients of its polynomial. Multiplication goes by
-logarithms: x generates the field, for the first polynomial found for which it does (Lidl, Niederreiter, "Finite Fields").
+An element of GF(p^d) is the number whose digits in base p are the coefficients of its polynomial. Multiplication goes
+by logarithms: x generates the field, for the first polynomial found for which it does (Lidl, Niederreiter, "Finite
+Fields").
 """
 
 from __future__ import annotations

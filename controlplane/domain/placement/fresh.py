@@ -1,8 +1,8 @@
 """Shards for tenants that have none yet, on brokers that nobody uses: as far apart as can be, then as level as can be.
 
-The least overlap at which a family large enough is known is taken, so that ten tenants on many brokers share nothing at all even if
-they may share one broker. Of the family as many shards are chosen as there are tenants, with loads alike within one where the family
-comes in classes and otherwise where it can be had (levelling.py).
+The least overlap at which a family large enough is known is taken, so that ten tenants on many brokers share nothing
+at all even if they may share one broker. Of the family as many shards are chosen as there are tenants, with loads
+alike within one where the family comes in classes and otherwise where it can be had (levelling.py).
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def assign(
 ) -> Assignment:
     """A shard for each, in their order; the same answer each time.
 
-    Raises DoesNotFitError for a shard that the zones cannot give, and TooManyTenantsError unless `allow_overlap`: then the least worst
-    overlap is taken that has room for all.
+    Raises DoesNotFitError for a shard that the zones cannot give, and TooManyTenantsError unless `allow_overlap`: then
+    the least worst overlap is taken that has room for all.
     """
     zones = shape(fleet, rule.size)
     want = len(tenants)

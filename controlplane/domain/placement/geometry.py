@@ -1,8 +1,8 @@
-"""Shards from geometries over finite fields: Steiner systems S(t+1, k, n), in which every t+1 brokers are in exactly one shard,
-so that no more shards can be. Each function gives the shards over 0 .. n-1, ascending.
+"""Shards from geometries over finite fields: Steiner systems S(t+1, k, n), in which every t+1 brokers are in exactly
+one shard, so that no more shards can be. Each function gives the shards over 0 .. n-1, ascending.
 
-Sources: Bose 1939 (affine and projective lines), Witt 1938 (circles, S(5,8,24)), Bose 1958 (unitals), Hanani 1960 (doubling of
-quadruple systems); all of them stand in Colbourn, Dinitz, "Handbook of Combinatorial Designs".
+Sources: Bose 1939 (affine and projective lines), Witt 1938 (circles, S(5,8,24)), Bose 1958 (unitals), Hanani 1960
+(doubling of quadruple systems); all of them stand in Colbourn, Dinitz, "Handbook of Combinatorial Designs".
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from controlplane.domain.placement.values import Shard
 
 
 def affine_lines(order: int, dimension: int) -> Iterator[Shard]:
-    """Lines of AG(dimension, order): n = order^dimension, k = order, t = 1; one class of parallel lines after the other."""
+    """Lines of AG(dimension, order): n = order^dimension, k = order, t = 1; one class of parallel lines after the
+    other."""
     over = field(order)
     for direction in points(order, dimension - 1):
         seen = bytearray(order**dimension)
@@ -82,7 +83,8 @@ def planes_of_two(dimension: int) -> Iterator[Shard]:
 
 
 def circles(order: int, dimension: int) -> Iterator[Shard]:
-    """Images of the line over GF(order) in the line over GF(order^dimension): n = order^dimension + 1, k = order + 1, t = 2.
+    """Images of the line over GF(order) in the line over GF(order^dimension): n = order^dimension + 1, k = order + 1,
+    t = 2.
 
     Element x is number x, infinity the last number.
     """
@@ -117,8 +119,8 @@ def _image(over: Field, negative: Sequence[int], infinite: int, images: tuple[in
 
 
 def doubled(elements: int, quadruples: Sequence[Shard]) -> list[Shard]:
-    """Quadruples that share at most two, on twice as many elements (an even number): both copies, and pairs of one copy with
-    pairs of the other whose classes have the same number. A quadruple system becomes one."""
+    """Quadruples that share at most two, on twice as many elements (an even number): both copies, and pairs of one
+    copy with pairs of the other whose classes have the same number. A quadruple system becomes one."""
     found = [*quadruples, *(tuple(at + elements for at in block) for block in quadruples)]
     for pairs in one_factors(elements):
         found += [(a, b, c + elements, d + elements) for (a, b), (c, d) in product(pairs, pairs)]

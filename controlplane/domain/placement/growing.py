@@ -19,8 +19,8 @@ NEVER = range(0)
 class Family:
     """`count` shards over places 0 .. n-1 by `shards()`, each ascending, the same ones in the same order each time.
 
-    `level`: for these numbers M, the first M of them load every place of a zone (without zones: every place) alike within
-    one. `name` says where they come from.
+    `level`: for these numbers M, the first M of them load every place of a zone (without zones: every place) alike
+    within one. `name` says where they come from.
     """
 
     name: str

@@ -1,8 +1,9 @@
-"""Choosing from a family, and moving places until every broker carries its share. Overlap allowed is never exceeded by it.
+"""Choosing from a family, and moving places until every broker carries its share. Overlap allowed is never exceeded by
+it.
 
-What is made small is the sum over brokers of load^2 / weight: without weights it is least exactly when all loads are alike
-within one. The same sum decides how many brokers two tenants share on average: the pairs that meet at a broker of load l
-are l(l-1)/2, so that level loads are also the least overlap one can expect.
+What is made small is the sum over brokers of load^2 / weight: without weights it is least exactly when all loads are
+alike within one. The same sum decides how many brokers two tenants share on average: the pairs that meet at a broker
+of load l are l(l-1)/2, so that level loads are also the least overlap one can expect.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ SMALL = 4_000
 
 
 def choose(shards: Iterable[Shard], want: int, weights: Sequence[float], zones: Sequence[ZoneShape]) -> list[Shard]:
-    """`want` of them in an order that uses places alike: always next the one whose places carry least, the earliest of these."""
+    """`want` of them in an order that uses places alike: always next the one whose places carry least, the earliest of
+    these."""
     listed = list(shards)
     if len(listed) > CAREFUL:
         return _choose_roughly(listed, want, weights, zones)
@@ -55,8 +57,8 @@ def choose(shards: Iterable[Shard], want: int, weights: Sequence[float], zones: 
 def _choose_roughly(
     shards: list[Shard], want: int, weights: Sequence[float], zones: Sequence[ZoneShape]
 ) -> list[Shard]:
-    """In one pass for each of two orders, theirs and a shuffled one: what fits under everybody's share, then the rest. The order that
-    ends more level."""
+    """In one pass for each of two orders, theirs and a shuffled one: what fits under everybody's share, then the rest.
+    The order that ends more level."""
     shuffled = list(shards)
     Random(0).shuffle(shuffled)  # noqa: S311 - not a secret: a fixed order that looks like none
     shares = [math.ceil(share) for share in _shares(want * len(shards[0]), weights, zones)]
@@ -130,8 +132,9 @@ class Leveller:
 
     @property
     def level(self) -> bool:
-        """Whether nothing is left to gain: no load could go to another broker and be better there. Without weights: all loads
-        alike within one, in each zone, and between zones where a shard may take more from the one or the other."""
+        """Whether nothing is left to gain: no load could go to another broker and be better there. Without weights:
+        all loads alike within one, in each zone, and between zones where a shard may take more from the one or the
+        other."""
         return all(self._gain(self._dearest(places), self._cheapest(places)) < SLACK for places in self.groups)
 
     def _dearest(self, places: Sequence[int]) -> int:
@@ -191,8 +194,8 @@ class Leveller:
         return given[leaves] > self.zones[leaves].least and given[joins] < self.zones[joins].most
 
     def _wander(self) -> None:
-        """Moves that make nothing worse, at random from a fixed seed, until one that makes something better is there: a shard takes
-        another broker, or a spare shard comes for one of them."""
+        """Moves that make nothing worse, at random from a fixed seed, until one that makes something better is there:
+        a shard takes another broker, or a spare shard comes for one of them."""
         rng = Random(0)  # noqa: S311 - not a secret: a fixed order that looks like none
         for step in range(STEPS):
             if step % 2 and self.spare:

@@ -1,8 +1,8 @@
 """What shards have in common, counted exactly, for as many tenants as there are.
 
 The number of pairs of shards that share some j brokers, summed over all sets of j brokers, is S_j = sum over pairs of
-C(overlap, j). From S_0, S_1, ... follows how many pairs share exactly i (binomial inversion). So 100,000 shards of three take seven
-look-ups each and not five billion comparisons.
+C(overlap, j). From S_0, S_1, ... follows how many pairs share exactly i (binomial inversion). So 100,000 shards of
+three take seven look-ups each and not five billion comparisons.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from controlplane.domain.placement.values import Shard
 
 
 def overlap_histogram(shards: Sequence[Shard]) -> dict[int, int]:
-    """Brokers shared to the number of pairs of shards that share so many, from 0 to the most there is. Empty for one shard."""
+    """Brokers shared to the number of pairs of shards that share so many, from 0 to the most there is. Empty for one
+    shard."""
     if len(shards) < 2:
         return {}
     moments = [math.comb(len(shards), 2)]

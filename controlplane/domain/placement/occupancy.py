@@ -1,9 +1,9 @@
 """The shards there are, and one more: placing a tenant moves nobody.
 
-Tenants may have rules of their own; what two of them may share is the less of what both allow. The next shard is the first
-free one of the family that a fresh assignment would use, so that tenants who come one by one reach the same number as those placed
-together, and otherwise found by search, brokers that carry least first. Where no shard keeps the rule, one with the least worst
-overlap is taken and the answer says so.
+Tenants may have rules of their own; what two of them may share is the less of what both allow. The next shard is the
+first free one of the family that a fresh assignment would use, so that tenants who come one by one reach the same
+number as those placed together, and otherwise found by search, brokers that carry least first. Where no shard keeps
+the rule, one with the least worst overlap is taken and the answer says so.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class Placement:
 
 
 class Occupancy:
-    """Who uses which broker of one cell. It changes as tenants are placed and removed; the fleet it is made for may name fewer
-    brokers than the shards do (those that have gone carry nobody new)."""
+    """Who uses which broker of one cell. It changes as tenants are placed and removed; the fleet it is made for may
+    name fewer brokers than the shards do (those that have gone carry nobody new)."""
 
     def __init__(self, fleet: Fleet, held: Iterable[Held] = ()) -> None:
         self.fleet = fleet
@@ -96,7 +96,7 @@ class Occupancy:
         """Tenants that share more with some other than both allow."""
         worst = worst_overlap([held.shard for held in self.held.values()])
         least = min((held.rule.max_overlap for held in self.held.values()), default=worst)
-        return [tenant for tenant in self.held if self.excess(tenant) > 0] if worst > least else []
+        return [tenant for tenant in self.held if self.excess(tenant)] if worst > least else []
 
     def load(self, broker: int) -> int:
         return len(self._at[broker])
@@ -105,8 +105,8 @@ class Occupancy:
         return tuple(self._at.get(broker, ()))
 
     def place(self, tenant: str, rule: ShardRule) -> Placement:
-        """A shard for one more tenant, which has it from now on. Raises DoesNotFitError when the fleet is too small for it, and
-        BadInputError for a tenant that has one."""
+        """A shard for one more tenant, which has it from now on. Raises DoesNotFitError when the fleet is too small
+        for it, and BadInputError for a tenant that has one."""
         shape(self.fleet, rule.size)
         shard = (self._next_free(rule) if self.fleet.even else None) or self.search(rule)
         if shard is None and not self.fleet.even:
@@ -132,17 +132,20 @@ class Occupancy:
         return found
 
     def _worst(self, shard: Shard, rule: ShardRule, without: str | None = None) -> tuple[int, int]:
-        """(the most brokers shared with another tenant, by how many that exceeds what both allow; 0 or less: it does not)."""
+        """(the most brokers shared with another tenant, by how many that exceeds what both allow; 0 or less: it does
+        not)."""
         shared = self.shared(shard, without)
         worst = max(shared.values(), default=0)
         strict = min((allowed for allowed, count in self._allowed.items() if count > 0), default=rule.max_overlap)
-        if not shared or worst <= min(strict, rule.max_overlap):
+        strict = min(strict, rule.max_overlap)
+        if worst <= strict:
             return worst, 0
-        return worst, max(count - self.limit(rule, other) for other, count in shared.items())
+        over = (count - self.limit(rule, other) for other, count in shared.items() if count > strict)
+        return worst, max(0, *over)
 
     def overstepped(self, rest: Shard, rule: ShardRule) -> dict[int, int]:
-        """Broker to by how many a shard of `rest` and that broker would share too many with somebody; brokers that are not named would
-        not."""
+        """Broker to by how many a shard of `rest` and that broker would share too many with somebody; brokers that are
+        not named would not."""
         found: dict[int, int] = {}
         for other, count in self.shared(rest).items():
             over = count + 1 - self.limit(rule, other)
@@ -166,15 +169,19 @@ class Occupancy:
     def _next_free(self, rule: ShardRule) -> Shard | None:
         if rule not in self._free:
             self._free[rule] = _Free(_pool(self.fleet, rule), (one.shard for one in self.held.values()))
-        for shard in self._free[rule].first(CHECKS):
-            if self._worst(shard, rule)[1] <= 0:
+        free = self._free[rule]
+        for _ in range(CHECKS):
+            shard = free.next()
+            if shard is None or not self._worst(shard, rule)[1]:
                 return shard
+            free.park()
         return None
 
 
 @lru_cache(maxsize=8)
 def _pool(fleet: Fleet, rule: ShardRule) -> tuple[Shard, ...]:
-    """The shards that a fresh assignment would use, in the order that keeps brokers level; none where they are too many to list."""
+    """The shards that a fresh assignment would use, in the order that keeps brokers level; none where they are too
+    many to list."""
     zones = shape(fleet, rule.size)
     family = families(zones, rule.size, rule.max_overlap)[0]
     if family.count > LISTED:
@@ -187,7 +194,8 @@ def _pool(fleet: Fleet, rule: ShardRule) -> tuple[Shard, ...]:
 
 
 class _Free:
-    """The shards of a family that no tenant has, earliest first."""
+    """The shards of a family that no tenant has, earliest first. Those that met a tenant of another shard are parked
+    until a tenant goes: until then they would again."""
 
     def __init__(self, pool: Sequence[Shard], taken: Iterable[Shard]) -> None:
         self.pool = pool
@@ -195,6 +203,7 @@ class _Free:
         gone = set(taken)
         self.queue = [at for at, shard in enumerate(pool) if shard not in gone]
         self.open = set(self.queue)
+        self.parked: list[int] = []
 
     def take(self, shard: Shard) -> None:
         self.open.discard(self.position.get(shard, -1))
@@ -203,23 +212,25 @@ class _Free:
         at = self.position.get(shard)
         if at is not None and at not in self.open:
             self.open.add(at)
-            heapq.heappush(self.queue, at)  # it may stand there twice now; `first` counts it once
-
-    def first(self, count: int) -> list[Shard]:
-        """The earliest `count` of them, or all."""
-        found: list[int] = []
-        while self.queue and len(found) < count:
-            at = heapq.heappop(self.queue)
-            if at in self.open and at not in found[-1:]:
-                found.append(at)
-        for at in found:
             heapq.heappush(self.queue, at)
-        return [self.pool[at] for at in found]
+        for at in self.parked:
+            heapq.heappush(self.queue, at)
+        self.parked.clear()
+
+    def next(self) -> Shard | None:
+        """The earliest one; it stays where it is."""
+        while self.queue and self.queue[0] not in self.open:
+            heapq.heappop(self.queue)
+        return self.pool[self.queue[0]] if self.queue else None
+
+    def park(self) -> None:
+        """Passes over the one that `next` gave."""
+        self.parked.append(heapq.heappop(self.queue))
 
 
 class _Search:
-    """Depth first over partial shards, brokers that carry least for their weight first. A pair of tenants may share what its
-    rules allow, or `slack` if that is more."""
+    """Depth first over partial shards, brokers that carry least for their weight first. A pair of tenants may share
+    what its rules allow, or `slack` if that is more."""
 
     def __init__(self, occupancy: Occupancy, rule: ShardRule, slack: int) -> None:
         self.occupancy, self.rule, self.slack = occupancy, rule, slack
@@ -232,6 +243,8 @@ class _Search:
         self.shared: Counter[str] = Counter()
         self.blocked: Counter[int] = Counter()
         self.nodes = 0
+        kept = min((allowed for allowed, count in occupancy._allowed.items() if count > 0), default=rule.max_overlap)
+        self.uniform = max(rule.max_overlap, slack) if kept >= rule.max_overlap else None
         if not slack:
             whole = rule.max_overlap == 0
             self.blocked.update(
@@ -284,7 +297,10 @@ class _Search:
         reached = []
         for other in self.occupancy._at[broker]:
             self.shared[other] += 1
-            if self.shared[other] == max(self.occupancy.limit(self.rule, other), self.slack):
+            limit = self.uniform
+            if limit is None:
+                limit = max(self.occupancy.limit(self.rule, other), self.slack)
+            if self.shared[other] == limit:
                 reached.append(other)
                 self.blocked.update(self.occupancy.held[other].shard)
         return reached

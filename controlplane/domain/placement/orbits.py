@@ -1,8 +1,9 @@
 """Families of shards written as a few of them and a group that turns them into all: found by search under that group,
 verified by tests.
 
-Points are `copies` of a group, one after the other, and then `fixed` ones. The group (the direct product of Z_m for m of `moduli`,
-numbered with the last digit counting ones) is added in every copy; `multiplier`, if not 1, multiplies every copy.
+Points are `copies` of a group, one after the other, and then `fixed` ones. The group (the direct product of Z_m for m
+of `moduli`, numbered with the last digit counting ones) is added in every copy; `multiplier`, if not 1, multiplies
+every copy.
 """
 
 from __future__ import annotations

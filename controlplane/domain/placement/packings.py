@@ -1,8 +1,9 @@
-"""Shards on brokers without zones: subsets of size k of n brokers, any two sharing at most t. The best family known here.
+"""Shards on brokers without zones: subsets of size k of n brokers, any two sharing at most t. The best family known
+here.
 
-Where a Steiner system or a packing of known best size is at hand it is taken; elsewhere what a smaller or larger one leaves:
-points deleted from a larger system, transversal designs with smaller families inside their groups (Wilson 1972), and shards
-added one by one where there is room.
+Where a Steiner system or a packing of known best size is at hand it is taken; elsewhere what a smaller or larger one
+leaves: points deleted from a larger system, transversal designs with smaller families inside their groups (Wilson
+1972), and shards added one by one where there is room.
 """
 
 from __future__ import annotations
@@ -155,8 +156,8 @@ def _without_points(shards: list[Shard], brokers: int, wanted: int) -> list[Shar
 
 
 def _grouped(brokers: int, size: int, overlap: int) -> Iterator[Family]:
-    """k groups with a code across them. With t = 1 a shard inside a group meets one across in one broker at most, so each group may
-    have a family of its own; where one broker is left over, all of them may use it too."""
+    """k groups with a code across them. With t = 1 a shard inside a group meets one across in one broker at most, so
+    each group may have a family of its own; where one broker is left over, all of them may use it too."""
     small, rest = divmod(brokers, size)
     sizes = tuple(small + (at < rest) for at in range(size))
     code = largest_code(sizes, overlap)[0]

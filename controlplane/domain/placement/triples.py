@@ -1,8 +1,8 @@
 """As many triples as can be of which any two share at most one element, for every number of elements.
 
-n = 6m+3: Bose (1939); n = 6m+1: Skolem (1958); both are Steiner triple systems. n = 6m+5: triples and one block of five
-that together cover every pair once (Lindner, Rodger, "Design Theory", the 6n+5 construction), with two triples in the block.
-Other n: one more element, then without it. These are the largest there are (Schoenheim 1966).
+n = 6m+3: Bose (1939); n = 6m+1: Skolem (1958); both are Steiner triple systems. n = 6m+5: triples and one block of
+five that together cover every pair once (Lindner, Rodger, "Design Theory", the 6n+5 construction), with two triples in
+the block. Other n: one more element, then without it. These are the largest there are (Schoenheim 1966).
 """
 
 from __future__ import annotations
