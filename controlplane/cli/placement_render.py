@@ -100,7 +100,8 @@ def _repack(simulation: Simulation) -> str:
     then = max(offer.overlaps_then, default=0)
     verdict = "better than now" if offer.better else "no better than now"
     rows = [[tenant, ",".join(map(str, before)), ",".join(map(str, after))] for tenant, before, after in offer.moves]
-    head = f"a fresh assignment shares {then} at most, {verdict}: {len(offer.moves)} tenants and {offer.brokers_moved} brokers move"
+    moving = f"{len(offer.moves)} tenants and {offer.brokers_moved} brokers move"
+    head = f"a fresh assignment shares {then} at most, {verdict}: {moving}"
     return "\n".join([head, table(["TENANT", "NOW", "THEN"], rows)]) if rows else head
 
 

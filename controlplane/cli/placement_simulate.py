@@ -186,9 +186,8 @@ def _continued(question: Question, rule: ShardRule, history: Path, *, offer: boo
     )
     now = {held.tenant: held.shard for held in occupancy.held.values()}
     offered = repack(occupancy, rule, search=shard_search()) if offer else None
-    return _measured(
-        question, rule, now, "as they were, then one by one", capacity, (tuple(changes), tuple(placed), offered)
-    )
+    how = "as they were, then one by one"
+    return _measured(question, rule, now, how, capacity, changes=changes, placed=placed, offer=offered)
 
 
 def _history(file: Path) -> tuple[Fleet, dict[str, Shard]]:
@@ -213,7 +212,10 @@ def _measured(
     shards: Mapping[str, Shard],
     construction: str,
     capacity: int,
-    history: tuple[tuple[Change, ...], tuple[str, ...], Repack | None] = ((), (), None),
+    *,
+    changes: Sequence[Change] = (),
+    placed: Sequence[str] = (),
+    offer: Repack | None = None,
 ) -> Simulation:
     zones = shape(question.fleet, rule.size)
     listed = list(shards.values())
@@ -236,9 +238,9 @@ def _measured(
         measured=measured_blast(listed, question.bad),
         survives=always_survived(rule.size, max(histogram, default=0)),
         solver=solver_installed(),
-        changes=history[0],
-        placed=history[1],
-        repack=history[2],
+        changes=tuple(changes),
+        placed=tuple(placed),
+        repack=offer,
     )
 
 

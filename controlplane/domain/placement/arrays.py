@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain, islice, product, repeat
 from math import gcd
 
@@ -284,9 +284,7 @@ def _wilson(places: int, symbols: int) -> _Recipe | None:
                 and _recipe(places, u) is not None
                 and (base := _recipe(places + 1, t)) is not None
             ):
-                return _Listed(
-                    f"Wilson's {m} x {t} + {u}", lambda m=m, t=t, u=u, base=base: _weighted(places, m, t, u, base)
-                )
+                return _Listed(f"Wilson's {m} x {t} + {u}", partial(_weighted, places, m, t, u, base))
     return None
 
 

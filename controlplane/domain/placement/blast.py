@@ -17,6 +17,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import combinations
 
 from controlplane.domain.placement.values import Shard, ZoneShape
@@ -38,29 +39,28 @@ class Blast:
 def random_overlap(zones: Sequence[ZoneShape], size: int) -> tuple[float, ...]:
     """P(i) for i = 0 .. size: how many brokers two random shards share. Raises ValueError where zones give no fixed
     number."""
-    whole = [1.0]
+    whole = [Fraction(1)]
     for brokers, taken in _fixed(zones, size):
         here = [
-            math.comb(taken, i) * math.comb(brokers - taken, taken - i) / math.comb(brokers, taken)
+            Fraction(math.comb(taken, i) * math.comb(brokers - taken, taken - i), math.comb(brokers, taken))
             for i in range(taken + 1)
         ]
         whole = [
-            sum(whole[total - i] * here[i] for i in range(len(here)) if 0 <= total - i < len(whole))
+            sum((whole[total - i] * here[i] for i in range(len(here)) if 0 <= total - i < len(whole)), Fraction(0))
             for total in range(len(whole) + taken)
         ]
-    return tuple(whole)
+    return tuple(map(float, whole))
 
 
 def random_blast(zones: Sequence[ZoneShape], size: int, bad: int) -> Blast:
     """For random shards. Raises ValueError where zones give no fixed number of brokers."""
-    covered, spared = 1.0, 1.0
+    covered, spared = Fraction(1), Fraction(1)  # the terms of the sum cancel to the last digits of a float
     for brokers, taken in _fixed(zones, size):
         whole = math.comb(brokers, taken)
-        covered *= sum(
-            (-1) ** j * math.comb(taken, j) * (math.comb(brokers - j, taken) / whole) ** bad for j in range(taken + 1)
-        )
-        spared *= (math.comb(brokers - taken, taken) / whole) ** bad
-    return Blast(bad, 1 - spared, max(covered, 0.0))
+        ways = sum((-1) ** j * math.comb(taken, j) * math.comb(brokers - j, taken) ** bad for j in range(taken + 1))
+        covered *= Fraction(ways, whole**bad)
+        spared *= Fraction(math.comb(brokers - taken, taken) ** bad, whole**bad)
+    return Blast(bad, float(1 - spared), float(covered))
 
 
 def _fixed(zones: Sequence[ZoneShape], size: int) -> list[tuple[int, int]]:
@@ -93,9 +93,11 @@ def measured_blast(shards: Sequence[Shard], bad: int) -> Blast | None:
 
 def _missing(part: Shard, within: dict[Shard, int], others: int) -> int:
     """How many others use none of these brokers."""
-    return others + sum(
-        (-1) ** size * within[some] for size in range(1, len(part) + 1) for some in combinations(part, size)
-    )
+    found = others
+    for size in range(1, len(part) + 1):
+        for some in combinations(part, size):
+            found += within[some] if size % 2 == 0 else -within[some]
+    return found
 
 
 def always_survived(size: int, worst: int) -> int | None:

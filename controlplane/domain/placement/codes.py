@@ -16,7 +16,7 @@ from controlplane.domain.placement import arrays
 from controlplane.domain.placement.array_data import LATIN_6
 from controlplane.domain.placement.arrays import Array, Word
 from controlplane.domain.placement.fields import next_prime_power
-from controlplane.domain.placement.growing import FILLED, LISTED, NEVER, Family, always_level, filled
+from controlplane.domain.placement.growing import FILLED, LISTED, NEVER, Family, always_level, filled, listed
 from controlplane.domain.placement.values import Shard
 
 
@@ -110,4 +110,4 @@ def _latin_six() -> Iterator[Family]:
         ("classes last", [rest, *classes], range(12, 37)),
     ):
         shards = tuple(_shard(word, (6, 6, 6)) for words in order for word in words)
-        yield Family(f"Latin square of order 6, {name}", 36, lambda shards=shards: shards, level)
+        yield listed(f"Latin square of order 6, {name}", shards, level)

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import accumulate, chain, combinations, islice, zip_longest
 
 from controlplane.domain.placement.codes import largest_code
-from controlplane.domain.placement.growing import FILLED, Family, filled
+from controlplane.domain.placement.growing import FILLED, NEVER, Family, filled, listed
 from controlplane.domain.placement.packings import largest_packing
 from controlplane.domain.placement.values import Shard, ZoneShape
 
@@ -33,8 +33,13 @@ def families(zones: tuple[ZoneShape, ...], size: int, overlap: int) -> tuple[Fam
         return largest_code(tuple(zone.brokers for zone in zones), overlap)
     found = _by_blocks(zones, size, overlap) if zones[0].least == 0 else _by_parts(zones, overlap, size)
     if count_shards(zones, size) <= FILLED:
-        found = filled(found, every_shard(zones, size), overlap)
+        every = list(every_shard(zones, size))
+        found = max((filled(start, every, overlap) for start in (found, listed("first fit", ()))), key=_count)
     return (found,)
+
+
+def _count(family: Family) -> int:
+    return family.count
 
 
 def count_shards(zones: Sequence[ZoneShape], size: int) -> int:
@@ -78,22 +83,21 @@ def _starts(sizes: Sequence[int]) -> tuple[int, ...]:
 
 
 def _by_parts(zones: Sequence[ZoneShape], overlap: int, size: int) -> Family:
-    """Every zone cut into as many parts as it gives brokers; the largest zones give the one more that some must give."""
+    """Every zone cut into as many parts as it gives brokers; the largest zones give what must be given beyond the least.
+
+    Parts stand one after the other as zones do, so that places of the code are places of the fleet.
+    """
     given = [zone.least for zone in zones]
-    for zone in sorted(range(len(zones)), key=lambda zone: (-zones[zone].brokers, zone)):
-        if sum(given) < size and zones[zone].most > given[zone]:
-            given[zone] += 1
+    for at in sorted(range(len(zones)), key=lambda at: (-zones[at].brokers, at)):
+        if sum(given) < size and zones[at].most > given[at]:
+            given[at] += 1
     sizes: list[int] = []
-    firsts: list[int] = []
-    for start, zone, taken in zip(_starts([zone.brokers for zone in zones]), zones, given, strict=True):
-        cut = [zone.brokers // taken + (part < zone.brokers % taken) for part in range(taken)]
-        sizes += cut
-        firsts += [start + first for first in _starts(cut)]
+    for zone, taken in zip(zones, given, strict=True):
+        small, larger = divmod(zone.brokers, taken)
+        sizes += [small + (part < larger) for part in range(taken)]
     code = largest_code(tuple(sizes), overlap)[0]
-    even = len({(zone.brokers, taken) for zone, taken in zip(zones, given, strict=True)}) == 1 and len(set(sizes)) == 1
-    if len(sizes) == len(zones) or firsts == list(_starts(sizes)):
-        return Family(code.name, code.count, code.shards, code.level if even else range(0))
-    raise AssertionError("parts of zones stand one after the other, as zones do")
+    even = len(set(sizes)) == 1 and len(set(given)) == 1
+    return Family(code.name, code.count, code.shards, code.level if even else NEVER)
 
 
 def _by_blocks(zones: Sequence[ZoneShape], size: int, overlap: int) -> Family:
@@ -106,7 +110,7 @@ def _by_blocks(zones: Sequence[ZoneShape], size: int, overlap: int) -> Family:
         chosen = tuple(sizes[zone] for zone in block)
         code = largest_code(chosen, overlap)[0]
         moves = [starts[zone] - first for zone, first in zip(block, _starts(chosen), strict=True)]
-        inner.append((code, lambda shard, moves=moves: tuple(p + by for p, by in zip(shard, moves, strict=True))))
+        inner.append((code, partial(_moved, moves)))
 
     def shards() -> Iterator[Shard]:
         """One class of every block in turn, so that zones fill up together."""
@@ -117,6 +121,10 @@ def _by_blocks(zones: Sequence[ZoneShape], size: int, overlap: int) -> Family:
     count = sum(code.count for code, _ in inner)
     name = f"{blocks.name} of zones, with {inner[0][0].name} in each" if inner else "nothing fits"
     return Family(name, count, shards)
+
+
+def _moved(moves: Sequence[int], shard: Shard) -> Shard:
+    return tuple(place + by for place, by in zip(shard, moves, strict=True))
 
 
 def _chunks(shards: Iterator[Shard], size: int) -> Iterator[list[Shard]]:

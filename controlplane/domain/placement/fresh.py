@@ -1,7 +1,7 @@
 """Shards for tenants that have none yet, on brokers that nobody uses: as far apart as can be, then as level as can be.
 
 The least overlap at which a family large enough is known is taken, so that ten tenants on many brokers share nothing
-at all even if they may share one broker. Of the family as many shards are chosen as there are tenants, with loads
+at all even if they may share one broker (with weights: what the rule allows). Of the family as many shards are chosen as there are tenants, with loads
 alike within one where the family comes in classes and otherwise where it can be had (levelling.py).
 """
 
@@ -88,7 +88,8 @@ def assign(
     if want > bound and not allow_overlap:
         raise TooManyTenantsError(want, capacity, bound, rule)
     found: _Found | None = None
-    for overlap in range(rule.size if allow_overlap else rule.max_overlap + 1):
+    first = 0 if fleet.even else rule.max_overlap  # weights need the choice that less overlap would take away
+    for overlap in range(first, rule.size if allow_overlap else rule.max_overlap + 1):
         if most_shards(zones, rule.size, overlap) < want:
             continue
         found = task.fit(overlap, want)
@@ -142,14 +143,14 @@ class _Task:
                 if want in family.level:
                     return _Found(list(islice(family.shards(), want)), family.name, overlap)
         attempts: list[_Found] = []
-        for attempt in self._attempts(known[0], overlap, want):
-            shards = attempt.shards
-            if len(shards) >= want:
-                leveller = Leveller(shards, self.zones, self.weights, overlap, self._spare(known[0], shards))
-                attempt = _Found(leveller.run(), attempt.construction, overlap)
-                if leveller.level:
-                    return attempt
-            attempts.append(attempt)
+        for found in self._attempts(known[0], overlap, want):
+            if len(found.shards) < want:
+                attempts.append(found)
+                continue
+            leveller = Leveller(found.shards, self.zones, self.weights, overlap, self._spare(known[0], found.shards))
+            attempts.append(_Found(leveller.run(), found.construction, overlap))
+            if leveller.level:
+                return attempts[-1]
         return max(attempts, key=lambda attempt: (len(attempt.shards), -unevenness(attempt.shards, self.weights)))
 
     def _attempts(self, family: Family, overlap: int, want: int) -> Iterable[_Found]:

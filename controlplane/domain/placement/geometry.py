@@ -56,7 +56,7 @@ def _span(over: Field, one: Sequence[int], other: Sequence[int]) -> Iterator[tup
 
 
 def unital(order: int) -> Iterator[Shard]:
-    """Points of a Hermitian curve and the lines that meet it in more than one: n = order^3 + 1, k = order + 1, t = 1."""
+    """Points of a Hermitian curve, and lines that meet it in more than one: n = order^3 + 1, k = order + 1, t = 1."""
     over = field(order * order)
     curve = [point for point in points(order * order, 2) if not _sum(over, [over.power(x, order + 1) for x in point])]
     numbers = {point: at for at, point in enumerate(curve)}
@@ -112,7 +112,7 @@ def _image(over: Field, negative: Sequence[int], infinite: int, images: tuple[in
 
     if far == infinite:
         return add[zero][times[x][minus(one, zero)]]
-    # x -> (far (one - zero) x + zero (far - one)) / ((one - zero) x + (far - one)); infinity is last, so zero, one are finite
+    # x -> (far (one - zero) x + zero (far - one)) / ((one - zero) x + (far - one)); only `far` can be infinite
     top = add[times[times[far][minus(one, zero)]][x]][times[zero][minus(far, one)]]
     bottom = add[times[minus(one, zero)][x]][minus(far, one)]
     return infinite if not bottom else times[top][times[bottom].index(1)]

@@ -101,6 +101,14 @@ class Occupancy:
     def load(self, broker: int) -> int:
         return len(self._at[broker])
 
+    def exclusive(self, broker: int) -> bool:
+        """Whether a tenant that shares nothing uses it."""
+        return self._exclusive[broker] > 0
+
+    def strictest(self, rule: ShardRule) -> int:
+        """What a tenant with `rule` may share with every other, whichever it is."""
+        return min([rule.max_overlap, *(allowed for allowed, count in self._allowed.items() if count > 0)])
+
     def tenants_of(self, broker: int) -> tuple[str, ...]:
         return tuple(self._at.get(broker, ()))
 
@@ -136,8 +144,7 @@ class Occupancy:
         not)."""
         shared = self.shared(shard, without)
         worst = max(shared.values(), default=0)
-        strict = min((allowed for allowed, count in self._allowed.items() if count > 0), default=rule.max_overlap)
-        strict = min(strict, rule.max_overlap)
+        strict = self.strictest(rule)
         if worst <= strict:
             return worst, 0
         over = (count - self.limit(rule, other) for other, count in shared.items() if count > strict)
@@ -153,7 +160,7 @@ class Occupancy:
                 for broker in self.held[other].shard:
                     found[broker] = max(found.get(broker, 0), over)
         for broker, tenants in self._at.items():
-            if tenants and (not rule.max_overlap or self._exclusive[broker]):
+            if tenants and (not rule.max_overlap or self.exclusive(broker)):
                 found[broker] = max(found.get(broker, 0), 1)
         return found
 
@@ -243,15 +250,14 @@ class _Search:
         self.shared: Counter[str] = Counter()
         self.blocked: Counter[int] = Counter()
         self.nodes = 0
-        kept = min((allowed for allowed, count in occupancy._allowed.items() if count > 0), default=rule.max_overlap)
-        self.uniform = max(rule.max_overlap, slack) if kept >= rule.max_overlap else None
+        self.uniform = max(rule.max_overlap, slack) if occupancy.strictest(rule) == rule.max_overlap else None
         if not slack:
             whole = rule.max_overlap == 0
             self.blocked.update(
                 broker
                 for ids in self.zones
                 for broker in ids
-                if (occupancy.load(broker) if whole else occupancy._exclusive[broker])
+                if (occupancy.load(broker) if whole else occupancy.exclusive(broker))
             )
 
     def run(self) -> Shard | None:
@@ -295,7 +301,7 @@ class _Search:
     def _take(self, broker: int) -> list[str]:
         """Tenants with whom nothing more may be shared from now on."""
         reached = []
-        for other in self.occupancy._at[broker]:
+        for other in self.occupancy.tenants_of(broker):
             self.shared[other] += 1
             limit = self.uniform
             if limit is None:
@@ -306,7 +312,7 @@ class _Search:
         return reached
 
     def _give_back(self, broker: int, reached: list[str]) -> None:
-        for other in self.occupancy._at[broker]:
+        for other in self.occupancy.tenants_of(broker):
             self.shared[other] -= 1
         for other in reached:
             self.blocked.subtract(self.occupancy.held[other].shard)

@@ -9,9 +9,9 @@ leaves: points deleted from a larger system, transversal designs with smaller fa
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from functools import lru_cache
-from itertools import accumulate, chain, combinations
+from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
+from itertools import accumulate, combinations
 
 from controlplane.domain.placement import geometry
 from controlplane.domain.placement.codes import largest_code
@@ -175,8 +175,12 @@ def _grouped(brokers: int, size: int, overlap: int) -> Iterator[Family]:
         yield Family(
             f"{size} groups: {across.name}, and {inner[0][0].name} in each",
             across.count + sum(family.count for family, _ in inner),
-            lambda across=across, inner=inner: chain(
-                across.shards(),
-                (tuple(places[at] for at in shard) for family, places in inner for shard in family.shards()),
-            ),
+            partial(_across_and_inside, across, inner),
         )
+
+
+def _across_and_inside(across: Family, inner: Sequence[tuple[Family, Shard]]) -> Iterator[Shard]:
+    yield from across.shards()
+    for family, places in inner:
+        for shard in family.shards():
+            yield tuple(places[at] for at in shard)

@@ -92,7 +92,7 @@ def _less_one_of_five(triples: list[Triple], five: Triple) -> list[Triple]:
 
 
 def one_factors(elements: int) -> Iterator[list[tuple[int, int]]]:
-    """All pairs of an even number of elements in classes that use each element once (the circle method, Kirkman 1847)."""
+    """All pairs of an even number of elements, in classes that use each element once (Kirkman 1847)."""
     round_ = elements - 1
     for turn in range(round_):
         pairs = [(turn, round_)]
