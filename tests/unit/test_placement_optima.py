@@ -1,5 +1,5 @@
-"""Every optimum that is known is reached, by shards that a checker of definitions finds nothing wrong with; and the checker finds
-what is planted."""
+"""Every optimum that is known is reached, by shards that a checker of definitions finds nothing wrong with; and the
+checker finds what is planted."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_one_broker_in_each_of_three_zones_is_a_latin_square(per_zone: int) -> N
     ],
 )
 def test_more_zones_are_orthogonal_arrays(zones: int, per_zone: int, overlap: int) -> None:
-    """As many as Singleton's bound where a field has room for the zones, and four zones for every number but 2 and 6."""
+    """As many as Singleton's bound, where a field has room for the zones, and for four zones."""
     fleet = even_fleet(zones, per_zone)
     kinds = shape(fleet, zones)
     optimum = per_zone ** (overlap + 1)
@@ -101,16 +101,23 @@ def test_the_families_stored_as_orbits_are_what_they_say(key: tuple[int, int, in
     brokers, size, overlap = key
     shards = list(TABLE[key].shards())
     assert TABLE[key].points == brokers
-    assert (
-        len(shards)
-        == TABLE[key].count
-        == most_shards([ZoneShape(brokers, size, size)], size, overlap) - SHORT.get(key, 0)
-    )
+    assert len(shards) == TABLE[key].count == most_shards([ZoneShape(brokers, size, size)], size, overlap)
     assert faults(shards, size=size, overlap=overlap, brokers=range(brokers)) == []
 
 
-SHORT: dict[tuple[int, int, int], int] = {}
-"""What the bound is above the stored family, where it is."""
+@pytest.mark.parametrize(
+    ("size", "overlap", "brokers"),
+    [
+        (4, 1, [*range(4, 22), *range(24, 29), 36, 37, 39, 40]),
+        (4, 2, [*range(4, 17), *range(19, 23), *range(25, 29), *range(31, 35), *range(37, 41)]),
+    ],
+)
+def test_the_fleets_of_which_docs_say_that_they_reach_the_optimum(size: int, overlap: int, brokers: list[int]) -> None:
+    for count in brokers:
+        family = largest_packing(count, size, overlap)
+        assert family.count == most_shards([ZoneShape(count, size, size)], size, overlap), count
+        if count <= 28:
+            assert faults(family.shards(), size=size, overlap=overlap, brokers=range(count)) == []
 
 
 @pytest.mark.parametrize(
@@ -135,15 +142,15 @@ def test_other_steiner_systems(brokers: int, size: int, overlap: int, count: int
 @pytest.mark.parametrize(
     ("sizes", "size", "overlap"),
     [
-        ((2, 2, 2), 3, 1), ((1, 2, 3), 3, 1), ((2, 3, 3), 3, 1), ((3, 3), 2, 1), ((2, 2, 2, 2), 4, 1), ((2, 2, 2, 2), 4, 2),
+        ((2, 2, 2), 3, 1), ((1, 2, 3), 3, 1), ((2, 3, 3), 3, 1), ((3, 3), 2, 1), ((2, 2, 2, 2), 4, 1),
+        ((2, 2, 2, 2), 4, 2),
         ((2, 2, 2), 2, 1), ((3, 3), 4, 2), ((7,), 3, 1), ((8,), 4, 1), ((6,), 3, 1), ((7,), 4, 2), ((2, 1, 2), 3, 1),
     ],
 )  # fmt: skip
 def test_small_fleets_against_trying_everything(sizes: tuple[int, ...], size: int, overlap: int) -> None:
     """The bound is never below the truth, and what is built never above it; here all three are one."""
-    brokers = [
-        Broker(at, str(zone)) for at, zone in enumerate(zone for zone, count in enumerate(sizes) for _ in range(count))
-    ]
+    zones = [str(zone) for zone, count in enumerate(sizes) for _ in range(count)]
+    brokers = [Broker(at, zone) for at, zone in enumerate(zones)]
     kinds = shape(Fleet(tuple(brokers)), size)
     truth = most(list(every_shard(kinds, size)), overlap)
     assert families(kinds, size, overlap)[0].count == truth

@@ -1,4 +1,4 @@
-"""Exact search: it reaches what constructions miss, proves nothing that is not so, and gives the same answer each time."""
+"""Exact search: it reaches what constructions miss, and gives the same answer each time."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def _starts(sizes: Sequence[int]) -> tuple[int, ...]:
 
 
 def _by_parts(zones: Sequence[ZoneShape], overlap: int, size: int) -> Family:
-    """Every zone cut into as many parts as it gives brokers; the largest zones give what must be given beyond the least.
+    """Every zone cut into as many parts as it gives brokers; the largest zones give what is owed beyond the least.
 
     Parts stand one after the other as zones do, so that places of the code are places of the fleet.
     """

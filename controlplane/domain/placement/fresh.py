@@ -1,8 +1,9 @@
 """Shards for tenants that have none yet, on brokers that nobody uses: as far apart as can be, then as level as can be.
 
 The least overlap at which a family large enough is known is taken, so that ten tenants on many brokers share nothing
-at all even if they may share one broker (with weights: what the rule allows). Of the family as many shards are chosen as there are tenants, with loads
-alike within one where the family comes in classes and otherwise where it can be had (levelling.py).
+at all even if they may share one broker; with weights, what the rule allows. Of the family as many shards are chosen as
+there are tenants, with loads alike within one where the family comes in classes and otherwise where it can be had
+(levelling.py).
 """
 
 from __future__ import annotations
