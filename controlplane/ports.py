@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from controlplane.api.operation import Operation
-from controlplane.domain.observation import ClientObservation, KafkaObservation, QuorumObservation, TopicPartition
+from controlplane.domain.observation import (
+    ClientObservation,
+    KafkaObservation,
+    QuorumObservation,
+    Reassignment,
+    TopicPartition,
+)
 from controlplane.domain.topics.values import NewTopic as NewTopic
 from controlplane.domain.topics.values import TopicDescription as TopicDescription
 
@@ -200,6 +206,21 @@ class KafkaAdmin(Protocol):
 
     async def elect_preferred_leaders(self, partitions: Sequence[TopicPartition]) -> None:
         """Preferred election (KIP-460); partitions that need none are not an error."""
+        ...
+
+    async def alter_partition_reassignments(
+        self, targets: Mapping[TopicPartition, Sequence[int] | None]
+    ) -> dict[TopicPartition, KafkaError | None]:
+        """Where each partition's replicas shall be, the preferred leader first (KIP-455); None cancels what is in
+        flight, NO_REASSIGNMENT_IN_PROGRESS if nothing is. A target takes the place of one that is in flight."""
+        ...
+
+    async def list_partition_reassignments(self) -> dict[TopicPartition, Reassignment]:
+        """Every partition that is being reassigned."""
+        ...
+
+    async def partition_sizes(self) -> dict[TopicPartition, int]:
+        """Bytes of one replica, the largest of those that the brokers which answer hold; Kafka's own topics too."""
         ...
 
     async def update_features(self, levels: Mapping[str, int]) -> None:

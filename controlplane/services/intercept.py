@@ -21,6 +21,7 @@ KAFKA_MUTATIONS = frozenset(
         "alter_topic_configs",
         "alter_cluster_config",
         "elect_preferred_leaders",
+        "alter_partition_reassignments",
         "update_features",
         "add_voter",
         "remove_voter",

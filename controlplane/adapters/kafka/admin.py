@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from controlplane.adapters.kafka import members, raw
+from controlplane.adapters.kafka import members, raw, replicas
 from controlplane.adapters.kafka.connections import Broker, Connections, Question
 from controlplane.adapters.kafka.errors import check, of_code
 from controlplane.domain.observation import (
@@ -18,6 +18,7 @@ from controlplane.domain.observation import (
     KafkaObservation,
     PartitionObservation,
     QuorumObservation,
+    Reassignment,
     TopicPartition,
 )
 from controlplane.ports import KafkaError, NewTopic, TopicDescription
@@ -97,6 +98,27 @@ class KafkaPythonAdmin:
                 f"{len(failures)} of {len(partitions)} preferred elections failed, first {partition}: {error.message}",
                 retriable=all(each.retriable for each in failures.values()),
             )
+
+    async def alter_partition_reassignments(
+        self, targets: Mapping[TopicPartition, Sequence[int] | None]
+    ) -> dict[TopicPartition, KafkaError | None]:
+        """A failure of the whole request is raised, also after batches that were taken: look again and say it again."""
+        results: dict[TopicPartition, KafkaError | None] = {}
+        for batch in raw.batches(targets.items(), BATCH):
+            results |= await self._connections.write(_reassign(batch), self._timeout)
+        return results
+
+    async def list_partition_reassignments(self) -> dict[TopicPartition, Reassignment]:
+        async def ask(broker: Broker) -> dict[TopicPartition, Reassignment]:
+            return replicas.reassignments(await broker.send(raw.list_reassignments(broker.milliseconds_left)))
+
+        return await self._connections.read(ask, self._timeout)
+
+    async def partition_sizes(self) -> dict[TopicPartition, int]:
+        async def ask(broker: Broker) -> dict[TopicPartition, int]:
+            return replicas.sizes(await broker.send(replicas.describe_log_dirs()))
+
+        return replicas.largest(await self._connections.read_each(ask, self._timeout))
 
     async def update_features(self, levels: Mapping[str, int]) -> None:
         async def update(broker: Broker) -> None:
@@ -281,6 +303,16 @@ def _elect(batch: list[TopicPartition]) -> Question[dict[TopicPartition, KafkaEr
         return raw.failed_elections(await broker.send(raw.elect_preferred(batch, broker.milliseconds_left)))
 
     return elect
+
+
+def _reassign(
+    batch: list[tuple[TopicPartition, Sequence[int] | None]],
+) -> Question[dict[TopicPartition, KafkaError | None]]:
+    async def reassign(broker: Broker) -> dict[TopicPartition, KafkaError | None]:
+        request = replicas.alter_reassignments(batch, broker.milliseconds_left)
+        return replicas.altered_reassignments(await broker.send(request))
+
+    return reassign
 
 
 def _sending(send: Callable[[Broker, list[T]], Awaitable[Results]], batch: list[T]) -> Question[Results]:
