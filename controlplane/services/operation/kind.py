@@ -24,7 +24,8 @@ class Decision(Generic[A]):
     operation that is over; until it is empty the object keeps its finalizer. `begun` says that the operation has
     something under way that must be finished whatever is held; `protect` that it must not vanish with its object
     meanwhile.
-    `settled`: nothing is expected to change by itself.
+    `settled`: nothing is expected to change by itself. `yields`: it waits for something that takes another operation,
+    or a world that is well again; with nothing begun others may have the cell.
     """
 
     status: OperationStatus
@@ -34,6 +35,7 @@ class Decision(Generic[A]):
     begun: bool = False
     protect: bool = False
     settled: bool = False
+    yields: bool = False
 
     @property
     def operation(self) -> Operation | None:
