@@ -17,6 +17,8 @@ from controlplane.domain.observation import (
     Reassignment,
     TopicPartition,
 )
+from controlplane.domain.rebalance.proposal import Proposal
+from controlplane.domain.rebalance.values import Assignment, Broker, Goal, Infeasible
 from controlplane.domain.topics.values import NewTopic as NewTopic
 from controlplane.domain.topics.values import TopicDescription as TopicDescription
 
@@ -255,6 +257,12 @@ class KafkaAdmins(Protocol):
     def get(self, cluster_key: str, bootstrap_servers: Sequence[str]) -> KafkaAdmin: ...
 
     async def forget(self, cluster_key: str) -> None: ...
+
+
+class RebalancePlanner(Protocol):
+    """`domain.rebalance.propose` where it keeps nobody waiting: it takes from milliseconds to minutes."""
+
+    async def propose(self, assignment: Assignment, brokers: Sequence[Broker], goal: Goal) -> Proposal | Infeasible: ...
 
 
 class ClientWitness(Protocol):

@@ -174,6 +174,7 @@ def throttle_bytes(limits: RebalanceLimits) -> int | None:
     return rate
 
 
+_OF_BROKERS = frozenset({GoalType.DRAIN, GoalType.MOVE_TO, GoalType.MOVE_AWAY})
 WRONG: tuple[tuple[str, Callable[[RebalanceGoal], bool]], ...] = (
     (BROKERS, lambda goal: (goal.type in _OF_BROKERS) != bool(goal.brokers)),
     (
@@ -184,4 +185,3 @@ WRONG: tuple[tuple[str, Callable[[RebalanceGoal], bool]], ...] = (
     (TOLERANCE, lambda goal: goal.type is not GoalType.BALANCE_BYTES and goal.tolerance_percent is not None),
 )
 """The rules of a goal again, for reconcile: an older CRD may have let it in."""
-_OF_BROKERS = frozenset({GoalType.DRAIN, GoalType.MOVE_TO, GoalType.MOVE_AWAY})

@@ -282,7 +282,7 @@ class ToyRecipe:
         return Plan("Toy", "Frozen", goal, tuple(steps), {"cell": spec.cell}, ("GateOpen",))
 
     def described(
-        self, status: OperationStatus, plan: Plan | None, steps: FrozenSteps | None, now: float
+        self, obj: Object, status: OperationStatus, plan: Plan | None, steps: FrozenSteps | None, now: float
     ) -> OperationStatus:
         return status
 

@@ -77,7 +77,8 @@ class Look:
 def stale(look: Look, hops: Iterable[Hop], registered: frozenset[int] | None) -> Check | None:
     """Why these hops are no longer what was approved. `registered`: all brokers that Kafka knows; None: not known."""
     hops = tuple(hops)
-    elsewhere = look.grouped(hops)[Standing.ELSEWHERE]
+    groups = look.grouped(hops)
+    elsewhere = groups[Standing.ELSEWHERE] + groups[Standing.RETURNING]
     if elsewhere:
         first = elsewhere[0]
         now = look.partitions.get(first.id)

@@ -24,6 +24,8 @@ from controlplane.domain.rebalance.hops import Hop
 LEADER, FOLLOWER = "leader", "follower"
 SIDES = (LEADER, FOLLOWER)
 ALL = "*"
+FLOOR = 1024 * 1024
+"""Bytes a second that are spent on a rebalance however busy its brokers are: it has to end."""
 
 Config = Mapping[str, str]
 

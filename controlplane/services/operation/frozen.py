@@ -57,7 +57,7 @@ class Recipe(Protocol):
         ...
 
     def described(
-        self, status: OperationStatus, plan: Plan | None, steps: FrozenSteps | None, now: float
+        self, obj: Object, status: OperationStatus, plan: Plan | None, steps: FrozenSteps | None, now: float
     ) -> OperationStatus:
         """The status with what the kind says beside the operation (pure). `plan` is the one that has just been made."""
         ...
@@ -231,7 +231,7 @@ class FrozenKind:
                 "observed_generation": world.generation,
             }
         )
-        new = self._recipe.described(new, world.made, world.plan, now)
+        new = self._recipe.described(world.obj, new, world.made, world.plan, now)
         return Decision(
             status=new,
             preparations=(*guard, *drop),
@@ -280,8 +280,9 @@ class FrozenKind:
         else:
             why = (*world.refused, *refused)
             words = conditions.unplanned(status.conditions, why, generation=generation, now=now)
+        new = status.model_copy(update={"conditions": words, "observed_generation": world.generation})
         return Decision(
-            status=status.model_copy(update={"conditions": words, "observed_generation": world.generation}),
+            status=self._recipe.described(world.obj, new, None, None, now),
             preparations=preparations,
             farewell=(ReleasePlan(world.held),) if world.held else (),
             settled=not preparations,
