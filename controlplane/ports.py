@@ -259,10 +259,16 @@ class KafkaAdmins(Protocol):
     async def forget(self, cluster_key: str) -> None: ...
 
 
+class PlanningError(Exception):
+    """No answer, not even that there is none: it took too long, or the process that plans failed."""
+
+
 class RebalancePlanner(Protocol):
     """`domain.rebalance.propose` where it keeps nobody waiting: it takes from milliseconds to minutes."""
 
-    async def propose(self, assignment: Assignment, brokers: Sequence[Broker], goal: Goal) -> Proposal | Infeasible: ...
+    async def propose(self, assignment: Assignment, brokers: Sequence[Broker], goal: Goal) -> Proposal | Infeasible:
+        """Raises PlanningError."""
+        ...
 
 
 class ClientWitness(Protocol):

@@ -58,6 +58,7 @@ class OperatorSettings(BaseSettings):
         ge=1024 * 1024,
         description="Bytes a second that a broker can copy when it does nothing else.",
     )
+    planning_timeout: float = Field(600.0, gt=0, description="How long the plan of a rebalance may take.")
     growth_seconds: float = Field(
         2.0, gt=0, description="How long it is watched what is written, for a throttle of Auto."
     )

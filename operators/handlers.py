@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import kopf
@@ -16,7 +17,7 @@ from controlplane.api import names
 from controlplane.api.group import GROUP, VERSION
 from controlplane.bootstrap import Wiring
 from controlplane.services.cluster.observe import CORDONED
-from controlplane.services.keys import cluster_key, topics_key
+from controlplane.services.keys import cluster_key, rebalance_key, topics_key
 from controlplane.services.queue import Key
 from controlplane.settings import OperatorSettings
 
@@ -61,11 +62,14 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
         if name := ref.get("name"):
             queue.add(topics_key(namespace or "", name), settings.topic_batch_delay)
 
+    @kopf.on.event(GROUP, VERSION, "kafkarebalances", registry=handlers)
+    async def rebalance(namespace: str | None, name: str, **_: Any) -> None:
+        queue.add(rebalance_key(namespace or "", name))
+
     @kopf.on.event(GROUP, VERSION, "approvals", registry=handlers)
     async def approval(namespace: str | None, spec: kopf.Spec, **_: Any) -> None:
-        target = spec.get("targetRef") or {}
-        if target.get("kind") == "KafkaCluster" and (name := target.get("name")):
-            queue.add(cluster_key(namespace or "", name))
+        if key := _decided(namespace or "", spec.get("targetRef") or {}):
+            queue.add(key)
 
     residents: dict[str, set[Key]] = defaultdict(set)
     cordoned: set[str] = set()
@@ -103,3 +107,10 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
     kopf_settings.posting.enabled = False
     kopf_settings.scanning.disabled = True
     return handlers, kopf_settings
+
+
+def _decided(namespace: str, target: Mapping[str, Any]) -> Key | None:
+    """Whose plan an Approval is about."""
+    keys = {"KafkaCluster": cluster_key, "KafkaRebalance": rebalance_key}
+    key, name = keys.get(target.get("kind", "")), target.get("name")
+    return key(namespace, name) if key and name else None

@@ -1,7 +1,7 @@
 """ports.RebalancePlanner in a process of its own: planning takes CPU for seconds or minutes, and OR-tools 100 MB.
 
-`python -m controlplane.adapters.solver.planner` reads one question from stdin and writes the answer to stdout. It ends by
-itself, also when nobody waits for the answer any more; one process at a time is enough for an operator.
+`python -m controlplane.adapters.solver.planner` reads one question from stdin and writes the answer to stdout. It ends
+by itself, also when nobody waits for the answer any more; one process at a time is enough for an operator.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from controlplane.domain.cluster.members import is_change
 from controlplane.domain.cluster.status import cluster_status
 from controlplane.domain.cluster.world import World
 from controlplane.domain.membership import values as membership
+from controlplane.domain.membership.brokers import BROKER_NOT_EMPTY
 from controlplane.domain.operation.permit import Permit
 from controlplane.domain.operation.progress import wordless
 from controlplane.domain.rolling import values as rolling
@@ -94,6 +95,7 @@ class ClusterKind:
             action=found.change if found.change is not None else found.roll,
             begun=found.begun,
             settled=found.settled,
+            yields=_waits_for_a_drain(found.change),
         )
 
     async def act(self, action: Action, world: World) -> bool:
@@ -172,6 +174,11 @@ class ClusterKind:
             ):
                 operation = new.id if new else ""
                 await self._events.record(obj, "Warning", condition.reason, condition.message, operation)
+
+
+def _waits_for_a_drain(change: membership.Action | None) -> bool:
+    """What has to move off a broker before it goes is another operation's to move, and takes the cell."""
+    return isinstance(change, membership.Refused) and any(one.name == BROKER_NOT_EMPTY for one in change.checks)
 
 
 _TOLD = frozenset(

@@ -28,7 +28,7 @@ from controlplane.domain.rebalance.hops import Hop, batches
 from controlplane.domain.rebalance.proposal import Proposal
 from controlplane.domain.rebalance.status import Pace, RebalancePlan, described, summary_of
 from controlplane.domain.rolling.health import listing
-from controlplane.ports import Clock, KafkaAdmin, Object, RebalancePlanner, Resource
+from controlplane.ports import Clock, KafkaAdmin, Object, PlanningError, RebalancePlanner, Resource
 from controlplane.services.operation.kind import Request
 from controlplane.services.rebalance.cells import CellGoneError, Cells
 from controlplane.services.rebalance.verbs import DOUBT_SECONDS, cluster_not_found, verbs
@@ -96,7 +96,10 @@ class RebalanceRecipe:
             for one in kafka.partitions
         )
         brokers = brokers_of(kafka, world.observation.nodes)
-        proposal = await self._planner.propose(assignment, brokers, goal_of(rebalance.spec.goal))
+        try:
+            proposal = await self._planner.propose(assignment, brokers, goal_of(rebalance.spec.goal))
+        except PlanningError as error:
+            return (Check("PlanningFailed", ok=False, evidence=f"{error}.", remedy="It is tried again."),)
         if isinstance(proposal, goals.Infeasible):
             return (
                 Check(
