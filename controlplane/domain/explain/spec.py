@@ -71,8 +71,8 @@ CLUSTER_SPEC = (
         "A pool declares fewer replicas than it has nodes, and its highest ids cannot leave: partitions have replicas "
         "there, or the brokers that would be left lower a default such as the replication factor.",
         _UNTOUCHED,
-        "Set it back. Move the partitions named to other brokers (kafka-reassign-partitions.sh), or declare the "
-        "settings named, then lower it again.",
+        "Move the partitions named to other brokers (a KafkaRebalance with goal Drain, or "
+        "kafka-reassign-partitions.sh), or declare the settings named, and it goes on. Or set it back.",
         _SHOW,
     ),
     Entry(
