@@ -164,7 +164,7 @@ class FakeKafka:
                 one.place(tuple(replica for replica in one.replicas if replica not in one.removing))
 
     def reassign(self, one: FakePartition, target: tuple[int, ...]) -> None:
-        """As the controller does it: the wanted replicas first, then those that go. A new order takes effect at once."""
+        """As the controller does it: the wanted replicas first, then those that go. An order takes effect at once."""
         before = frozenset(one.replicas) - one.adding
         one.replicas = (*target, *(replica for replica in one.replicas if replica not in target))
         one.adding, one.removing = frozenset(target) - before, frozenset(one.replicas) - frozenset(target)

@@ -5,8 +5,8 @@ Invariants, each a property test:
 2. A hop copies at most one replica, and gives one up in exchange if there is one to give up: a partition never has more
    than one copy on its way, nor fewer replicas than before and after.
 3. Between two hops a partition is in as many racks as before or after, whichever is fewer.
-4. In a batch no broker has more than `per_broker` copies, counting those to it and those from it (the preferred leader
-   serves them), and a partition has one hop at most.
+4. In a batch no broker has to do with more than `per_broker` copies, on the way or on the way back: as the one that
+   gets the replica, gives it up or serves it (the preferred leader). A partition has one hop at most.
 
 Batches are barriers: large replicas come first, so that those of one batch are of a size and end at about one time.
 """
@@ -55,8 +55,8 @@ class Hop:
 
     @property
     def busy(self) -> frozenset[int]:
-        """Brokers that are kept busy by it."""
-        return frozenset() if not self.adding else self.adding | {self.before[0]}
+        """Brokers that copy for it, or for its way back: who gets and who gives up a replica, and who serves it."""
+        return frozenset() if self.only_order else self.adding | self.removing | {self.before[0], self.after[0]}
 
 
 def hops(move: PartitionMove, racks: Mapping[int, str | None]) -> tuple[Hop, ...]:

@@ -73,7 +73,7 @@ def steps(
     for number, batch in enumerate(pieces, start=1):
         target, moved = f"{number}/{len(pieces)}", packed(_HOPS, map(_text, batch))
         if all(hop.only_order for hop in batch):
-            add(ORDER_REPLICAS, target, f"{_count(len(batch), 'partition')} get another order, no data moves", **moved)
+            add(ORDER_REPLICAS, target, f"another order for {_count(len(batch), 'partition')}, no data moves", **moved)
             continue
         limits = {RATE: str(rate)} | packed(_KEPT, sorted(kept(batch)), _PACKS - len(moved))
         add(SET_THROTTLE, target, f"{human(rate)}/s a broker for what is copied", **moved, **limits)
@@ -170,9 +170,9 @@ def _brokers(brokers: Iterable[int]) -> str:
 def _words(batch: Sequence[Hop]) -> str:
     copied = sum(len(hop.adding) for hop in batch)
     size = sum(hop.size * len(hop.adding) for hop in batch)
-    return (
-        f"{_count(copied, 'replica')} copied, {human(size)}" if copied else f"{_count(len(batch), 'partition')} shrink"
-    )
+    if not copied:
+        return f"fewer replicas for {_count(len(batch), 'partition')}, no data moves"
+    return f"{_count(copied, 'replica')} copied, {human(size)}"
 
 
 def _count(number: int, what: str) -> str:
