@@ -73,7 +73,7 @@ REBALANCE_CHECKS = (
         "CellWanted",
         _CHECK,
         "The cluster itself has an operation that waits for the cell, such as a roll.",
-        "Between two batches the rebalance lets it go first, with nothing throttled or on its way, and goes on afterwards.",
+        "Between two batches the rebalance lets it go first, with nothing throttled or on its way.",
         see=("kfleet op list",),
     ),
 )
