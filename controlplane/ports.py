@@ -202,6 +202,20 @@ class KafkaAdmin(Protocol):
         """Incremental: a value sets a key, None removes it; keys not named stay."""
         ...
 
+    async def settings(self, topics: Sequence[str]) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+        """(what is set on each of these topics that is there, the cluster-wide dynamic broker configs).
+
+        From one broker that is caught up with the controllers, the cluster's last: whoever sees what was set on a topic
+        also sees what was set for all brokers before, or with it.
+        """
+        ...
+
+    async def alter_settings(
+        self, topics: Mapping[str, Mapping[str, str | None]], brokers: Mapping[str, str | None]
+    ) -> dict[str, KafkaError | None]:
+        """What `settings` reads, incremental, in one request. Results by topic, that of the brokers under ""."""
+        ...
+
     async def alter_cluster_config(self, changes: Mapping[str, str | None]) -> None:
         """Cluster-wide dynamic broker configs (resource name ""), incremental like topics'."""
         ...

@@ -20,6 +20,7 @@ KAFKA_MUTATIONS = frozenset(
         "create_partitions",
         "alter_topic_configs",
         "alter_cluster_config",
+        "alter_settings",
         "elect_preferred_leaders",
         "alter_partition_reassignments",
         "update_features",

@@ -74,7 +74,7 @@ def test_killed_before_and_after_each_call_it_ends_as_approved(when: str) -> Non
         assert run.to_the_end().outcome == "Succeeded"
         assert_as(run.kafka, AFTER, before)
         if run.deaths.number > 0:
-            assert number > 10, "the walk had nowhere to go"
+            assert number > 8, "every call of the plan was walked"
             return
         number += 1
 
@@ -212,20 +212,20 @@ def test_a_broker_that_is_a_moment_behind_is_not_believed_too_soon() -> None:
 
         def __init__(self, inner: FakeKafkaAdmin) -> None:
             super().__init__(inner.kafka)
-            self._inner, self._seen, self._topics = inner, [], []
+            self._inner, self._seen, self._settings = inner, [], []
 
         def __getattribute__(self, name: str) -> Any:
-            mine = {"observe", "describe_topics", "_inner", "_seen", "_topics"}
+            mine = {"observe", "settings", "_inner", "_seen", "_settings"}
             return super().__getattribute__(name) if name in mine else getattr(self._inner, name)
 
         async def observe(self) -> Any:
             self._seen = [*self._seen[-2:], await self._inner.observe()]
             return self._seen[0]
 
-        async def describe_topics(self, names: Any = None) -> Any:
-            found = await self._inner.describe_topics()
-            self._topics = [*self._topics[-1:], found]
-            return {name: topic for name, topic in self._topics[0].items() if name in names}
+        async def settings(self, topics: Any) -> Any:
+            self._settings = [*self._settings[-1:], await self._inner.settings(list(self.kafka.topics))]
+            of_topics, of_brokers = self._settings[0]
+            return {name: config for name, config in of_topics.items() if name in topics}, of_brokers
 
     for permits in (lambda _: FREE, lambda passes: CANCEL if passes >= 9 else FREE):
         kafka = world()

@@ -234,6 +234,11 @@ class FakeKafkaAdmin:
             for name, topic in found.items()
         }
 
+    async def settings(self, topics: Sequence[str]) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+        kafka = self._reach()
+        of_topics = {name: dict(kafka.topics[name].config) for name in topics if name in kafka.topics}
+        return of_topics, dict(kafka.dynamic_config)
+
     async def create_topics(self, topics: Sequence[NewTopic]) -> Results:
         kafka = self._reach()
         results: Results = {}
@@ -291,6 +296,15 @@ class FakeKafkaAdmin:
             else:
                 topic.config = _incremented(topic.config, wanted)
                 results[name] = None
+        return results
+
+    async def alter_settings(
+        self, topics: Mapping[str, Mapping[str, str | None]], brokers: Mapping[str, str | None]
+    ) -> Results:
+        results = await FakeKafkaAdmin.alter_topic_configs(self, topics)
+        if brokers:
+            await FakeKafkaAdmin.alter_cluster_config(self, brokers)
+            results[""] = None
         return results
 
     async def alter_cluster_config(self, changes: Mapping[str, str | None]) -> None:

@@ -254,10 +254,25 @@ class KafkaAdminContract:
         assert freed is not None
         assert freed.config == rest
         before = (await admin.observe())[0].dynamic_config
+        assert await admin.settings(["throttle", "throttle-unknown"]) == ({"throttle": rest}, before)
+        keys = ("leader.replication.throttled.rate", "follower.replication.throttled.rate")
+        unknown = {leader: "0:1"}
+        results = await admin.alter_settings(
+            {"throttle": {leader: "0:1"}, "throttle-unknown": unknown}, dict.fromkeys(keys, "2097152")
+        )
+        assert codes(results) == {"throttle": None, "throttle-unknown": "UNKNOWN_TOPIC_OR_PARTITION", "": None}
+        both = {**before, **dict.fromkeys(keys, "2097152")}
+        await self.observed(admin, lambda kafka: kafka.dynamic_config == both)
+        assert await admin.settings(["throttle"]) == ({"throttle": {**rest, leader: "0:1"}}, both)
+        results = await admin.alter_settings({"throttle": {leader: None}}, dict.fromkeys(keys))
+        assert codes(results) == {"throttle": None, "": None}
+        await self.observed(admin, lambda kafka: kafka.dynamic_config == before)
+        assert await admin.alter_settings({}, {}) == {}
         rates = {"leader.replication.throttled.rate": "1048576", "follower.replication.throttled.rate": "1048576"}
         await admin.alter_cluster_config(rates)
         wanted = {**before, **rates}
         assert (await self.observed(admin, lambda kafka: kafka.dynamic_config == wanted)).dynamic_config == wanted
+        assert (await admin.settings([]))[1].items() >= rates.items()
         await admin.alter_cluster_config(dict.fromkeys(rates))
         assert (await self.observed(admin, lambda kafka: kafka.dynamic_config == before)).dynamic_config == before
 

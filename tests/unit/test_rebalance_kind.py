@@ -3,9 +3,8 @@ shares the cell with the cluster's own operations."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from controlplane.domain.rebalance.values import Assignment, Broker, Constraint,
 from controlplane.ports import KubeApi, PlanningError
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
 from controlplane.services.events import EventRecorder
-from controlplane.services.intercept import intercept_admins, intercept_kube
+from controlplane.services.intercept import Interceptor, intercept_admins, intercept_kube
 from controlplane.services.keys import rebalance_key
 from controlplane.services.operation.approvals import APPROVALS
 from controlplane.services.operation.engine import Engine
@@ -53,7 +52,7 @@ class Stage:
     namespace: Namespace
     planner: Planner
 
-    def engine(self, die: DieAt | None = None, *, identity: str = "one") -> Engine:
+    def engine(self, die: Interceptor | None = None, *, identity: str = "one") -> Engine:
         """A new life of the operator."""
         interceptors = [die or DieAt(), CellGuard()]
         kube: KubeApi = intercept_kube(self.namespace.kube, interceptors)
@@ -105,7 +104,7 @@ class Stage:
 async def stage() -> Stage:
     namespace = await created()
     partitions = [FakePartition(on, on, on[0], size=1000) for on in BEFORE]
-    namespace.kafka.topics["m"] = FakeTopic("m-id", partitions, {})
+    namespace.kafka.topics["m"] = FakeTopic("m-id", partitions, {"min.insync.replicas": "1"})
     found = [
         PartitionMove("m", number, old, new, 1000)
         for number, (old, new) in enumerate(zip(BEFORE, AFTER, strict=True))
@@ -166,11 +165,11 @@ async def test_the_requesters_own_approval_counts_nothing(stage: Stage) -> None:
 async def test_the_planner_is_asked_what_is_there(stage: Stage) -> None:
     await stage.ask(goal={"type": "Drain", "brokers": [1]}, approval="NotRequired", limits={"throttle": "Auto"})
     await stage.until(stage.engine(), "Succeeded")
-    ((assignment, brokers, goal),) = stage.planner.asked
+    assignment, brokers, goal = stage.planner.asked[-1]
     assert str(goal) == "Drain(brokers=frozenset({1}))"
     assert [(broker.id, broker.rack) for broker in brokers] == [(0, "a"), (1, "b"), (2, "c")]
     there = {one.id: (one.replicas, one.size, one.min_isr) for one in assignment.partitions if one.topic == "m"}
-    assert set(there.values()) == {((0, 1), 1000, 2)}
+    assert set(there.values()) == {((0, 1), 1000, 1)}
     assert {one.topic for one in assignment.partitions} == {"m", "t"}
     assert (await stage.status())["proposal"]["throttleBytes"] == SETTINGS.broker_bandwidth // 2
 
@@ -211,10 +210,10 @@ async def test_a_cluster_that_requires_approvals_requires_them_here_too(stage: S
 
 async def test_a_cluster_that_is_not_well_gets_no_plan(stage: Stage) -> None:
     await stage.ask(approval="NotRequired")
-    stage.namespace.kafka.topics["m"].partitions[0].isr = (0,)
+    stage.namespace.kafka.topics["t"].partitions[0].isr = (0,)
     await stage.passes(stage.engine(), 2)
     assert await stage.reason("Ready") == "UnderMinIsr"
-    stage.namespace.kafka.topics["m"].partitions[0].isr = (0, 1)
+    stage.namespace.kafka.topics["t"].partitions[0].isr = stage.namespace.kafka.topics["t"].partitions[0].replicas
     await stage.until(stage.engine(), "Succeeded")
 
 
@@ -317,6 +316,28 @@ async def test_a_roll_goes_first_between_two_batches_and_finds_no_throttle(stage
     )
 
 
+async def test_a_roll_that_waits_for_more_replicas_gives_the_cell_to_what_adds_them(stage: Stage) -> None:
+    """Two replicas and min ISR 2: no broker can be restarted before there is a third one."""
+    stage.namespace.kafka.topics["m"].config.clear()
+    cluster = service(stage.namespace, DieAt())
+    await stage.namespace.change(config={"num.network.threads": 9})
+    for _ in range(4):
+        stage.namespace.turn()
+        await cluster.reconcile(KEY)
+    assert "UnprotectedPartitions" in str(await stage.namespace.status())
+    found = tuple(PartitionMove("m", number, (0, 1), (0, 1, 2), 1000) for number in range(6))
+    stage.planner.answer = Proposal(found, bound=6)
+    await stage.ask(goal={"type": "ChangeReplicas", "replicas": 3}, approval="NotRequired")
+    mine = stage.engine()
+    for _ in range(200):
+        await stage.passes(mine)
+        await cluster.reconcile(KEY)
+        if await stage.reason("Ready") == "Succeeded" and await stage.namespace.ready():
+            break
+    assert stage.placed() == [(0, 1, 2)] * 6
+    assert await stage.namespace.ready(), "the roll went on"
+
+
 async def test_control_a_rebalance_without_gates_keeps_the_cell(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The roll then waits until the rebalance has ended."""
 
@@ -338,34 +359,54 @@ async def test_control_a_rebalance_without_gates_keeps_the_cell(stage: Stage, mo
         assert {name: list(found) for name, found in stage.namespace.uids.items()} == uids
 
 
-@pytest.mark.parametrize("phase", ["before", "after"])
-async def test_an_operator_that_dies_at_every_write_comes_to_the_end(stage: Stage, phase: str) -> None:
-    """Each life makes one write at most (after) or two (before the second)."""
+@dataclass
+class Walk:
+    """Dies before and after each mutating call, counted over all lives, as tests/support/crash_walk.py does."""
+
+    number: int = 1
+    phase: str = "before"
+    pending: bool = False
+
+    def before(self, _: str) -> None:
+        if self.phase == "before":
+            self.phase = "after"
+            raise Killed
+        self.pending = True
+
+    def after(self, _: str) -> None:
+        if self.pending:
+            self.number, self.phase, self.pending = self.number + 1, "before", False
+            raise Killed
+
+
+async def test_an_operator_that_dies_before_and_after_every_write_comes_to_the_end(stage: Stage) -> None:
     await stage.ask(approval="NotRequired")
-    number = 1 if phase == "after" else 2
+    walk = Walk()
     for _ in range(300):
         stage.namespace.turn()
         try:
-            await stage.engine(DieAt(number, phase)).reconcile(MINE)
+            await stage.engine(walk).reconcile(MINE)
         except Killed:
             continue
         if (await stage.status()).get("lastOperation"):
             break
+    assert walk.number > 10
     assert (await stage.status())["lastOperation"]["outcome"] == "Succeeded"
     assert stage.placed() == AFTER
     assert stage.throttles() == {}
 
 
 async def test_a_plan_too_large_for_a_status_is_carried_out_from_config_maps(stage: Stage) -> None:
-    topic = stage.namespace.kafka.topics["m"]
-    topic.partitions = [FakePartition((0, 1), (0, 1), 0, size=10) for _ in range(600)]
-    found = tuple(PartitionMove("m", number, (0, 1), (0, 2), 10) for number in range(600))
-    stage.planner.answer = replace(Proposal(found, bound=600))
-    await stage.ask(approval="NotRequired", limits={"throttle": "4Mi", "movesPerBroker": 3})
+    name = "n" * 200
+    partitions = [FakePartition((0, 1), (0, 1), 0, size=10) for _ in range(120)]
+    stage.namespace.kafka.topics[name] = FakeTopic("n-id", partitions, {})
+    found = tuple(PartitionMove(name, number, (0, 1), (0, 2), 10) for number in range(120))
+    stage.planner.answer = Proposal(found, bound=120)
+    await stage.ask(approval="NotRequired", limits={"throttle": "4Mi", "movesPerBroker": 40})
     engine = stage.engine()
     await stage.passes(engine, 4)
     operation = (await stage.status())["operation"]
-    assert operation["planRef"]["steps"] == 200 * 3 + 1
-    await asyncio.wait_for(stage.until(engine, "Succeeded", passes=4000), 300)
-    assert stage.placed() == [(0, 2)] * 600
-    assert stage.throttles() == {}
+    assert operation["planRef"]["configMaps"]
+    await stage.until(engine, "Succeeded", passes=400)
+    assert {one.replicas for one in partitions} == {(0, 2)}
+    assert stage.namespace.kafka.topics[name].config == {}

@@ -86,6 +86,30 @@ class KafkaPythonAdmin:
         if changes:
             await self._connections.write(alter, self._timeout)
 
+    async def settings(self, topics: Sequence[str]) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+        async def ask(broker: Broker) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+            metadata, answer = await broker.send(raw.metadata([])), await broker.send(raw.describe_quorum())
+            _refuse_lagging(broker.address, _brokers(metadata), self._quorum(raw.quorum_partition(answer), time.time()))
+            of_topics: dict[str, dict[str, str]] = {}
+            for batch in raw.batches(topics, BATCH):
+                request = raw.describe_configs(raw.TOPIC, batch)
+                of_topics |= raw.configs(await broker.send(request), raw.DYNAMIC_TOPIC_CONFIG)
+            of_brokers = await broker.send(raw.describe_configs(raw.BROKER, [""]))
+            return of_topics, raw.configs(of_brokers, raw.DYNAMIC_DEFAULT_BROKER_CONFIG).get("", {})
+
+        return await self._connections.read(ask, self._timeout)
+
+    async def alter_settings(
+        self, topics: Mapping[str, Mapping[str, str | None]], brokers: Mapping[str, str | None]
+    ) -> Results:
+        changes = [(raw.TOPIC, name, wanted) for name, wanted in topics.items()]
+        changes += [(raw.BROKER, "", brokers)] if brokers else []
+
+        async def alter(broker: Broker) -> Results:
+            return raw.altered(await broker.send(raw.alter_configs_of(changes)))
+
+        return await self._connections.write(alter, self._timeout) if changes else {}
+
     async def elect_preferred_leaders(self, partitions: Sequence[TopicPartition]) -> None:
         """All batches are tried; then the first failure is raised, saying how many there were."""
         failures: dict[TopicPartition, KafkaError] = {}
@@ -198,12 +222,7 @@ class KafkaPythonAdmin:
         metadata, quorum_answer, reassignments, versions, dynamic = [await answer for answer in asked]
         check(getattr(metadata, "error_code", None) or 0)
         quorum = self._quorum(raw.quorum_partition(quorum_answer), as_of)
-        brokers = tuple(
-            sorted(
-                (BrokerObservation(node.node_id, node.rack, node.host, node.port) for node in metadata.brokers),
-                key=lambda one: one.id,
-            )
-        )
+        brokers = _brokers(metadata)
         _refuse_lagging(broker.address, brokers, quorum)
         for topic in metadata.topics:
             check(topic.error_code, f"topic {topic.name} cannot be read")
@@ -237,6 +256,11 @@ class KafkaPythonAdmin:
 async def _cluster_id(broker: Broker) -> str:
     """Sent along with a change of voters, so that one meant for another cluster at this address is refused."""
     return str((await broker.send(raw.metadata([]))).cluster_id)
+
+
+def _brokers(metadata: Any) -> tuple[BrokerObservation, ...]:
+    found = (BrokerObservation(node.node_id, node.rack, node.host, node.port) for node in metadata.brokers)
+    return tuple(sorted(found, key=lambda one: one.id))
 
 
 def _refuse_lagging(address: str, brokers: Sequence[BrokerObservation], quorum: QuorumObservation) -> None:

@@ -61,12 +61,10 @@ class ProcessPlanner:
 
 def main() -> None:
     """The process: one question, one answer."""
-    from controlplane.adapters.solver.exact import OrTools, is_installed  # noqa: PLC0415 - this process alone solves
-    from controlplane.domain.rebalance.propose import propose  # noqa: PLC0415 - the same
+    from controlplane.adapters.solver.worker import plan_rebalance  # noqa: PLC0415 - this process alone solves
 
-    assignment, brokers, goal = pickle.load(sys.stdin.buffer)  # noqa: S301 - written by the process that started this one
-    answer = propose(assignment, brokers, goal, OrTools() if is_installed() else None)
-    sys.stdout.buffer.write(pickle.dumps(answer))
+    question = pickle.load(sys.stdin.buffer)  # noqa: S301 - written by the process that started this one
+    sys.stdout.buffer.write(pickle.dumps(plan_rebalance(*question)))
 
 
 if __name__ == "__main__":

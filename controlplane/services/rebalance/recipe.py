@@ -113,7 +113,7 @@ class RebalanceRecipe:
         if rate is None:
             rate = await self._spare(admin, kafka, earlier, began)
         racks = {broker.id: broker.rack for broker in brokers}
-        return await self._plan_of(rebalance, cell, proposal, racks=racks, rate=rate, kafka=kafka, admin=admin)
+        return await self._plan_of(rebalance, cell, proposal, racks=racks, rate=rate, admin=admin)
 
     async def _spare(
         self, admin: KafkaAdmin, kafka: KafkaObservation, earlier: dict[TopicPartition, int], began: float
@@ -133,15 +133,13 @@ class RebalanceRecipe:
         *,
         racks: dict[int, str | None],
         rate: int,
-        kafka: KafkaObservation,
         admin: KafkaAdmin,
     ) -> Plan | tuple[Check, ...]:
         spec = rebalance.spec
-        described_topics = await admin.describe_topics(sorted({move.topic for move in proposal.moves}))
-        topics = {name: topic.config for name, topic in described_topics.items()}
+        topics, of_brokers = await admin.settings(sorted({move.topic for move in proposal.moves}))
 
         def kept(hops: Sequence[Hop]) -> frozenset[str]:
-            return throttle.kept(hops, rate, topics, kafka.dynamic_config)
+            return throttle.kept(hops, rate, topics, of_brokers)
 
         def laid_out() -> RebalancePlan:
             of_batches = batches(proposal, racks, per_broker=spec.limits.moves_per_broker)

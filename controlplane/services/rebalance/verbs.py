@@ -5,6 +5,7 @@ between is seen as in flight, never as somewhere else. A broker may be a moment 
 
 - what sets or undoes something is done once before it is believed to be there already (`intent`): a look that comes too
   early may show the world before last;
+- an action is one request, so that nothing is ever half done, and whoever dies after each gets on;
 - a partition that is not where it should be is doubted for DOUBT_SECONDS before the plan is called stale.
 """
 
@@ -15,14 +16,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from controlplane.domain.check import Check
-from controlplane.domain.observation import KafkaObservation
 from controlplane.domain.operation import verb
 from controlplane.domain.operation.verb import Doing, Done, Failed, Pending, Traits, UnderWay
 from controlplane.domain.rebalance import steps
 from controlplane.domain.rebalance.hops import Hop
 from controlplane.domain.rebalance.standing import Look, Standing, stale
 from controlplane.domain.rebalance.steps import Batch, batch_of
-from controlplane.domain.rebalance.throttle import Changes, Config, Throttle
+from controlplane.domain.rebalance.throttle import Changes, Throttle
 from controlplane.domain.rolling.health import listing
 from controlplane.ports import Clock, KafkaAdmin, KafkaError
 from controlplane.services.operation.verbs import Verbs
@@ -98,26 +98,24 @@ class SetThrottle(OnCell):
     name = steps.SET_THROTTLE
 
     async def _seen(self, doing: Doing, batch: Batch, admin: KafkaAdmin) -> verb.Look:
-        look, kafka = await looked(admin)
+        look = await looked(admin)
         if (not_as_approved := await self._stale(doing, batch.hops, look, admin)) is not None:
             return not_as_approved
         if doing.intent is None and _arrived(look, batch.hops):
             return Done("nothing is left to copy")
-        return await self._is_on(doing, batch, admin, kafka)
+        return await self._is_on(doing, batch, admin)
 
-    async def _is_on(self, doing: Doing, batch: Batch, admin: KafkaAdmin, kafka: KafkaObservation) -> verb.Look:
+    async def _is_on(self, doing: Doing, batch: Batch, admin: KafkaAdmin) -> verb.Look:
         throttle = throttle_of(batch)
         if not throttle.any:
             return Done("others throttle all of it")
         if doing.intent is None:
             return Pending()
-        return Done() if throttle.is_on(await configs(admin, throttle), kafka.dynamic_config) else Pending()
+        return Done() if throttle.is_on(*await admin.settings(throttle.topics)) else Pending()
 
     async def _do(self, batch: Batch, admin: KafkaAdmin) -> None:
-        """The rate first: what is listed has one."""
-        changes = await _changes(batch, admin, Throttle.put)
-        await admin.alter_cluster_config(changes.brokers)
-        await _alter_topics(admin, changes)
+        throttle = throttle_of(batch)
+        await _alter(admin, throttle.put(*await admin.settings(throttle.topics)))
 
 
 class RestoreThrottle(SetThrottle):
@@ -127,8 +125,7 @@ class RestoreThrottle(SetThrottle):
     back = True
 
     async def _seen(self, doing: Doing, batch: Batch, admin: KafkaAdmin) -> verb.Look:
-        _, kafka = await looked(admin)
-        return await self._is_on(doing, batch, admin, kafka)
+        return await self._is_on(doing, batch, admin)
 
 
 class LiftThrottle(OnCell):
@@ -143,13 +140,11 @@ class LiftThrottle(OnCell):
             return Done("none of it was ours")
         if doing.intent is None:
             return Pending()
-        kafka, _ = await admin.observe()
-        return Done() if throttle.is_off(await configs(admin, throttle), kafka.dynamic_config) else Pending()
+        return Done() if throttle.is_off(*await admin.settings(throttle.topics)) else Pending()
 
     async def _do(self, batch: Batch, admin: KafkaAdmin) -> None:
-        changes = await _changes(batch, admin, Throttle.lifted)
-        await _alter_topics(admin, changes)
-        await admin.alter_cluster_config(changes.brokers)
+        throttle = throttle_of(batch)
+        await _alter(admin, throttle.lifted(*await admin.settings(throttle.topics)))
 
 
 class MoveReplicas(OnCell):
@@ -161,7 +156,7 @@ class MoveReplicas(OnCell):
     name = steps.MOVE_REPLICAS
 
     async def _seen(self, doing: Doing, batch: Batch, admin: KafkaAdmin) -> verb.Look:
-        look, _ = await looked(admin)
+        look = await looked(admin)
         if (not_as_approved := await self._stale(doing, batch.hops, look, admin)) is not None:
             return not_as_approved
         groups = look.grouped(batch.hops)
@@ -174,7 +169,7 @@ class MoveReplicas(OnCell):
         return Done(f"gone meanwhile: {listing(hop.id for hop in gone)}" if gone else "")
 
     async def _do(self, batch: Batch, admin: KafkaAdmin) -> None:
-        look, _ = await looked(admin)
+        look = await looked(admin)
         targets = {hop.id: hop.after for hop in look.grouped(batch.hops)[Standing.BEFORE]}
         check_results(await admin.alter_partition_reassignments(targets), but=_GONE)
 
@@ -198,7 +193,7 @@ class MoveBack(OnCell):
     async def _seen(self, doing: Doing, batch: Batch, admin: KafkaAdmin) -> verb.Look:
         if doing.intent is None:
             return Pending()
-        look, _ = await looked(admin)
+        look = await looked(admin)
         groups = look.grouped(batch.hops)
         disordered, left = _disordered(look, groups[Standing.ELSEWHERE])
         if groups[Standing.MOVING] or groups[Standing.AFTER] or disordered:
@@ -215,26 +210,29 @@ class MoveBack(OnCell):
         )
 
     async def _do(self, batch: Batch, admin: KafkaAdmin) -> None:
-        look, _ = await looked(admin)
+        """Those that seem to be back may not be, and are sent along: for those that are it changes nothing."""
+        look = await looked(admin)
         groups = look.grouped(batch.hops)
         disordered, _ = _disordered(look, groups[Standing.ELSEWHERE])
         targets: dict[Any, Sequence[int] | None] = {hop.id: None for hop in groups[Standing.MOVING]}
-        # Those that seem to be back already may not be: for those that are it changes nothing.
-        back = (*groups[Standing.AFTER], *groups[Standing.BEFORE], *disordered)
-        targets |= {hop.id: hop.before for hop in back}
+        targets |= {hop.id: hop.before for hop in (*groups[Standing.AFTER], *disordered)}
+        leaderless = look.leaderless(batch.hops, back=True)
+        if leaderless and not targets:
+            await admin.elect_preferred_leaders(leaderless)
+            return
+        targets |= {hop.id: hop.before for hop in groups[Standing.BEFORE]}
         check_results(await admin.alter_partition_reassignments(targets), but=_NOT_MOVING)
-        await admin.elect_preferred_leaders(look.leaderless(batch.hops, back=True))
 
 
 class ElectLeaders(OnCell):
     name = steps.ELECT_LEADERS
 
     async def _seen(self, doing: Doing, batch: Batch, admin: KafkaAdmin) -> verb.Look:  # noqa: ARG002 - overridden
-        look, _ = await looked(admin)
+        look = await looked(admin)
         return Pending() if look.leaderless(batch.hops, back=False) else Done()
 
     async def _do(self, batch: Batch, admin: KafkaAdmin) -> None:
-        look, _ = await looked(admin)
+        look = await looked(admin)
         await admin.elect_preferred_leaders(look.leaderless(batch.hops, back=False))
 
 
@@ -243,15 +241,10 @@ def verbs(cells: Cells, clock: Clock, *, doubt_seconds: float = DOUBT_SECONDS) -
     return {kind.name: kind(cells, clock, doubt_seconds=doubt_seconds) for kind in kinds}
 
 
-async def looked(admin: KafkaAdmin) -> tuple[Look, KafkaObservation]:
+async def looked(admin: KafkaAdmin) -> Look:
     in_flight = await admin.list_partition_reassignments()
     kafka, _ = await admin.observe()
-    return Look.of(kafka, in_flight), kafka
-
-
-async def configs(admin: KafkaAdmin, throttle: Throttle) -> dict[str, Config]:
-    """What is set on the topics that are still there."""
-    return {name: topic.config for name, topic in (await admin.describe_topics(throttle.topics)).items()}
+    return Look.of(kafka, in_flight)
 
 
 def throttle_of(batch: Batch) -> Throttle:
@@ -278,15 +271,8 @@ def cluster_not_found(cell: str) -> Check:
     )
 
 
-async def _changes(batch: Batch, admin: KafkaAdmin, what: Any) -> Changes:
-    throttle = throttle_of(batch)
-    kafka, _ = await admin.observe()
-    changes: Changes = what(throttle, await configs(admin, throttle), kafka.dynamic_config)
-    return changes
-
-
-async def _alter_topics(admin: KafkaAdmin, changes: Changes) -> None:
-    check_results(await admin.alter_topic_configs(changes.topics), but=_GONE)
+async def _alter(admin: KafkaAdmin, changes: Changes) -> None:
+    check_results(await admin.alter_settings(changes.topics, changes.brokers), but=_GONE)
 
 
 def _arrived(look: Look, hops: Iterable[Hop]) -> bool:
