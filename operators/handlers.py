@@ -51,11 +51,11 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
         if name := ref.get("name"):
             queue.add(topics_key(namespace or "", name), settings.topic_batch_delay)
 
-    @kopf.on.event(GROUP, VERSION, "kafkarebalances", registry=handlers)
+    @kopf.on.event(GROUP, VERSION, "kafkarebalances", registry=handlers, id="kafkarebalances")
     async def rebalance(namespace: str | None, name: str, **_: Any) -> None:
         queue.add(rebalance_key(namespace or "", name))
 
-    @kopf.on.event(GROUP, VERSION, "approvals", registry=handlers)
+    @kopf.on.event(GROUP, VERSION, "approvals", registry=handlers, id="approvals")
     async def approval(namespace: str | None, spec: kopf.Spec, **_: Any) -> None:
         if key := _decided(namespace or "", spec.get("targetRef") or {}):
             queue.add(key)

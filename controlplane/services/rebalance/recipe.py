@@ -258,7 +258,8 @@ def words_of(goal: api.RebalanceGoal, proposal: Proposal) -> str:
     if not proposal.moves:
         return f"{words}: nothing has to move"
     moved, size = proposal.replicas_moved, plan_steps.human(proposal.bytes_moved)
-    return f"{words}: copies {moved} replica{'' if moved == 1 else 's'}, {size}"
+    best = "the fewest there can be" if not proposal.gap else f"at least {proposal.bound} are needed"
+    return f"{words}: copies {moved} replica{'' if moved == 1 else 's'} ({best}), {size}"
 
 
 def _not_alone(rebalance: KafkaRebalance, cluster: KafkaCluster) -> tuple[Check, ...]:
