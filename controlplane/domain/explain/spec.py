@@ -199,11 +199,10 @@ TOPICS = (
     Entry(
         "ReplicaChangeUnsupported",
         _CHECK,
-        "Another replication factor is declared than the topic has. Changing it is a rebalance, which kfleet does not "
-        "do yet.",
-        "The topic is left alone altogether, its settings included.",
-        "Declare the replication factor that it has.",
-        ("kubectl get kft",),
+        "Another replication factor is declared than the topic has. Changing it is a rebalance.",
+        "The topic is left alone altogether, its settings included, until it has that factor.",
+        "Create a KafkaRebalance with goal ChangeReplicas, or declare the replication factor that it has.",
+        ("kubectl get kft", "kubectl get kfr"),
     ),
     Entry(
         "TopicNameCollides",
