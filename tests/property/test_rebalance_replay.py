@@ -18,6 +18,7 @@ from controlplane.domain.check import Check
 from controlplane.domain.observation import TopicPartition
 from controlplane.domain.operation.permit import FREE, PAUSED, Permit
 from controlplane.domain.rebalance.steps import LIFT_THROTTLE, MOVE_BACK, SET_THROTTLE
+from controlplane.services.rebalance.verbs import ABSENT_SECONDS
 
 BEFORE = {"a": [(1, 2, 3), (2, 3, 1), (3, 1, 2)], "b": [(1, 2), (2, 3)], "still": [(1, 2)]}
 AFTER = {"a": [(4, 5, 3), (2, 3, 4), (1, 3, 2)], "b": [(5, 2), (2,)], "still": [(1, 2)]}
@@ -193,6 +194,19 @@ def test_a_broker_that_left_for_good_makes_it_stale_and_one_that_is_down_is_awai
     operation = run.to_the_end()
     assert operation.outcome == "Failed"
     assert "not in the cluster any more" in operation.message
+
+
+def test_a_broker_that_dies_under_a_batch_and_stays_away_gives_the_cell_back() -> None:
+    run = walked()(Deaths())
+    run.before_pass = lambda _: run.kafka.stop_broker(4) if run.kafka.in_flight() else None
+    before = settings_of(run.kafka)
+    operation = run.to_the_end()
+    assert (operation.outcome, operation.ending.why.name if operation.ending else "") == (
+        "RolledBack",
+        "BrokerNotRegistered",
+    )
+    assert run.passes * 3 > ABSENT_SECONDS
+    assert_as(run.kafka, BEFORE, before)
 
 
 def test_a_topic_that_is_deleted_keeps_nobody_from_the_others() -> None:

@@ -30,6 +30,8 @@ from controlplane.services.rebalance.cells import CellGoneError, Cells
 
 DOUBT_SECONDS = 10.0
 """Longer than a broker that is taken to be caught up can be behind the controllers."""
+ABSENT_SECONDS = 300.0
+"""How long a broker that replicas are on their way to may be down before the batch is given up."""
 _GONE = frozenset({"UNKNOWN_TOPIC_OR_PARTITION"})
 _NOT_MOVING = _GONE | {"NO_REASSIGNMENT_IN_PROGRESS"}
 
@@ -42,7 +44,7 @@ class OnCell(ABC):
 
     def __init__(self, cells: Cells, clock: Clock, *, doubt_seconds: float = DOUBT_SECONDS) -> None:
         self._cells, self._clock, self._doubt_seconds = cells, clock, doubt_seconds
-        self._since: dict[tuple[str, int], float] = {}
+        self._since: dict[tuple[str, int, str], float] = {}
 
     @property
     def traits(self) -> Traits:
@@ -72,11 +74,18 @@ class OnCell(ABC):
 
     def _doubts(self, doing: Doing) -> bool:
         """Whether what was just seen of this step, and seems wrong, may still be a broker that is behind."""
-        now = self._clock.monotonic()
-        return now - self._since.setdefault((doing.operation, doing.step.id), now) < self._doubt_seconds
+        return not self._lasted(doing, "doubt", self._doubt_seconds)
 
     def _sure(self, doing: Doing) -> None:
-        self._since.pop((doing.operation, doing.step.id), None)
+        self._over(doing, "doubt")
+
+    def _lasted(self, doing: Doing, what: str, seconds: float) -> bool:
+        """Whether this has been seen at every look of the last `seconds`. Another life of the operator counts anew."""
+        now = self._clock.monotonic()
+        return now - self._since.setdefault((doing.operation, doing.step.id, what), now) >= seconds
+
+    def _over(self, doing: Doing, what: str) -> None:
+        self._since.pop((doing.operation, doing.step.id, what), None)
 
     async def _stale(self, doing: Doing, hops: Sequence[Hop], look: Look, admin: KafkaAdmin) -> verb.Look | None:
         """What it comes to that these hops are not as approved; None while they are."""
@@ -150,7 +159,8 @@ class LiftThrottle(OnCell):
 class MoveReplicas(OnCell):
     """A batch is given to the controller and looked at until all of it has arrived.
 
-    Part of it may have been refused: what is in flight lands first, then the rest is asked for again.
+    Part of it may have been refused: what is in flight lands first, then the rest is asked for again. A batch does not
+    wait for ever for a broker that is down: whoever repairs that may need the cell, which it keeps.
     """
 
     name = steps.MOVE_REPLICAS
@@ -161,6 +171,11 @@ class MoveReplicas(OnCell):
             return not_as_approved
         groups = look.grouped(batch.hops)
         if moving := groups[Standing.MOVING]:
+            if absent := sorted({broker for hop in moving for broker in hop.adding} - look.brokers):
+                if self._lasted(doing, "absent", ABSENT_SECONDS):
+                    return Failed(_absent(absent), again=False)
+            else:
+                self._over(doing, "absent")
             arrived = len(groups[Standing.AFTER])
             return UnderWay(f"{arrived} of {len(batch.hops)} partitions have arrived, {len(moving)} are on their way")
         if groups[Standing.BEFORE]:
