@@ -34,6 +34,8 @@ def plan_bytes(problem: Problem, tolerance: float, solver: Solver | None) -> Pla
         message = "sizes: every partition has 0 bytes, so there is nothing to balance: give their sizes"
         return Infeasible((Shortage(Constraint.INPUT, "sizes", message),))
     limits = _limits(problem, shares, tolerance)
+    if empty := _empty(problem, limits, tolerance):
+        return Infeasible(empty)
     bound = moves_bound(problem, limits, sizes)
     if solver is not None and Network.size(problem, pooled=True) <= EXACT_ARCS:
         relaxed = _relaxed(problem, limits, sizes, solver)
@@ -65,8 +67,20 @@ def _limits(problem: Problem, shares: Sequence[Fraction], tolerance: float) -> L
         min(int(share * (1 + part)), ENDLESS if capacity is None else capacity)
         for share, capacity in zip(shares, problem.capacities, strict=True)
     ]
-    least = [min(ceil(share * (1 - part)), upper) for share, upper in zip(shares, most, strict=True)]
-    return [max(0, lower) for lower in least], most
+    return [max(0, ceil(share * (1 - part))) for share in shares], most
+
+
+def _empty(problem: Problem, limits: Limits, tolerance: float) -> tuple[Shortage, ...]:
+    """Brokers that no number of bytes is right for."""
+    found = []
+    for broker, low, high in zip(problem.brokers, *limits, strict=True):
+        if low > high:
+            message = (
+                f"bytes: broker {broker.id}: to be within {tolerance:g} of its share it has to hold {low} bytes, and "
+                f"may hold {high}: allow a larger tolerance, lower its weight, or give it a larger disk"
+            )
+            found.append(Shortage(Constraint.CAPACITY, f"broker {broker.id}", message, low, high))
+    return tuple(found)
 
 
 def _relaxed(problem: Problem, limits: Limits, sizes: Sequence[int], solver: Solver) -> int | None:
