@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
+from math import floor, isfinite
 from typing import Any
 
 from controlplane.domain.rebalance.solver import Choice, ChoiceProblem, Flow, FlowProblem
@@ -16,7 +17,7 @@ CHOICE_WORK = 20.0
 """CP-SAT's deterministic time, in its own unit: about so many seconds of one core."""
 
 
-class FlowFailedError(Exception):
+class SolverFailedError(Exception):
     """The solver did not answer as it promises: a bug here or there, never a property of the problem."""
 
 
@@ -45,7 +46,7 @@ class OrTools:
         if status == solver.INFEASIBLE:
             return None
         if status != solver.OPTIMAL:
-            raise FlowFailedError(f"SimpleMinCostFlow: status {status} for {len(problem.tails)} arcs")
+            raise SolverFailedError(f"SimpleMinCostFlow: status {status} for {len(problem.tails)} arcs")
         return Flow(_ints(solver.flows(arcs)), int(solver.optimal_cost()))
 
     def solve_choice(self, problem: ChoiceProblem) -> Choice:
@@ -66,12 +67,19 @@ class OrTools:
         status = solver.solve(model)
         if status == cp_model.INFEASIBLE:
             return Choice(None, None)
-        bound = -int(-solver.best_objective_bound // 1)
         if status in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
-            return Choice([solver.boolean_value(variable) for variable in variables], bound)
+            chosen = [solver.boolean_value(variable) for variable in variables]
+            cost = sum(cost for cost, taken in zip(problem.costs, chosen, strict=True) if taken)
+            return Choice(chosen, cost if status == cp_model.OPTIMAL else min(cost, _proven(solver)))
         if status != cp_model.UNKNOWN:
-            raise FlowFailedError(f"CP-SAT: {solver.status_name(status)}")
-        return Choice(None, max(bound, 0))
+            raise SolverFailedError(f"CP-SAT: {solver.status_name(status)}")
+        return Choice(None, _proven(solver))
+
+
+def _proven(solver: Any) -> int:
+    """CP-SAT's bound, a float, as an integer that is certainly no higher. Costs are not negative."""
+    bound = float(solver.best_objective_bound)
+    return max(0, floor(bound - abs(bound) * 1e-9)) if isfinite(bound) else 0
 
 
 def _ints(values: Any) -> Sequence[int]:

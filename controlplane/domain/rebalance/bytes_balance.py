@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from math import ceil, floor
 
-from controlplane.domain.rebalance.capacity import ENDLESS, Planned
+from controlplane.domain.rebalance.capacity import ENDLESS, Planned, gib, names_of, unfit
 from controlplane.domain.rebalance.choice import Program, is_small
 from controlplane.domain.rebalance.network import Network
 from controlplane.domain.rebalance.placement import Placement, mend
@@ -18,7 +19,7 @@ from controlplane.domain.rebalance.plans import EXACT_ARCS
 from controlplane.domain.rebalance.problem import Problem
 from controlplane.domain.rebalance.search import Limits, moves_bound
 from controlplane.domain.rebalance.settle import Settling
-from controlplane.domain.rebalance.shares import byte_groups, fair_shares
+from controlplane.domain.rebalance.shares import byte_groups, fair_shares, unplaced
 from controlplane.domain.rebalance.solver import Solver
 from controlplane.domain.rebalance.values import Constraint, Infeasible, Shortage
 
@@ -33,11 +34,13 @@ def plan_bytes(problem: Problem, tolerance: float, solver: Solver | None) -> Pla
         message = "sizes: every partition has 0 bytes, so there is nothing to balance: give their sizes"
         return Infeasible((Shortage(Constraint.INPUT, "sizes", message),))
     limits = _limits(problem, shares, tolerance)
+    if empty := _empty(problem, limits, tolerance):
+        return Infeasible(empty)
     bound = moves_bound(problem, limits, sizes)
     if solver is not None and Network.size(problem, pooled=True) <= EXACT_ARCS:
         relaxed = _relaxed(problem, limits, sizes, solver)
         if relaxed is None:
-            return Infeasible((_too_tight(problem, shares, tolerance, None),))
+            return Infeasible((_crowded(problem, limits, tolerance),))
         bound = max(bound, relaxed)
     placement = Placement(problem)
     mend(placement)
@@ -49,12 +52,12 @@ def plan_bytes(problem: Problem, tolerance: float, solver: Solver | None) -> Pla
         program = Program(placement, limits, sizes)
         choice = solver.solve_choice(program.choice)
         if choice.bound is None:
-            return Infeasible((_too_tight(problem, shares, tolerance, placement),))
+            return Infeasible((_too_tight(placement, shares, tolerance),))
         bound = max(bound, choice.bound)
         if choice.chosen is not None:
             placement, met = Placement.at(problem, program.read(choice.chosen)), True
     if not met:
-        return Infeasible((_too_tight(problem, shares, tolerance, placement),), proven=False)
+        return Infeasible((_too_tight(placement, shares, tolerance),), proven=False)
     return Planned(placement, _fewest_replicas(problem, limits), bound)
 
 
@@ -64,8 +67,20 @@ def _limits(problem: Problem, shares: Sequence[Fraction], tolerance: float) -> L
         min(int(share * (1 + part)), ENDLESS if capacity is None else capacity)
         for share, capacity in zip(shares, problem.capacities, strict=True)
     ]
-    least = [min(-int(-share * (1 - part) // 1), upper) for share, upper in zip(shares, most, strict=True)]
-    return [max(0, lower) for lower in least], most
+    return [max(0, ceil(share * (1 - part))) for share in shares], most
+
+
+def _empty(problem: Problem, limits: Limits, tolerance: float) -> tuple[Shortage, ...]:
+    """Brokers that no number of bytes is right for."""
+    found = []
+    for broker, low, high in zip(problem.brokers, *limits, strict=True):
+        if low > high:
+            message = (
+                f"bytes: broker {broker.id}: to be within {tolerance:g} of its share it has to hold {low} bytes, and "
+                f"may hold {high}: allow a larger tolerance, lower its weight, or give it a larger disk"
+            )
+            found.append(Shortage(Constraint.CAPACITY, f"broker {broker.id}", message, low, high))
+    return tuple(found)
 
 
 def _relaxed(problem: Problem, limits: Limits, sizes: Sequence[int], solver: Solver) -> int | None:
@@ -99,19 +114,33 @@ def _fewest_replicas(problem: Problem, limits: Limits) -> int:
     return max(give, get, sum(problem.fewest(slot) for slot in problem.slots))
 
 
-def _too_tight(problem: Problem, shares: Sequence[Fraction], tolerance: float, nearest: Placement | None) -> Shortage:
-    said = f"bytes: not every broker can be within {tolerance:g} of its share"
-    if nearest is None:
-        message = f"{said}: capacities or racks are against it, even if replicas could be split"
-        return Shortage(Constraint.CAPACITY, "bytes", message)
+def _crowded(problem: Problem, limits: Limits, tolerance: float) -> Shortage:
+    left, full = unplaced(byte_groups(problem), dict(enumerate(limits[1])))
+    names, held = names_of(problem, full), sum(limits[1][at] for at in full)
+    message = (
+        f"bytes: {gib(left)} more than brokers {names} can hold within their capacities and {tolerance:g} of their "
+        f"shares ({gib(held)} all together), even if replicas could be split: add disks, or allow a larger tolerance"
+    )
+    return Shortage(Constraint.CAPACITY, f"brokers {names}", message, held + left, held)
+
+
+def _too_tight(placement: Placement, shares: Sequence[Fraction], tolerance: float) -> Shortage:
+    """What the nearest placement that was found says: who is furthest from its share, or over its capacity."""
+    problem = placement.problem
+    if placement.over_capacity():
+        return unfit(placement, proven=False)
     off = [
-        (abs(load - share) / share if share else Fraction(0), at)
-        for at, (load, share) in enumerate(zip(nearest.bytes, shares, strict=True))
+        (abs(load - share) / share, at)
+        for at, (load, share) in enumerate(zip(placement.bytes, shares, strict=True))
+        if share
     ]
     far, at = max(off)
-    broker = problem.brokers[at].id
+    name = f"broker {problem.brokers[at].id}"
     message = (
-        f"{said}: the nearest that was found has broker {broker} at {nearest.bytes[at]} of {int(shares[at])} bytes: "
-        f"allow a tolerance of {-int(-far * 1000 // 1) / 1000:g}, or split its largest partitions"
+        f"bytes: not every broker can be within {tolerance:g} of its share: in the nearest plan that was found {name} "
+        f"has {placement.bytes[at]} bytes of {int(shares[at])}: allow a tolerance of {ceil(far * 1000) / 1000:g}, or "
+        "split its largest partitions"
     )
-    return Shortage(Constraint.CAPACITY, f"broker {broker}", message, nearest.bytes[at], int(shares[at]))
+    part = Fraction(repr(tolerance))
+    needed, available = ceil(abs(placement.bytes[at] - shares[at])), floor(shares[at] * part)
+    return Shortage(Constraint.CAPACITY, name, message, needed, available)

@@ -48,12 +48,12 @@ def fit(placement: Placement, counts: Limits | None, solver: Solver | None, boun
         program = Program(placement, limits, [1] * len(problem.slots), counts)
         choice = solver.solve_choice(program.choice)
         if choice.bound is None:
-            return Infeasible((_unfit(placement, proven=True),))
+            return Infeasible((unfit(placement, proven=True),))
         bound = max(bound, choice.bound)
         if choice.chosen is not None:
             placement = Placement.at(problem, program.read(choice.chosen))
             fits = True
-    return Planned(placement, bound) if fits else Infeasible((_unfit(placement, proven=False),), proven=False)
+    return Planned(placement, bound) if fits else Infeasible((unfit(placement, proven=False),), proven=False)
 
 
 def gib(amount: int) -> str:
@@ -85,7 +85,7 @@ def _shortages(problem: Problem) -> tuple[Shortage, ...]:
     if not left + over:
         return ()
     brokers = full or tuple(at for at, most in room.items() if most < 0)
-    names = _names(problem, brokers)
+    names = names_of(problem, brokers)
     held = sum(_capacity(problem, at) for at in brokers)
     message = (
         f"capacity: {gib(left + over)} more than brokers {names} can hold ({gib(held)} all together): add brokers or "
@@ -94,7 +94,7 @@ def _shortages(problem: Problem) -> tuple[Shortage, ...]:
     return (Shortage(Constraint.CAPACITY, f"brokers {names}", message, held + left + over, held),)
 
 
-def _unfit(placement: Placement, *, proven: bool) -> Shortage:
+def unfit(placement: Placement, *, proven: bool) -> Shortage:
     problem = placement.problem
     over = placement.over_capacity()
     needed = sum(placement.bytes[at] for at in over)
@@ -102,8 +102,8 @@ def _unfit(placement: Placement, *, proven: bool) -> Shortage:
     said = "no plan fits" if proven else "no plan that fits was found"
     return Shortage(
         Constraint.CAPACITY,
-        f"brokers {_names(problem, over)}",
-        f"capacity: {said}; the nearest has {gib(needed - held)} too much on brokers {_names(problem, over)}: add "
+        f"brokers {names_of(problem, over)}",
+        f"capacity: {said}; the nearest has {gib(needed - held)} too much on brokers {names_of(problem, over)}: add "
         "brokers or disks, or shorten retention",
         needed,
         held,
@@ -115,5 +115,5 @@ def _capacity(problem: Problem, broker: int) -> int:
     return ENDLESS if capacity is None else capacity
 
 
-def _names(problem: Problem, brokers: Sequence[int]) -> str:
+def names_of(problem: Problem, brokers: Sequence[int]) -> str:
     return ", ".join(str(problem.brokers[at].id) for at in brokers)

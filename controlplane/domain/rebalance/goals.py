@@ -41,47 +41,54 @@ class Asked:
         problem = Problem(self.brokers)
         short: list[Shortage] = []
         for partition in self.partitions:
-            if not (asked := self._touches(partition)) and not everything:
+            if not everything and not self._has_to_change(partition):
                 problem.fix(partition)
                 continue
-            cell = self._cell(partition, asked=asked)
-            want = self._want(partition, asked=asked)
+            meant = self._is_meant(partition)
+            cell, want = self._cell(partition, meant=meant), self._want(partition, meant=meant)
             if len(cell) < want:
                 short.append(_too_few(partition, want, cell))
             else:
-                problem.choose(partition, want, self._spread(partition, want, cell, asked=asked), problem.cell(cell))
+                problem.choose(partition, want, self._spread(partition, want, cell, meant=meant), problem.cell(cell))
         return Infeasible(tuple(short)) if short else problem
 
-    def _touches(self, partition: Partition) -> bool:
-        goal, held = self._goal, frozenset(partition.replicas)
-        if isinstance(goal, Drain):
-            return not held.isdisjoint(goal.brokers)
+    def _is_meant(self, partition: Partition) -> bool:
+        """Whether the goal says anything of it, were it met or not."""
+        goal = self._goal
         if isinstance(goal, MoveAway):
-            return not held.isdisjoint(goal.brokers) and len(held) <= partition.min_isr
-        if isinstance(goal, MoveTo):
-            return partition.topic in goal.topics and self._could_be_better(partition, goal.brokers)
+            return len(partition.replicas) <= partition.min_isr
+        return not isinstance(goal, MoveTo | ChangeReplicas) or goal.topics is None or partition.topic in goal.topics
+
+    def _has_to_change(self, partition: Partition) -> bool:
+        goal, held = self._goal, frozenset(partition.replicas)
+        if not self._is_meant(partition):
+            return False
+        if isinstance(goal, Drain | MoveAway):
+            return not held.isdisjoint(goal.brokers)
         if isinstance(goal, ChangeReplicas):
-            return len(held) != goal.replicas and (goal.topics is None or partition.topic in goal.topics)
-        return not isinstance(goal, Racks) or self._could_be_better(partition, self._cell(partition, asked=True))
+            return len(held) != goal.replicas
+        if isinstance(goal, MoveTo | Racks):
+            return self._could_be_better(partition, self._cell(partition, meant=True))
+        return True
 
     def _could_be_better(self, partition: Partition, cell: Ids) -> bool:
         held = frozenset(partition.replicas)
         return not held <= cell or self._racks(held) < min(len(held), self._racks(cell))
 
-    def _cell(self, partition: Partition, *, asked: bool) -> Ids:
+    def _cell(self, partition: Partition, *, meant: bool) -> Ids:
         goal = self._goal
-        if isinstance(goal, MoveTo) and asked:
+        if isinstance(goal, MoveTo) and meant:
             return goal.brokers
         cell = self._everybody if partition.allowed is None else partition.allowed & self._everybody
-        return cell - goal.brokers if isinstance(goal, MoveAway) and asked else cell
+        return cell - goal.brokers if isinstance(goal, MoveAway) and meant else cell
 
-    def _want(self, partition: Partition, *, asked: bool) -> int:
-        return self._goal.replicas if isinstance(self._goal, ChangeReplicas) and asked else len(partition.replicas)
+    def _want(self, partition: Partition, *, meant: bool) -> int:
+        return self._goal.replicas if isinstance(self._goal, ChangeReplicas) and meant else len(partition.replicas)
 
-    def _spread(self, partition: Partition, want: int, cell: Ids, *, asked: bool) -> int:
+    def _spread(self, partition: Partition, want: int, cell: Ids, *, meant: bool) -> int:
         """Racks: as many as it has (and one more for each replica that it gets on top), or as many as there can be."""
         most = min(want, self._racks(cell))
-        if not asked or isinstance(self._goal, Drain | MoveAway | ChangeReplicas):
+        if not meant or isinstance(self._goal, Drain | MoveAway | ChangeReplicas):
             more = max(0, want - len(partition.replicas))
             return min(most, self._racks(frozenset(partition.replicas)) + more)
         return most

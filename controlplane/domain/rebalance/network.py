@@ -172,7 +172,7 @@ def _price_of_a_move(problem: Problem) -> int:
     """
     cells = {slot.cell for slot in problem.slots}
     shared = len(problem.brokers) + sum(len(cell.by_rack) for cell in cells) + 1
-    return 1 + shared * max(slot.want for slot in problem.slots)
+    return 1 + shared * max((slot.want for slot in problem.slots), default=1)
 
 
 def _deal(places: list[list[int]], owed: Sequence[int], counts: dict[int, int]) -> bool:

@@ -105,7 +105,7 @@ def mend(placement: Placement) -> None:
 
 def even_out(placement: Placement, rounds: int = 4) -> None:
     """Let guests change to brokers that have less, as long as that helps: nothing moves that has not moved anyway."""
-    problem, weights = placement.problem, placement.problem.weights
+    problem = placement.problem
     guests = [
         (at, slot)
         for at, slot in enumerate(problem.slots)
@@ -115,19 +115,26 @@ def even_out(placement: Placement, rounds: int = 4) -> None:
         changed = False
         for at, slot in guests:
             for source in [one for one in placement.where[at] if one not in slot.current]:
-                target = min(
-                    (b for b in slot.cell.brokers if b not in slot.current and placement.may(at, source, b)),
-                    key=lambda b: ((placement.replicas[b] + 1) / weights[b], b),
-                    default=None,
-                )
-                if target is None or not _fits(placement, target, slot.size):
-                    continue
-                now = placement.replicas[source] / weights[source]
-                if (placement.replicas[target] + 1) / weights[target] < now:
+                target = _emptier(placement, at, source)
+                if target is not None:
                     placement.move(at, source, target)
                     changed = True
         if not changed:
             return
+
+
+def _emptier(placement: Placement, at: int, source: int) -> int | None:
+    """The broker with least that this guest may change to, if it is better off there than `source` is with it."""
+    problem, loads, weights = placement.problem, placement.replicas, placement.problem.weights
+    slot, places = problem.slots[at], placement.where[at]
+    best, best_load = None, loads[source] / weights[source]
+    for rack in placement.racks_open(at, source):
+        for broker in slot.cell.by_rack[rack]:
+            load = (loads[broker] + 1) / weights[broker]
+            taken = broker in places or broker in slot.current
+            if load < best_load and not taken and _fits(placement, broker, slot.size):
+                best, best_load = broker, load
+    return best
 
 
 def _kept(placement: Placement, slot: Slot, count: int) -> list[int]:

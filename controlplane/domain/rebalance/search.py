@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import chain
+from math import ceil, floor
 
 from controlplane.domain.rebalance.placement import Placement
 from controlplane.domain.rebalance.problem import Problem
@@ -22,7 +23,7 @@ Limits = tuple[Sequence[int], Sequence[int]]
 
 def limits_of(shares: Sequence[Fraction]) -> Limits:
     """Shares rounded down and up."""
-    return [share.__floor__() for share in shares], [share.__ceil__() for share in shares]
+    return [floor(share) for share in shares], [ceil(share) for share in shares]
 
 
 def moves_bound(problem: Problem, limits: Limits, amounts: Sequence[int] | None = None) -> int:
