@@ -134,7 +134,10 @@ class ProposalSummary(ApiModel):
     bytes_moved: int = Field(ge=0, description="Their size when the plan was made.")
     partitions: int = Field(ge=0, description="Partitions that change, a new order of replicas included.")
     bound: int = Field(ge=0, description="No plan for this goal copies fewer replicas.")
-    gap: int = Field(description="Replicas beyond the bound: 0 where the plan is the best there is.")
+    gap: int = Field(description="Replicas beyond the bound: 0 where no plan copies fewer.")
+    bytes_bound: int | None = Field(
+        None, ge=0, description="No plan for this goal copies fewer bytes; absent where the goal is not about bytes."
+    )
     throttle_bytes: int = Field(ge=0, description="Bytes a second that each broker may copy.")
 
 

@@ -16,6 +16,7 @@ from controlplane.api.operation import Operation
 from controlplane.domain.operation.plan import Plan
 from controlplane.domain.operation.position import contains, standing_at
 from controlplane.domain.rebalance.proposal import Proposal
+from controlplane.domain.rebalance.steps import human
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,17 @@ def summary_of(proposal: Proposal, rate: int) -> ProposalSummary:
         partitions=len(proposal.moves),
         bound=proposal.bound,
         gap=proposal.gap,
+        bytes_bound=proposal.bytes_bound,
         throttle_bytes=rate,
     )
+
+
+def how_good(summary: ProposalSummary) -> str:
+    """Whether there may be a cheaper plan: what the goal counts is replicas, or bytes."""
+    if summary.bytes_bound is not None:
+        best = summary.bytes_moved <= summary.bytes_bound
+        return "no plan copies fewer bytes" if best else f"no plan copies fewer than {human(summary.bytes_bound)}"
+    return "no plan copies fewer" if not summary.gap else f"no plan copies fewer than {summary.bound}"
 
 
 def described(
@@ -111,8 +121,8 @@ def _proposed(status: KafkaRebalanceStatus, operation: Operation | None) -> tupl
 def _cost(proposal: ProposalSummary | None) -> str:
     if proposal is None:
         return ""
-    best = "no plan copies fewer" if not proposal.gap else f"a plan with {proposal.gap} fewer may exist"
-    return f"{proposal.partitions} partitions change, {proposal.replicas_moved} replicas are copied ({best})."
+    counted = f"{proposal.partitions} partitions change, {proposal.replicas_moved} replicas are copied"
+    return f"{counted}, {human(proposal.bytes_moved)}; {how_good(proposal)}."
 
 
 def _approved(operation: Operation | None, approval: ApprovalPolicy) -> tuple[str, bool, str, str]:

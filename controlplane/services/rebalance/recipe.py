@@ -26,7 +26,7 @@ from controlplane.domain.rebalance import throttle
 from controlplane.domain.rebalance import values as goals
 from controlplane.domain.rebalance.hops import Hop, batches
 from controlplane.domain.rebalance.proposal import Proposal
-from controlplane.domain.rebalance.status import Pace, RebalancePlan, described, summary_of
+from controlplane.domain.rebalance.status import Pace, RebalancePlan, described, how_good, summary_of
 from controlplane.domain.rolling.health import listing
 from controlplane.ports import Clock, KafkaAdmin, Object, PlanningError, RebalancePlanner, Resource
 from controlplane.services.operation.kind import Request
@@ -141,12 +141,14 @@ class RebalanceRecipe:
         def kept(hops: Sequence[Hop]) -> frozenset[str]:
             return throttle.kept(hops, rate, topics, of_brokers)
 
+        summary = summary_of(proposal, rate)
+
         def laid_out() -> RebalancePlan:
             of_batches = batches(proposal, racks, per_broker=spec.limits.moves_per_broker)
             return RebalancePlan(
                 kind=KIND,
                 mode="Frozen",
-                goal=words_of(spec.goal, proposal),
+                goal=words_of(spec.goal, summary),
                 steps=plan_steps.steps(cell, of_batches, rate, kept),
                 constraints={
                     "cluster": cell,
@@ -155,7 +157,7 @@ class RebalanceRecipe:
                     "throttleBytes": rate,
                 },
                 gates=gate.GATES,
-                summary=summary_of(proposal, rate),
+                summary=summary,
             )
 
         try:
@@ -246,7 +248,7 @@ def brokers_of(kafka: KafkaObservation, nodes: Sequence[NodeObservation]) -> tup
     return tuple(found)
 
 
-def words_of(goal: api.RebalanceGoal, proposal: Proposal) -> str:
+def words_of(goal: api.RebalanceGoal, summary: api.ProposalSummary) -> str:
     """One line for people: what is asked for and what it costs."""
     words = goal.type.value
     if goal.brokers:
@@ -255,11 +257,10 @@ def words_of(goal: api.RebalanceGoal, proposal: Proposal) -> str:
         words += f" topics {listing(sorted(goal.topics))}"
     if goal.replicas is not None:
         words += f" to {goal.replicas} replicas"
-    if not proposal.moves:
+    if not summary.partitions:
         return f"{words}: nothing has to move"
-    moved, size = proposal.replicas_moved, plan_steps.human(proposal.bytes_moved)
-    best = "the fewest there can be" if not proposal.gap else f"at least {proposal.bound} are needed"
-    return f"{words}: copies {moved} replica{'' if moved == 1 else 's'} ({best}), {size}"
+    moved, size = summary.replicas_moved, plan_steps.human(summary.bytes_moved)
+    return f"{words}: copies {moved} replica{'' if moved == 1 else 's'}, {size} ({how_good(summary)})"
 
 
 def _not_alone(rebalance: KafkaRebalance, cluster: KafkaCluster) -> tuple[Check, ...]:
