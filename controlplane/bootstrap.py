@@ -31,9 +31,12 @@ from controlplane.services.intercept import Interceptor, intercept_admins, inter
 from controlplane.services.lease import LeaseHolder
 from controlplane.services.operation.approvals import Approvals
 from controlplane.services.operation.engine import Engine, Surroundings
+from controlplane.services.operation.frozen import FrozenKind
 from controlplane.services.operation.lock import CellGuard, CellLocks
 from controlplane.services.operation.outbox import Outbox
 from controlplane.services.queue import Key, Reconcile, WorkQueue
+from controlplane.services.rebalance.cells import Cells
+from controlplane.services.rebalance.recipe import RebalanceRecipe
 from controlplane.services.retention import Retention
 from controlplane.services.topics import TopicService
 from controlplane.settings import OperatorSettings
@@ -112,7 +115,11 @@ def operator(
     witness = _witness(settings)
     clusters = Engine(ClusterKind(kube, admins, clock, events, settings, witness=witness), around)
     topics = TopicService(kube, admins, clock, events, settings)
-    services: dict[str, Reconcile] = {"KafkaCluster": clusters.reconcile, "KafkaTopics": topics.reconcile}
+    services: dict[str, Reconcile] = {
+        "KafkaCluster": clusters.reconcile,
+        "KafkaTopics": topics.reconcile,
+        "KafkaRebalance": _rebalances(around, admins, events).reconcile,
+    }
 
     async def reconcile(key: Key) -> float | None:
         return await services[key.kind](key)
@@ -137,6 +144,15 @@ def operator(
         reconcile=reconcile,
         background=_background(ledger, outbox, settings),
     )
+
+
+def _rebalances(around: Surroundings, admins: KafkaAdmins, events: EventRecorder) -> Engine:
+    from controlplane.adapters.solver.planner import ProcessPlanner  # noqa: PLC0415 - only the operator plans for cells
+
+    cells = Cells(around.kube, admins, around.clock)
+    planner = ProcessPlanner(timeout=around.settings.planning_timeout)
+    recipe = RebalanceRecipe(cells, planner, around.clock, around.settings)
+    return Engine(FrozenKind(recipe, around.kube, around.clock, events), around)
 
 
 def _ledger(settings: OperatorSettings) -> LedgerWriter | None:

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from controlplane.api.operation import Operation
-from controlplane.domain.observation import ClientObservation, KafkaObservation, QuorumObservation, TopicPartition
+from controlplane.domain.observation import (
+    ClientObservation,
+    KafkaObservation,
+    QuorumObservation,
+    Reassignment,
+    TopicPartition,
+)
+from controlplane.domain.rebalance.proposal import Proposal
+from controlplane.domain.rebalance.values import Assignment, Broker, Goal, Infeasible
 from controlplane.domain.topics.values import NewTopic as NewTopic
 from controlplane.domain.topics.values import TopicDescription as TopicDescription
 
@@ -194,12 +202,41 @@ class KafkaAdmin(Protocol):
         """Incremental: a value sets a key, None removes it; keys not named stay."""
         ...
 
+    async def settings(self, topics: Sequence[str]) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+        """(what is set on each of these topics that is there, the cluster-wide dynamic broker configs).
+
+        From one broker that is caught up with the controllers, the cluster's last: whoever sees what was set on a topic
+        also sees what was set for all brokers before, or with it.
+        """
+        ...
+
+    async def alter_settings(
+        self, topics: Mapping[str, Mapping[str, str | None]], brokers: Mapping[str, str | None]
+    ) -> dict[str, KafkaError | None]:
+        """What `settings` reads, incremental, in one request. Results by topic, that of the brokers under ""."""
+        ...
+
     async def alter_cluster_config(self, changes: Mapping[str, str | None]) -> None:
         """Cluster-wide dynamic broker configs (resource name ""), incremental like topics'."""
         ...
 
     async def elect_preferred_leaders(self, partitions: Sequence[TopicPartition]) -> None:
         """Preferred election (KIP-460); partitions that need none are not an error."""
+        ...
+
+    async def alter_partition_reassignments(
+        self, targets: Mapping[TopicPartition, Sequence[int] | None]
+    ) -> dict[TopicPartition, KafkaError | None]:
+        """Where each partition's replicas shall be, the preferred leader first (KIP-455); None cancels what is in
+        flight, NO_REASSIGNMENT_IN_PROGRESS if nothing is. A target takes the place of one that is in flight."""
+        ...
+
+    async def list_partition_reassignments(self) -> dict[TopicPartition, Reassignment]:
+        """Every partition that is being reassigned."""
+        ...
+
+    async def partition_sizes(self) -> dict[TopicPartition, int]:
+        """Bytes of one replica, the largest of those that the brokers which answer hold; Kafka's own topics too."""
         ...
 
     async def update_features(self, levels: Mapping[str, int]) -> None:
@@ -234,6 +271,18 @@ class KafkaAdmins(Protocol):
     def get(self, cluster_key: str, bootstrap_servers: Sequence[str]) -> KafkaAdmin: ...
 
     async def forget(self, cluster_key: str) -> None: ...
+
+
+class PlanningError(Exception):
+    """No answer, not even that there is none: it took too long, or the process that plans failed."""
+
+
+class RebalancePlanner(Protocol):
+    """`domain.rebalance.propose` where it keeps nobody waiting: it takes from milliseconds to minutes."""
+
+    async def propose(self, assignment: Assignment, brokers: Sequence[Broker], goal: Goal) -> Proposal | Infeasible:
+        """Raises PlanningError."""
+        ...
 
 
 class ClientWitness(Protocol):

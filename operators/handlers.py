@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import kopf
@@ -16,8 +17,8 @@ from controlplane.api import names
 from controlplane.api.group import GROUP, VERSION
 from controlplane.bootstrap import Wiring
 from controlplane.services.cluster.observe import CORDONED
-from controlplane.services.keys import cluster_key, topics_key
-from controlplane.services.queue import Key
+from controlplane.services.keys import cluster_key, rebalance_key, topics_key
+from controlplane.services.queue import Key, WorkQueue
 from controlplane.settings import OperatorSettings
 
 WATCH_SERVER_SECONDS = 300
@@ -36,18 +37,7 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
 
     @kopf.on.login(registry=handlers)
     async def login(**_: Any) -> kopf.ConnectionInfo:
-        config = wiring.kube_config
-        return kopf.ConnectionInfo(
-            server=config.server,
-            ca_data=config.ca_pem.encode() if config.ca_pem else None,
-            insecure=not config.verify,
-            token=config.bearer(),
-            certificate_path=config.client_cert_file,
-            private_key_path=config.client_key_file,
-            default_namespace=settings.namespace,
-            # Bound tokens rotate on disk: log in again well before one runs out.
-            expiration=dt.datetime.now(dt.UTC) + dt.timedelta(seconds=LOGIN_SECONDS),
-        )
+        return _connection(wiring, settings)
 
     @kopf.on.event(GROUP, VERSION, "kafkaclusters", registry=handlers)
     async def cluster(type: str | None, namespace: str | None, name: str, **_: Any) -> None:  # noqa: A002 - kopf's
@@ -61,12 +51,32 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
         if name := ref.get("name"):
             queue.add(topics_key(namespace or "", name), settings.topic_batch_delay)
 
-    @kopf.on.event(GROUP, VERSION, "approvals", registry=handlers)
-    async def approval(namespace: str | None, spec: kopf.Spec, **_: Any) -> None:
-        target = spec.get("targetRef") or {}
-        if target.get("kind") == "KafkaCluster" and (name := target.get("name")):
-            queue.add(cluster_key(namespace or "", name))
+    @kopf.on.event(GROUP, VERSION, "kafkarebalances", registry=handlers, id="kafkarebalances")
+    async def rebalance(namespace: str | None, name: str, **_: Any) -> None:
+        queue.add(rebalance_key(namespace or "", name))
 
+    @kopf.on.event(GROUP, VERSION, "approvals", registry=handlers, id="approvals")
+    async def approval(namespace: str | None, spec: kopf.Spec, **_: Any) -> None:
+        if key := _decided(namespace or "", spec.get("targetRef") or {}):
+            queue.add(key)
+
+    child = _machines(handlers, queue)
+    kopf_settings = kopf.OperatorSettings()
+    for plural in ("pods", "persistentvolumeclaims"):
+        kopf.on.event("", "v1", plural, registry=handlers, id=plural)(child)
+        kopf_settings.watching.label_selectors["v1", plural] = names.CLUSTER
+    kopf_settings.watching.field_selectors["v1", "nodes"] = CORDONED
+    kopf_settings.watching.server_timeout = WATCH_SERVER_SECONDS
+    kopf_settings.watching.client_timeout = WATCH_CLIENT_SECONDS
+    kopf_settings.watching.connect_timeout = WATCH_CONNECT_SECONDS
+    kopf_settings.watching.reconnect_backoff = WATCH_BACKOFF_SECONDS
+    kopf_settings.posting.enabled = False
+    kopf_settings.scanning.disabled = True
+    return handlers, kopf_settings
+
+
+def _machines(handlers: kopf.OperatorRegistry, queue: WorkQueue) -> Callable[..., Awaitable[None]]:
+    """Registers who is woken by cordons; the handler of pods and volumes, which learns who lives where."""
     residents: dict[str, set[Key]] = defaultdict(set)
     cordoned: set[str] = set()
 
@@ -91,15 +101,26 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
         for key in residents.get(name, ()):
             queue.add(key)
 
-    kopf_settings = kopf.OperatorSettings()
-    for plural in ("pods", "persistentvolumeclaims"):
-        kopf.on.event("", "v1", plural, registry=handlers, id=plural)(child)
-        kopf_settings.watching.label_selectors["v1", plural] = names.CLUSTER
-    kopf_settings.watching.field_selectors["v1", "nodes"] = CORDONED
-    kopf_settings.watching.server_timeout = WATCH_SERVER_SECONDS
-    kopf_settings.watching.client_timeout = WATCH_CLIENT_SECONDS
-    kopf_settings.watching.connect_timeout = WATCH_CONNECT_SECONDS
-    kopf_settings.watching.reconnect_backoff = WATCH_BACKOFF_SECONDS
-    kopf_settings.posting.enabled = False
-    kopf_settings.scanning.disabled = True
-    return handlers, kopf_settings
+    return child
+
+
+def _connection(wiring: Wiring, settings: OperatorSettings) -> kopf.ConnectionInfo:
+    config = wiring.kube_config
+    return kopf.ConnectionInfo(
+        server=config.server,
+        ca_data=config.ca_pem.encode() if config.ca_pem else None,
+        insecure=not config.verify,
+        token=config.bearer(),
+        certificate_path=config.client_cert_file,
+        private_key_path=config.client_key_file,
+        default_namespace=settings.namespace,
+        # Bound tokens rotate on disk: log in again well before one runs out.
+        expiration=dt.datetime.now(dt.UTC) + dt.timedelta(seconds=LOGIN_SECONDS),
+    )
+
+
+def _decided(namespace: str, target: Mapping[str, Any]) -> Key | None:
+    """Whose plan an Approval is about."""
+    keys = {"KafkaCluster": cluster_key, "KafkaRebalance": rebalance_key}
+    key, name = keys.get(target.get("kind", "")), target.get("name")
+    return key(namespace, name) if key and name else None

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from pydantic import ConfigDict, Field
 
-from controlplane.api import kafka_cluster
+from controlplane.api import kafka_cluster, kafka_rebalance
 from controlplane.api.base import ApiModel, Metadata
 from controlplane.api.group import API_VERSION
 from controlplane.api.rules import map_list, rule, rules
@@ -23,7 +23,7 @@ VERB = "approve"
 """The RBAC verb on the target's resource that an approver has to hold."""
 ROLE = "kfleet-approver"
 """The ClusterRole that has it; nobody holds it until somebody binds it."""
-TARGETS = {kafka_cluster.KIND: kafka_cluster.PLURAL}
+TARGETS = {kafka_cluster.KIND: kafka_cluster.PLURAL, kafka_rebalance.KIND: kafka_rebalance.PLURAL}
 """Kinds whose plans can be approved, and the resource that VERB is granted on."""
 TARGET_NAME_PATH = ".spec.targetRef.name"
 """Lists can be filtered by it: an old namespace holds many Approvals, and a plan that waits asks again and again."""
@@ -40,6 +40,7 @@ IMMUTABLE = "spec: immutable: a word once given stays as it was given; create an
 
 class TargetKind(StrEnum):
     KAFKA_CLUSTER = kafka_cluster.KIND
+    KAFKA_REBALANCE = kafka_rebalance.KIND
 
 
 class ApprovalDecision(StrEnum):

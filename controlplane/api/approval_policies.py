@@ -4,6 +4,7 @@
 is taken back by nobody else. `REQUESTER_POLICY`: where a KafkaCluster requires approvals, or has maintenance windows
 that an Approval can waive, whoever changes the spec stands in its annotation `requested-by`; and the requirement (or
 the cluster with it) goes only with the verb `approve`. Windows are changed by whoever may edit the cluster.
+`REBALANCE_POLICY`: whoever creates a KafkaRebalance that requires an approval stands in that annotation, for good.
 
 The API server knows who is asking; an operator that reads the objects later does not. What reconcile checks beyond
 this, and that these policies are in force, is in domain/operation/approval and services/operation/approvals.
@@ -15,7 +16,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from controlplane.api import approval, kafka_cluster
+from controlplane.api import approval, kafka_cluster, kafka_rebalance
 from controlplane.api.group import GROUP, VERSION
 from controlplane.api.kafka_cluster import ApprovalPolicy
 from controlplane.api.names import REQUESTED_BY
@@ -26,8 +27,12 @@ ADMISSION_GROUP = "admissionregistration.k8s.io"
 ADMISSION_API = f"{ADMISSION_GROUP}/v1"
 APPROVER_POLICY = f"approval-approver.{GROUP}"
 REQUESTER_POLICY = f"kafkacluster-requester.{GROUP}"
-ENFORCING = (APPROVER_POLICY, REQUESTER_POLICY)
-"""Policies (and bindings of the same names) without which an Approval proves nothing."""
+REBALANCE_POLICY = f"kafkarebalance-requester.{GROUP}"
+ENFORCING = {
+    kafka_cluster.KIND: (APPROVER_POLICY, REQUESTER_POLICY),
+    kafka_rebalance.KIND: (APPROVER_POLICY, REBALANCE_POLICY),
+}
+"""By the kind of an Approval's target: policies (and bindings of the same names) without which it proves nothing."""
 
 _COLLECTORS = ("system:serviceaccount:kube-system:generic-garbage-collector", "system:kube-controller-manager")
 """Who removes what belongs to an object that is gone; the second where controllers share one identity."""
@@ -68,7 +73,11 @@ def matching(plural: str, operations: Sequence[str]) -> Object:
 
 
 def policies() -> list[Object]:
-    return [*bound(APPROVER_POLICY, _approver()), *bound(REQUESTER_POLICY, _requester())]
+    return [
+        *bound(APPROVER_POLICY, _approver()),
+        *bound(REQUESTER_POLICY, _requester()),
+        *bound(REBALANCE_POLICY, _rebalance_requester()),
+    ]
 
 
 def _variables(**expressions: str) -> list[Object]:
@@ -190,6 +199,35 @@ def _requester() -> Object:
                 f"spec.rollout.approval: is Required, so deleting the cluster {lacks}the authenticated user lacks",
                 f"'spec.rollout.approval: is Required, so deleting the cluster {lacks}\"' + {_YOU} + '\" lacks'",
                 "Forbidden",
+            ),
+        ],
+    }
+
+
+def _rebalance_requester() -> Object:
+    """Its spec never changes, so who asked is who created it."""
+    field = f"metadata.annotations[{REQUESTED_BY}]"
+    required = f"!has(object.spec.approval) || object.spec.approval == '{ApprovalPolicy.REQUIRED}'"  # the CRD's default
+    return {
+        "matchConstraints": matching(kafka_rebalance.PLURAL, ("CREATE", "UPDATE")),
+        "matchConditions": [{"name": "requires-an-approval", "expression": required}],
+        "variables": _variables(
+            asked=_asked("object"),
+            before=f"request.operation == 'CREATE' ? '' : ({_asked('oldObject')})",
+        ),
+        "validations": [
+            _validation(
+                f"request.operation != 'CREATE' || variables.asked == {_YOU}",
+                f"{field}: must be the authenticated user, who creates it",
+                f"'{field}: must be \"' + {_YOU} + '\" (it is \"' + variables.asked + '\"): spec.approval is Required,"
+                " so nobody but who creates it stands there'",
+                "Invalid",
+            ),
+            _validation(
+                "request.operation != 'UPDATE' || variables.asked == variables.before",
+                f"{field}: never changes",
+                f"'{field}: is \"' + variables.before + '\", who asked for it, and never changes'",
+                "Invalid",
             ),
         ],
     }

@@ -21,6 +21,8 @@ BLOCKED = "Blocked"
 ROLLED_BACK = "RolledBack"
 DRAINABLE = "Drainable"
 DRIFTED = "Drifted"
+PROPOSED = "Proposed"
+APPROVED = "Approved"
 COMPLETE = "Complete"
 FAILED = "Failed"
 

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from controlplane.api import approval, kafka_cluster, kafka_topic
+from controlplane.api import approval, kafka_cluster, kafka_rebalance, kafka_topic
 from controlplane.api.base import ApiModel
 from controlplane.api.group import GROUP, VERSION
 
@@ -70,6 +70,7 @@ def _condition(type_: str, field: str) -> str:
 
 
 _READY = Column("Ready", _condition("Ready", "status"), description="Whether this generation is fully in effect.")
+_COMPLETE = Column("Complete", _condition("Complete", "status"), description="Whether it is done.")
 _REASON = Column("Reason", _condition("Ready", "reason"))
 _MESSAGE = Column("Message", _condition("Ready", "message"), wide=True)
 _AGE = Column("Age", ".metadata.creationTimestamp", type="date")
@@ -106,6 +107,25 @@ KINDS: tuple[Kind, ...] = (
             _READY,
             _REASON,
             _MESSAGE,
+            _AGE,
+        ),
+    ),
+    Kind(
+        model=kafka_rebalance.KafkaRebalance,
+        kind=kafka_rebalance.KIND,
+        plural=kafka_rebalance.PLURAL,
+        short_name=kafka_rebalance.SHORT_NAME,
+        columns=(
+            Column("Cluster", ".spec.clusterRef.name"),
+            Column("Goal", ".spec.goal.type"),
+            Column("Moves", ".status.proposal.replicasMoved", type="integer", description="Replicas to copy."),
+            Column("Moved", ".status.progress.replicasMoved", type="integer", description="Replicas copied so far."),
+            _COMPLETE,
+            Column("Reason", _condition("Complete", "reason")),
+            Column(
+                "Left", ".status.progress.secondsLeft", type="integer", wide=True, description="Seconds, estimated."
+            ),
+            Column("Message", _condition("Complete", "message"), wide=True),
             _AGE,
         ),
     ),

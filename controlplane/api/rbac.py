@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from controlplane.api import approval, kafka_cluster, kafka_topic
+from controlplane.api import approval, kafka_cluster, kafka_rebalance, kafka_topic
 from controlplane.api.approval_policies import ADMISSION_GROUP, ENFORCING
 from controlplane.api.group import GROUP
 from controlplane.api.names import OPERATOR as OPERATOR_NAME
@@ -36,16 +36,19 @@ class Grant:
     names: tuple[str, ...] = ()
 
 
-EDITABLE = (kafka_cluster.PLURAL, kafka_topic.PLURAL)
+EDITABLE = (kafka_cluster.PLURAL, kafka_topic.PLURAL, kafka_rebalance.PLURAL)
 """What whoever may edit a namespace may edit in it. Approvals are not among them."""
+
+_ENFORCING = tuple(dict.fromkeys(name for names in ENFORCING.values() for name in names))
 
 OPERATOR: tuple[Grant, ...] = (
     Grant(GROUP, kafka_cluster.PLURAL, READ, "the objects to reconcile"),
     Grant(GROUP, kafka_topic.PLURAL, ("list", "watch"), "the objects to reconcile, in bulk"),
+    Grant(GROUP, kafka_rebalance.PLURAL, (*READ, "patch"), "the objects to reconcile, and their finalizer"),
     *(Grant(GROUP, f"{plural}/status", ("update",), "status, written with a resourceVersion") for plural in EDITABLE),
     Grant(GROUP, approval.PLURAL, ("list", "watch"), "who has approved or denied the plan of an operation"),
     *(
-        Grant(ADMISSION_GROUP, plural, ("get",), "an Approval proves nothing where these are missing", ENFORCING)
+        Grant(ADMISSION_GROUP, plural, ("get",), "an Approval proves nothing where these are missing", _ENFORCING)
         for plural in ("validatingadmissionpolicies", "validatingadmissionpolicybindings")
     ),
     Grant("", "pods", ("list", "watch", "create", "delete"), "Kafka nodes; delete is how one is restarted"),
@@ -54,7 +57,13 @@ OPERATOR: tuple[Grant, ...] = (
     Grant("", "persistentvolumes", ("get",), "whether a volume can follow its pod off a cordoned node"),
     Grant("storage.k8s.io", "storageclasses", ("get",), "whether a volume that is declared larger may grow"),
     Grant("", "services", ("list", "get", "create", "patch"), "headless and bootstrap Services"),
-    Grant("", "configmaps", ("list", "get", "create", "patch"), "configuration of nodes, addresses of controllers"),
+    Grant(
+        "",
+        "configmaps",
+        ("list", "get", "create", "patch", "delete"),
+        "configuration of nodes, addresses of controllers, large plans; delete is for plans that no status names",
+    ),
+    Grant("", "namespaces", ("get",), "whether one is going, and what an operation began must not keep it"),
     Grant("policy", "poddisruptionbudgets", ("list", "get", "create", "patch"), "the drain gate"),
     Grant("", "events", ("create", "get", "patch"), "Events, repeats counted"),
     Grant("coordination.k8s.io", "leases", ("get", "create", "update"), "one active operator; one operation a cell"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from controlplane.api import approval, kafka_cluster, owned_config, rbac
+from controlplane.api import approval, owned_config, rbac
 from controlplane.api.crd import INT_OR_STRING, KINDS, PRESERVE, Kind, openapi_schema
 from controlplane.api.group import API_VERSION
 from controlplane.api.owned_config import OwnedConfig
@@ -48,7 +48,7 @@ def kind_page(kind: Kind) -> str:
     lines += [f"- {_escape(message)}" for message in dict.fromkeys(_messages(schema))]
     if "config" in schema["properties"]["spec"]["properties"]:
         lines.append("- Settings under `spec.config`: see [config.md](config.md).")
-    if kind.kind in (approval.KIND, kafka_cluster.KIND):
+    if kind.kind in (approval.KIND, *approval.TARGETS):
         lines.append("- Who may approve, and who asked: see [approvals.md](../approvals.md).")
     lines.append("")
     return "\n".join(lines)

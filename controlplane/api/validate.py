@@ -12,12 +12,14 @@ from collections.abc import Iterable, Sequence
 from pydantic import ValidationError
 
 from controlplane.api import kafka_cluster as cluster_kind
+from controlplane.api import kafka_rebalance as rebalance_kind
 from controlplane.api import kafka_topic as topic_kind
 from controlplane.api import schedule
 from controlplane.api.kafka_cluster import KafkaCluster, Listener, MaintenanceWindow, NodePool
+from controlplane.api.kafka_rebalance import KafkaRebalance
 from controlplane.api.kafka_topic import KafkaTopic
 from controlplane.api.owned_config import CLUSTER, TOPIC, check_config
-from controlplane.api.quantity import parse_quantity
+from controlplane.api.quantity import QuantityError, parse_quantity
 from controlplane.api.roles import Role
 
 Problem = tuple[str, str]
@@ -54,6 +56,17 @@ def check_topic(topic: KafkaTopic) -> list[Problem]:
     if len(name) > topic_kind.MAX_TOPIC_NAME:
         problems.append(_split(topic_kind.NAME_TOO_LONG))
     return problems + check_config(topic.spec.config, TOPIC)
+
+
+def check_rebalance(rebalance: KafkaRebalance) -> list[Problem]:
+    """What is wrong with a KafkaRebalance by itself."""
+    spec = rebalance.spec
+    problems = [_split(message) for message, wrong in rebalance_kind.WRONG if wrong(spec.goal)]
+    try:
+        rebalance_kind.throttle_bytes(spec.limits)
+    except QuantityError:
+        problems.append(_split(rebalance_kind.THROTTLE))
+    return problems
 
 
 def problems_of(error: ValidationError) -> list[Problem]:

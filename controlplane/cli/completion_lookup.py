@@ -12,7 +12,9 @@ from typing import Any
 import controlplane.adapters.kubernetes.client  # noqa: F401 - `connect` would load it within that second
 from controlplane.adapters.kubernetes.config import KubeConfigError
 from controlplane.cli.connect import connect
+from controlplane.cli.errors import CliError
 from controlplane.cli.lookup import CLUSTERS
+from controlplane.cli.op_find import carriers
 from controlplane.cli.options import Where
 from controlplane.ports import KubeError
 
@@ -32,12 +34,12 @@ def clusters(parameters: Mapping[str, Any]) -> list[str]:
 
 
 def operations(parameters: Mapping[str, Any]) -> list[str]:
-    """Ids of the operations in the statuses of those clusters: under way, or the last one."""
+    """Ids of the operations in the statuses of those that carry some: under way, or the last one."""
     where = Where(parameters.get("namespace"), parameters.get("kubeconfig"), parameters.get("context"))
 
     async def ask() -> list[str]:
         async with connect(where) as connection:
-            statuses = [obj.get("status") or {} for obj in await connection.kube.list(CLUSTERS, connection.namespace)]
+            statuses = [obj.get("status") or {} for obj in await carriers(connection, connection.namespace)]
         found = [
             status[field]["id"] for field in ("operation", "lastOperation") for status in statuses if field in status
         ]
@@ -45,5 +47,5 @@ def operations(parameters: Mapping[str, Any]) -> list[str]:
 
     try:
         return asyncio.run(ask())
-    except (KubeError, KubeConfigError):
+    except (KubeError, KubeConfigError, CliError):
         return []

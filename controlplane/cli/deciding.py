@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from controlplane.api import kafka_cluster, kafka_rebalance
 from controlplane.api.approval import PLURAL, ROLE, TARGET_NAME_PATH, TARGETS, VERB, ApprovalDecision, OverrideType
 from controlplane.api.group import GROUP
 from controlplane.api.kafka_cluster import ApprovalPolicy
@@ -28,6 +29,8 @@ from controlplane.services.lease import owner_reference
 from controlplane.services.operation.approvals import APPROVALS
 
 Overrides = tuple[Waiver, ...]
+_ASKS = {kafka_cluster.KIND: "spec.rollout.approval", kafka_rebalance.KIND: "spec.approval"}
+"""By kind: the field that makes its plans wait."""
 ACCESS_REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 VIEW: View[Object] = View(
@@ -143,7 +146,7 @@ def _can_be_decided(one: Carried, decision: ApprovalDecision, user: str, overrid
             raise CliError(f"{operation.id} goes on already, under Approval {operation.approval}{stop}")
         raise CliError(
             f"{operation.id} of {one.subject} does not wait for an approval "
-            f"({one.state}; spec.rollout.approval: {ApprovalPolicy.REQUIRED} makes plans wait)"
+            f"({one.state}; {_ASKS[one.obj['kind']]}: {ApprovalPolicy.REQUIRED} makes plans wait)"
         )
     meta = one.obj["metadata"]
     if one.obj["status"].get("observedGeneration") != meta["generation"]:
@@ -187,8 +190,7 @@ async def _give(connection: Connection, one: Carried, word: Word, user: str, rea
     detail: Object = {"planHash": operation.plan_hash, "goal": operation.goal, "reason": reason}
     if word.overrides:
         detail["overrides"] = word.document
-    cell = f"{one.namespace}/{one.name}"
-    await record(user, word.decision.value, one.subject, cell=cell, operation=operation.id, detail=detail)
+    await record(user, word.decision.value, one.subject, cell=one.cell, operation=operation.id, detail=detail)
     owner = owner_reference(one.obj)
     body = {
         "metadata": {"generateName": f"{one.name}-", "namespace": one.namespace, "ownerReferences": [owner]},

@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-from controlplane.api import kafka_cluster
+from controlplane.api import kafka_cluster, kafka_rebalance
 from controlplane.api.group import GROUP, VERSION
 from controlplane.cli.connect import Connection
 from controlplane.cli.errors import CliError
 from controlplane.ports import NotFoundError, Object, Resource
 
 CLUSTERS = Resource(GROUP, VERSION, kafka_cluster.PLURAL, kafka_cluster.KIND)
+REBALANCES = Resource(GROUP, VERSION, kafka_rebalance.PLURAL, kafka_rebalance.KIND)
 
 
 async def find(connection: Connection, resource: Resource, name: str) -> Object:

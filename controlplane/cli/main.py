@@ -20,6 +20,7 @@ COMMANDS = {
     "status": Lazy("controlplane.cli.status:app", "The fleet on one screen, worst first."),
     "cluster": Lazy("controlplane.cli.cluster:app", "Clusters: what they are, how they are, what comes next."),
     "upgrade": Lazy("controlplane.cli.upgrade:app", "Upgrades: the way, the hazards, the point of no return."),
+    "rebalance": Lazy("controlplane.cli.rebalance:app", "Rebalances: the fewest moves to a goal, for any cluster."),
     "op": Lazy("controlplane.cli.op:app", "Operations: list, show, watch, cancel, resume."),
     "pending": Lazy("controlplane.cli.pending:app", "Plans that wait for somebody's approval."),
     "approve": Lazy("controlplane.cli.approve:app", "Approve the plan of an operation."),

@@ -32,7 +32,7 @@ OperationId = Annotated[
     str,
     typer.Argument(
         metavar="ID",
-        help="Id of an operation, or the name of its cluster: the one under way, else the last.",
+        help="Id of an operation, or the name of its object: the one under way, else the last.",
         autocompletion=operation_ids,
     ),
 ]
@@ -52,7 +52,7 @@ def list_(
     kubeconfig: Kubeconfig = None,
     context: Context = None,
 ) -> None:
-    """Those under way and the last of every cluster.
+    """Those under way and the last of every object.
 
     What needs somebody comes first, then what moves, then what has ended.
     """

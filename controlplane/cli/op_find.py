@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,10 +13,10 @@ from controlplane.api.conditions import BLOCKED, find_condition
 from controlplane.api.operation import Operation, OperationStatus, StepCheck
 from controlplane.cli.connect import Connection
 from controlplane.cli.errors import CliError
-from controlplane.cli.lookup import CLUSTERS, did_you_mean, objects
+from controlplane.cli.lookup import CLUSTERS, REBALANCES, did_you_mean, objects
 from controlplane.ports import ForbiddenError, NotFoundError, Object, Resource
 
-CARRIERS = (CLUSTERS,)
+CARRIERS = (CLUSTERS, REBALANCES)
 """Kinds whose status carries operations."""
 
 UNDER_WAY, BLOCKED_STATE, AWAITING, WAITING = "UnderWay", "Blocked", "AwaitingApproval", "Waiting"
@@ -51,6 +50,12 @@ class Carried:
     @property
     def subject(self) -> str:
         return f"{self.obj['kind']} {self.namespace}/{self.name}"
+
+    @property
+    def cell(self) -> str:
+        """`namespace/name` of the KafkaCluster it works on."""
+        of_another = ((self.obj.get("spec") or {}).get("clusterRef") or {}).get("name")
+        return f"{self.namespace}/{of_another or self.name}"
 
     @property
     def under_way(self) -> bool:
@@ -101,9 +106,18 @@ def carried(obj: Object) -> Iterator[Carried]:
 
 
 async def carriers(connection: Connection, namespace: str | None) -> Sequence[Object]:
-    """Every object that may carry an operation, by kind, namespace and name."""
-    found = await asyncio.gather(*(objects(connection, resource, namespace) for resource in CARRIERS))
-    return [obj for of_kind in found for obj in of_kind]
+    """Every object that may carry an operation, by kind, namespace and name.
+
+    A control plane that was installed before there were others than clusters has none of them.
+    """
+    found = list(await objects(connection, CLUSTERS, namespace))
+    for resource in CARRIERS[1:]:
+        try:
+            others = await connection.kube.list(resource, namespace)
+        except NotFoundError:
+            continue
+        found += sorted(others, key=lambda obj: (obj["metadata"].get("namespace", ""), obj["metadata"]["name"]))
+    return found
 
 
 def all_carried(found: Sequence[Object]) -> list[Carried]:

@@ -12,6 +12,7 @@ from controlplane.api.operation import OperationStep
 from controlplane.cli.ask import confirm
 from controlplane.cli.connect import Connection, connect, run
 from controlplane.cli.errors import CliError, ExitCode
+from controlplane.cli.lookup import CLUSTERS
 from controlplane.cli.op_find import (
     Carried,
     again,
@@ -91,7 +92,7 @@ def cancel_operation(where: Where, wanted: str, *, yes: bool, wait: bool, timeou
                 confirm(f"cancel {one.operation.id} of {one.subject}", yes)
                 await _record(connection, one, "op cancel", urgent=True)
                 await _annotate(connection, one, lambda now: _cancelling(now, one.operation.id))
-                _say(f"{one.operation.id} is cancelled; `kfleet op resume {one.operation.id}` takes that back")
+                _say(f"{one.operation.id} is cancelled{_how_it_is_taken_back(one)}")
             if not wait:
                 return ExitCode.OK
             ended = await watch(connection, one, seconds=timeout, progress=Progress())
@@ -129,6 +130,8 @@ def resume_operation(
 
 
 async def _to_the_end(connection: Connection, one: Carried, *, seconds: float | None, local: bool) -> Carried:
+    if local:
+        _of_a_cluster(one)
     if not local or not one.under_way:
         if one.under_way:
             await _say_if_nobody_works(connection)
@@ -136,6 +139,14 @@ async def _to_the_end(connection: Connection, one: Carried, *, seconds: float | 
     from controlplane.cli.local import watch_local  # noqa: PLC0415 - Kafka clients: only with --local
 
     return await watch_local(connection, one, seconds=seconds, progress=Progress())
+
+
+def _of_a_cluster(one: Carried) -> None:
+    """Raises CliError: one cluster's work is done here, and nothing beside it."""
+    if one.obj["kind"] != CLUSTERS.kind:
+        raise CliError(
+            f"--local does the work of a {CLUSTERS.kind} only, and this is a {one.obj['kind']}", ExitCode.USAGE
+        )
 
 
 async def _say_if_nobody_works(connection: Connection) -> None:
@@ -148,6 +159,7 @@ async def _say_if_nobody_works(connection: Connection) -> None:
 async def _again_to_the_end(connection: Connection, one: Carried, *, seconds: float | None, local: bool) -> ExitCode:
     """After an operation that had ended was resumed: what its object begins now, to its end."""
     if local:
+        _of_a_cluster(one)
         from controlplane.cli.local import run_local  # noqa: PLC0415 - as above
 
         await run_local(connection, one.namespace, one.name, operation=None, seconds=seconds, say=Progress().say)
@@ -172,7 +184,8 @@ async def _steps(connection: Connection, one: Carried) -> Sequence[OperationStep
 
 async def _lock(connection: Connection, one: Carried) -> str:
     try:
-        return lock_words(await connection.kube.get(LEASES, lease_name(one.name), one.namespace))
+        cluster = one.cell.partition("/")[2]
+        return lock_words(await connection.kube.get(LEASES, lease_name(cluster), one.namespace))
     except NotFoundError:
         return lock_words(None)
     except ForbiddenError:
@@ -182,9 +195,14 @@ async def _lock(connection: Connection, one: Carried) -> str:
 async def _record(connection: Connection, one: Carried, action: str, *, urgent: bool) -> None:
     """Before it is done, where a ledger is kept. Stopping something must work without one, too (`urgent`)."""
     detail = {"planHash": one.operation.plan_hash, "state": one.state}
-    cell = f"{one.namespace}/{one.name}"
+    cell = one.cell
     user = await connection.user()
     await record(user, action, one.subject, cell=cell, operation=one.operation.id, detail=detail, urgent=urgent)
+
+
+def _how_it_is_taken_back(one: Carried) -> str:
+    """A frozen one that has turned back does not turn again."""
+    return f"; `kfleet op resume {one.operation.id}` takes that back" if one.operation.mode == "Replanned" else ""
 
 
 def _what_cancelling_does(one: Carried) -> str:

@@ -42,6 +42,16 @@ class PartitionObservation:
 
 
 @dataclass(frozen=True, slots=True)
+class Reassignment:
+    """A partition that is being reassigned (KIP-455). `replicas` are all that it has now: the wanted ones, those on
+    their way (`adding`) among them, then those that go once the wanted ones are in sync (`removing`)."""
+
+    replicas: tuple[int, ...]
+    adding: frozenset[int]
+    removing: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
 class VoterObservation:
     """A KRaft voter or observer of the metadata quorum (DescribeQuorum, KIP-595 and KIP-853).
 

@@ -10,6 +10,11 @@ def cluster_key(namespace: str, name: str) -> Key:
     return Key("KafkaCluster", namespace, name)
 
 
+def rebalance_key(namespace: str, name: str) -> Key:
+    """One KafkaRebalance."""
+    return Key("KafkaRebalance", namespace, name)
+
+
 def topics_key(namespace: str, cluster: str) -> Key:
     """All KafkaTopics of one KafkaCluster: they reconcile in bulk."""
     return Key("KafkaTopics", namespace, cluster)

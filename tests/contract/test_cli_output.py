@@ -26,6 +26,7 @@ from controlplane.cli.render import JSON_VERSION
 from controlplane.domain.observation import ClusterObservation
 
 GOLDENS = Path(__file__).parent / "cli"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 COMMANDS: dict[str, tuple[int, list[str]]] = {
     "status": (3, ["status", "-o", "json"]),
@@ -45,6 +46,15 @@ COMMANDS: dict[str, tuple[int, list[str]]] = {
         ["placement", "simulate", "--zones", "3", "--brokers-per-zone", "2", "--tenants", "4", "-o", "json"],
     ),
     "explain": (0, ["explain", "Paused", "-o", "json"]),
+    "rebalance-plan": (
+        0,
+        [
+            *("rebalance", "plan", "--goal", "balance", "-o", "json"),
+            *("--assignment", str(EXAMPLES / "rebalance" / "assignment.json")),
+            *("--brokers", str(EXAMPLES / "rebalance" / "brokers.json")),
+            *("--sizes", str(EXAMPLES / "rebalance" / "sizes.json")),
+        ],
+    ),
 }
 """Golden's name to exit code and command line."""
 

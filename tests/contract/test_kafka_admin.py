@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 from support.fake_kafka import FakeKafka, FakeKafkaAdmin, FakePartition, FakeTopic
 from support.kafka_admin_contract import KafkaAdminContract, of_topic
@@ -25,6 +28,16 @@ def fake_admin(kafka: FakeKafka) -> KafkaAdmin:
 
 class TestFake(KafkaAdminContract):
     """What only the fake can show quickly stands here as well."""
+
+    @pytest.fixture(autouse=True)
+    def _cluster(self, kafka: FakeKafka) -> None:
+        self._kafka = kafka
+
+    @contextmanager
+    def stopped(self, node: int) -> Iterator[None]:
+        self._kafka.stop_broker(node)
+        yield
+        self._kafka.start_broker(node)
 
     async def test_a_stopped_broker_leaves_and_returns(self, kafka: FakeKafka, admin: KafkaAdmin) -> None:
         await admin.create_topics([NewTopic("roll", 3, 3, {})])

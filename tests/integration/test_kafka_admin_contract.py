@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 import pytest
 from support.cluster import CONTROLLER_PORT, LocalKafka
@@ -50,7 +51,15 @@ def io_threads() -> list[str]:
 class TestRealBrokers(KafkaAdminContract):
     @pytest.fixture(autouse=True)
     def _addresses(self, cluster: LocalKafka) -> None:
-        self._network = cluster.network
+        self._network, self._cluster = cluster.network, cluster
+
+    @contextmanager
+    def stopped(self, node: int) -> Iterator[None]:
+        self._cluster.stop_node(node)
+        try:
+            yield
+        finally:
+            self._cluster.start_node(node)
 
     def controller_address(self, node: int) -> tuple[str, int]:
         return f"{self._network}.{node}", CONTROLLER_PORT

@@ -18,6 +18,7 @@ from controlplane.domain.observation import (
     KafkaObservation,
     PartitionObservation,
     QuorumObservation,
+    Reassignment,
     TopicPartition,
     VoterObservation,
 )
@@ -26,16 +27,39 @@ from controlplane.ports import KafkaAdmin, KafkaError, KafkaUnreachableError, Ne
 Results = dict[str, KafkaError | None]
 
 MIN_ISR = "min.insync.replicas"
-TOPIC_KEYS = frozenset({MIN_ISR, "cleanup.policy", "retention.bytes", "retention.ms", "segment.bytes"})
-DYNAMIC_KEYS = frozenset({MIN_ISR, "log.cleaner.threads", "log.retention.bytes", "log.retention.ms", "num.io.threads"})
+THROTTLED = ("follower.replication.throttled.replicas", "leader.replication.throttled.replicas")
+RATES = ("follower.replication.throttled.rate", "leader.replication.throttled.rate")
+TOPIC_KEYS = frozenset({MIN_ISR, "cleanup.policy", "retention.bytes", "retention.ms", "segment.bytes", *THROTTLED})
+DYNAMIC_KEYS = frozenset(
+    {MIN_ISR, "log.cleaner.threads", "log.retention.bytes", "log.retention.ms", "num.io.threads", *RATES}
+)
+_THROTTLED_FORM = re.compile(r"\*|([0-9]+:[0-9]+)(,[0-9]+:[0-9]+)*|")
+"""org.apache.kafka.storage.internals.log.ThrottledReplicaListValidator"""
 SUPPORTED = {"metadata.version": 30, "kraft.version": 1, "transaction.version": 2}
 
 
 @dataclass
 class FakePartition:
+    """`adding` and `removing` while it is reassigned; `left` are the looks until what is added is in sync."""
+
     replicas: tuple[int, ...]
     isr: tuple[int, ...]
     leader: int | None
+    adding: frozenset[int] = frozenset()
+    removing: frozenset[int] = frozenset()
+    left: int = 0
+    size: int = 0
+
+    @property
+    def in_flight(self) -> bool:
+        return bool(self.adding or self.removing)
+
+    def place(self, replicas: tuple[int, ...]) -> None:
+        """These and no others; the leader stays if it is one of them, as in the controller."""
+        self.replicas, self.adding, self.removing = replicas, frozenset(), frozenset()
+        self.isr = tuple(one for one in replicas if one in self.isr)
+        if self.leader not in self.isr:
+            self.leader = next(iter(self.isr), None)
 
 
 @dataclass
@@ -51,7 +75,8 @@ class FakeKafka:
     """Combined nodes from `first_id` on in racks a, b, c; all up, all voters.
 
     Others may join: a node that is started is an observer with its directory until it is made a voter. `learners` are
-    nodes that are up and have not caught up with the metadata log yet.
+    nodes that are up and have not caught up with the metadata log yet. A replica that is added is in sync after
+    `copying` looks at the cluster, if its broker is up.
     """
 
     nodes: int = 3
@@ -64,6 +89,7 @@ class FakeKafka:
     )
     reassigning: set[TopicPartition] = field(default_factory=set)
     now: float = 0.0
+    copying: int = 1
 
     def __post_init__(self) -> None:
         self.up = set(self.ids)
@@ -117,6 +143,35 @@ class FakeKafka:
         up = self.up - self.learners
         return {node for node, directory in self.voters.items() if node in up and self.directories[node] == directory}
 
+    def partition(self, wanted: TopicPartition) -> FakePartition | None:
+        topic = self.topics.get(wanted.topic)
+        return topic.partitions[wanted.partition] if topic and wanted.partition < len(topic.partitions) else None
+
+    def in_flight(self) -> dict[TopicPartition, FakePartition]:
+        return {
+            TopicPartition(name, number): one
+            for name, topic in sorted(self.topics.items())
+            for number, one in enumerate(topic.partitions)
+            if one.in_flight
+        }
+
+    def copy(self) -> None:
+        """Replication goes on a little."""
+        for one in self.in_flight().values():
+            one.left -= 1
+            if one.left < 0 and one.adding <= self.up:
+                one.isr = (*one.isr, *sorted(one.adding - set(one.isr)))
+                one.place(tuple(replica for replica in one.replicas if replica not in one.removing))
+
+    def reassign(self, one: FakePartition, target: tuple[int, ...]) -> None:
+        """As the controller does it: the wanted replicas first, then those that go. An order takes effect at once."""
+        before = frozenset(one.replicas) - one.adding
+        one.replicas = (*target, *(replica for replica in one.replicas if replica not in target))
+        one.adding, one.removing = frozenset(target) - before, frozenset(one.replicas) - frozenset(target)
+        one.left = self.copying
+        if not one.adding:
+            one.place(target)
+
     def place(self, replicas: int) -> FakePartition:
         start = next(self._places)
         brokers = sorted(self.up)
@@ -133,6 +188,7 @@ class FakeKafkaAdmin:
 
     async def observe(self) -> tuple[KafkaObservation, QuorumObservation]:
         kafka = self._reach()
+        kafka.copy()
         if 2 * len(kafka.live_voters) <= len(kafka.voters):
             raise KafkaError("LEADER_NOT_AVAILABLE", "the controllers have no leader at the moment", retriable=True)
         observation = KafkaObservation(
@@ -147,7 +203,7 @@ class FakeKafkaAdmin:
                 for name, topic in sorted(kafka.topics.items())
                 for number, one in enumerate(topic.partitions)
             ),
-            reassigning=tuple(sorted(kafka.reassigning)),
+            reassigning=tuple(sorted({*kafka.reassigning, *kafka.in_flight()})),
             features=dict(kafka.features),
             dynamic_config=dict(kafka.dynamic_config),
         )
@@ -177,6 +233,11 @@ class FakeKafkaAdmin:
             )
             for name, topic in found.items()
         }
+
+    async def settings(self, topics: Sequence[str]) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+        kafka = self._reach()
+        of_topics = {name: dict(kafka.topics[name].config) for name in topics if name in kafka.topics}
+        return of_topics, dict(kafka.dynamic_config)
 
     async def create_topics(self, topics: Sequence[NewTopic]) -> Results:
         kafka = self._reach()
@@ -224,13 +285,26 @@ class FakeKafkaAdmin:
         for name, wanted in changes.items():
             topic = kafka.topics.get(name)
             strange = sorted(set(wanted) - TOPIC_KEYS)
+            unreadable = [key for key in THROTTLED if not _THROTTLED_FORM.fullmatch(wanted.get(key) or "*")]
             if topic is None:
                 results[name] = _unknown(name)
             elif strange:
                 results[name] = _unknown_config(strange[0])
+            elif unreadable:
+                told = f"Invalid value {wanted[unreadable[0]]} for configuration {unreadable[0]}"
+                results[name] = KafkaError("INVALID_CONFIG", told)
             else:
                 topic.config = _incremented(topic.config, wanted)
                 results[name] = None
+        return results
+
+    async def alter_settings(
+        self, topics: Mapping[str, Mapping[str, str | None]], brokers: Mapping[str, str | None]
+    ) -> Results:
+        results = await FakeKafkaAdmin.alter_topic_configs(self, topics)
+        if brokers:
+            await FakeKafkaAdmin.alter_cluster_config(self, brokers)
+            results[""] = None
         return results
 
     async def alter_cluster_config(self, changes: Mapping[str, str | None]) -> None:
@@ -259,6 +333,42 @@ class FakeKafkaAdmin:
             first, error = next(iter(failures.items()))
             told = f"{len(failures)} of {len(partitions)} preferred elections failed, first {first}: {error.message}"
             raise KafkaError(error.code, told, retriable=all(each.retriable for each in failures.values()))
+
+    async def alter_partition_reassignments(
+        self, targets: Mapping[TopicPartition, Sequence[int] | None]
+    ) -> dict[TopicPartition, KafkaError | None]:
+        kafka = self._reach()
+        results: dict[TopicPartition, KafkaError | None] = {}
+        for wanted, target in targets.items():
+            one = kafka.partition(wanted)
+            results[wanted] = None
+            if one is None:
+                results[wanted] = _unknown(wanted.topic)
+            elif target is None and not one.in_flight:
+                results[wanted] = KafkaError("NO_REASSIGNMENT_IN_PROGRESS", "No partition reassignment is in progress.")
+            elif target is None:
+                one.place(tuple(replica for replica in one.replicas if replica not in one.adding))
+            elif not target or len(set(target)) < len(target) or not set(target) <= kafka.registered:
+                told = f"The manual partition assignment {list(target)} names a broker twice or one that is not there."
+                results[wanted] = KafkaError("INVALID_REPLICA_ASSIGNMENT", told)
+            else:
+                kafka.reassign(one, tuple(target))
+        return results
+
+    async def list_partition_reassignments(self) -> dict[TopicPartition, Reassignment]:
+        kafka = self._reach()
+        kafka.copy()
+        foreign = {one: Reassignment((), frozenset(), frozenset()) for one in sorted(kafka.reassigning)}
+        return foreign | {
+            name: Reassignment(one.replicas, one.adding, one.removing) for name, one in kafka.in_flight().items()
+        }
+
+    async def partition_sizes(self) -> dict[TopicPartition, int]:
+        return {
+            TopicPartition(name, number): one.size
+            for name, topic in self._reach().topics.items()
+            for number, one in enumerate(topic.partitions)
+        }
 
     async def update_features(self, levels: Mapping[str, int]) -> None:
         kafka = self._reach()

@@ -57,9 +57,9 @@ class HandMade:
     extra: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        ports = iter(_free_ports(2 * len(NODES)))
+        ports = iter(free_ports(2 * len(NODES)))
         self._nodes = [
-            _Node(number, next(ports), next(ports), self.directory / f"node-{number}", _uuid()) for number in NODES
+            _Node(number, next(ports), next(ports), self.directory / f"node-{number}", uuid()) for number in NODES
         ]
         self._runtime: Runtime = resolve(f"kfleet/kafka:{self.version}")
 
@@ -75,7 +75,7 @@ class HandMade:
 
     def create(self) -> None:
         """Format and start all nodes; returns when all have registered."""
-        cluster_id = _uuid()
+        cluster_id = uuid()
         for node in self._nodes:
             (node.root / "data").mkdir(parents=True)
             self._configure(node)
@@ -236,7 +236,7 @@ def _properties_file(node: _Node) -> Path:
     return node.root / "etc" / "kafka" / "run" / "server.properties"
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """All at once, so that none is given twice."""
     probes = [socket.socket() for _ in range(count)]
     for probe in probes:
@@ -247,6 +247,6 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def _uuid() -> str:
+def uuid() -> str:
     """16 bytes in base64url as Kafka writes ids; a leading "-" would look like an option."""
     return base64.urlsafe_b64encode(secrets.token_bytes(16)).rstrip(b"=").decode().replace("-", "A")

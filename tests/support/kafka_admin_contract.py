@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import pytest
 
@@ -187,6 +188,114 @@ class KafkaAdminContract:
         assert "1 of 2" in unknown.value.message
         assert "elect-unknown-0" in unknown.value.message
 
+    async def test_replicas_move_and_change_their_order(self, admin: KafkaAdmin) -> None:
+        places, one = ((1, 2), (2, 3)), TopicPartition("move", 0)
+        assert await admin.create_topics([NewTopic("move", 2, 2, {}, places)]) == {"move": None}
+        await self.settled(admin, "move", lambda topic: topic is not None and topic.partitions == 2)
+        assert await admin.alter_partition_reassignments({one: (1, 3)}) == {one: None}
+        await self.placed(admin, "move", ((1, 3), (2, 3)))
+        assert one not in await admin.list_partition_reassignments()
+        assert await admin.alter_partition_reassignments({one: (3, 1)}) == {one: None}
+        await self.placed(admin, "move", ((3, 1), (2, 3)))
+        await admin.elect_preferred_leaders([one])
+        kafka = await self.observed(admin, lambda kafka: of_topic(kafka, "move")[0].leader == 3)
+        assert (of_topic(kafka, "move")[0].leader, set(of_topic(kafka, "move")[0].isr)) == (3, {1, 3})
+
+    async def test_each_partition_of_a_reassignment_gets_its_own_result(self, admin: KafkaAdmin) -> None:
+        assert await admin.create_topics([NewTopic("moves", 3, 2, {}, ((1, 2),) * 3)]) == {"moves": None}
+        await self.settled(admin, "moves", lambda topic: topic is not None and topic.partitions == 3)
+        good, strange, still, nowhere = (
+            *(TopicPartition("moves", number) for number in range(3)),
+            TopicPartition("moves-unknown", 0),
+        )
+        results = await admin.alter_partition_reassignments(
+            {good: (2, 1), strange: (1, 99), still: None, nowhere: (1, 2)}
+        )
+        assert {name: error.code if error else None for name, error in results.items()} == {
+            good: None,
+            strange: "INVALID_REPLICA_ASSIGNMENT",
+            still: "NO_REASSIGNMENT_IN_PROGRESS",
+            nowhere: "UNKNOWN_TOPIC_OR_PARTITION",
+        }
+        await self.placed(admin, "moves", ((2, 1), (1, 2), (1, 2)))
+
+    async def test_what_is_in_flight_is_seen_and_cancelled(self, admin: KafkaAdmin) -> None:
+        """A replica that is added on a broker that is down is on its way for as long as that lasts."""
+        one = TopicPartition("flight", 0)
+        _, quorum = await admin.observe()
+        down = next(node for node in (2, 3) if node != quorum.leader)
+        stays = ({2, 3} - {down}).pop()
+        assert await admin.create_topics([NewTopic("flight", 1, 2, {}, ((stays, 1),))]) == {"flight": None}
+        await self.settled(admin, "flight", lambda topic: topic is not None)
+        with self.stopped(down):
+            await self.observed(admin, lambda kafka: down not in {broker.id for broker in kafka.brokers})
+            assert await admin.alter_partition_reassignments({one: (stays, down)}) == {one: None}
+            seen = (await admin.list_partition_reassignments())[one]
+            assert (seen.replicas, seen.adding, seen.removing) == ((stays, down, 1), {down}, {1})
+            kafka, _ = await admin.observe()
+            assert one in kafka.reassigning
+            assert await admin.alter_partition_reassignments({one: None}) == {one: None}
+            assert one not in await admin.list_partition_reassignments()
+            await self.placed(admin, "flight", ((stays, 1),))
+        await self.observed(admin, lambda kafka: all(len(p.isr) == len(p.replicas) for p in kafka.partitions))
+
+    async def test_throttles_of_topics_and_rates_of_all_brokers(self, admin: KafkaAdmin) -> None:
+        await self.created(admin, "throttle", retention_ms="60000")
+        leader, follower = "leader.replication.throttled.replicas", "follower.replication.throttled.replicas"
+        assert await admin.alter_topic_configs({"throttle": {leader: "0:1,0:2", follower: "0:3"}}) == {"throttle": None}
+        wanted = {"retention.ms": "60000", leader: "0:1,0:2", follower: "0:3"}
+        set_ = await self.settled(admin, "throttle", lambda topic: topic is not None and topic.config == wanted)
+        assert set_ is not None
+        assert set_.config == wanted
+        assert codes(await admin.alter_topic_configs({"throttle": {leader: "0-1"}})) == {"throttle": "INVALID_CONFIG"}
+        assert await admin.alter_topic_configs({"throttle": {leader: None, follower: None}}) == {"throttle": None}
+        rest = {"retention.ms": "60000"}
+        freed = await self.settled(admin, "throttle", lambda topic: topic is not None and topic.config == rest)
+        assert freed is not None
+        assert freed.config == rest
+        before = (await admin.observe())[0].dynamic_config
+        assert await admin.settings(["throttle", "throttle-unknown"]) == ({"throttle": rest}, before)
+        keys = ("leader.replication.throttled.rate", "follower.replication.throttled.rate")
+        unknown = {leader: "0:1"}
+        results = await admin.alter_settings(
+            {"throttle": {leader: "0:1"}, "throttle-unknown": unknown}, dict.fromkeys(keys, "2097152")
+        )
+        assert codes(results) == {"throttle": None, "throttle-unknown": "UNKNOWN_TOPIC_OR_PARTITION", "": None}
+        both = {**before, **dict.fromkeys(keys, "2097152")}
+        await self.observed(admin, lambda kafka: kafka.dynamic_config == both)
+        assert await admin.settings(["throttle"]) == ({"throttle": {**rest, leader: "0:1"}}, both)
+        results = await admin.alter_settings({"throttle": {leader: None}}, dict.fromkeys(keys))
+        assert codes(results) == {"throttle": None, "": None}
+        await self.observed(admin, lambda kafka: kafka.dynamic_config == before)
+        assert await admin.alter_settings({}, {}) == {}
+        rates = {"leader.replication.throttled.rate": "1048576", "follower.replication.throttled.rate": "1048576"}
+        await admin.alter_cluster_config(rates)
+        wanted = {**before, **rates}
+        assert (await self.observed(admin, lambda kafka: kafka.dynamic_config == wanted)).dynamic_config == wanted
+        assert (await admin.settings([]))[1].items() >= rates.items()
+        await admin.alter_cluster_config(dict.fromkeys(rates))
+        assert (await self.observed(admin, lambda kafka: kafka.dynamic_config == before)).dynamic_config == before
+
+    async def test_every_partition_has_a_size(self, admin: KafkaAdmin) -> None:
+        await self.created(admin, "sized")
+        sizes = await admin.partition_sizes()
+        assert all(size >= 0 for size in sizes.values())
+        assert {one for one in sizes if one.topic == "sized"} == {TopicPartition("sized", n) for n in range(3)}
+
+    async def placed(self, admin: KafkaAdmin, topic: str, wanted: tuple[tuple[int, ...], ...]) -> None:
+        """Once nothing of it is in flight and every broker that is asked knows."""
+        deadline = time.monotonic() + SECONDS
+        while True:
+            moving = {one.topic for one in await admin.list_partition_reassignments()}
+            found = (await admin.describe_topics([topic]))[topic].replicas
+            if (topic not in moving and found == wanted) or time.monotonic() > deadline:
+                assert (topic in moving, found) == (False, wanted)
+                return
+
+    def stopped(self, node: int) -> AbstractContextManager[None]:
+        """That broker is down inside, and on its way back afterwards."""
+        raise NotImplementedError
+
     async def test_features_are_never_downgraded(self, admin: KafkaAdmin) -> None:
         for level in (28, 99):
             with pytest.raises(KafkaError) as refused:
@@ -240,6 +349,7 @@ class KafkaAdminContract:
         assert await admin.describe_topics([]) == {}
         await admin.alter_cluster_config({})
         await admin.elect_preferred_leaders([])
+        assert await admin.alter_partition_reassignments({}) == {}
 
     async def test_more_topics_than_a_batch_holds(self, admin: KafkaAdmin) -> None:
         names = [f"many-{number}" for number in range(25)]

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 Object = dict[str, Any]
-QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 class _Absent:
@@ -24,16 +24,21 @@ ABSENT = _Absent()
 
 
 def _load(file: str, kind: str) -> Object:
-    documents = yaml.safe_load_all((QUICKSTART / file).read_text())
+    documents = yaml.safe_load_all((EXAMPLES / file).read_text())
     return next(document for document in documents if document["kind"] == kind)
 
 
 def cluster() -> Object:
-    return _load("cluster.yaml", "KafkaCluster")
+    return _load("quickstart/cluster.yaml", "KafkaCluster")
 
 
 def topic() -> Object:
-    return _load("topic.yaml", "KafkaTopic")
+    return _load("quickstart/topic.yaml", "KafkaTopic")
+
+
+def rebalance() -> Object:
+    """Without an approval: who asks under whose name is another question (tests of approvals)."""
+    return changed(_load("rebalance/drain.yaml", "KafkaRebalance"), {"spec/approval": "NotRequired"})
 
 
 def changed(obj: Object, changes: dict[str, Any]) -> Object:
@@ -291,4 +296,33 @@ TOPIC_ESCAPES: tuple[Escape, ...] = (
     Escape("name removed", {"spec/topicName": ABSENT}, "spec.topicName", "immutable", {"spec/topicName": "a"}),
     Escape("name added", {"spec/topicName": "a"}, "spec.topicName", "immutable", {}),
     Escape("another cluster", {"spec/clusterRef/name": "other"}, "spec.clusterRef", "immutable", {}),
+)
+
+_GOAL = "spec/goal"
+
+REBALANCE: tuple[Refusal, ...] = (
+    Refusal("no goal", {_GOAL: ABSENT}, "spec.goal", "Required value"),
+    Refusal("an unknown goal", {_GOAL: {"type": "Tidy"}}, "spec.goal.type", "Unsupported value"),
+    Refusal("no cluster to work on", {"spec/clusterRef": ABSENT}, "spec.clusterRef", "Required value"),
+    Refusal("a drain of nothing", {f"{_GOAL}/brokers": ABSENT}, "spec.goal.brokers", "needed by Drain"),
+    Refusal("a drain of nobody", {f"{_GOAL}/brokers": []}, "spec.goal.brokers", "needed by Drain"),
+    Refusal("a negative broker", {f"{_GOAL}/brokers": [-1]}, "spec.goal.brokers", "greater than or equal to 0"),
+    Refusal("brokers of a balance", {f"{_GOAL}/type": "Balance"}, "spec.goal.brokers", "left out"),
+    Refusal("topics of a drain", {f"{_GOAL}/topics": ["orders"]}, "spec.goal.topics", "left out"),
+    Refusal("a move of nothing", {f"{_GOAL}/type": "MoveTo"}, "spec.goal.topics", "needed by MoveTo"),
+    Refusal("a topic that is none", {f"{_GOAL}/topics": ["a/b"]}, "spec.goal.topics", "should match"),
+    Refusal("no replication factor", {_GOAL: {"type": "ChangeReplicas"}}, "spec.goal.replicas", "needed by"),
+    Refusal("replicas of a drain", {f"{_GOAL}/replicas": 3}, "spec.goal.replicas", "left out"),
+    Refusal("tolerance of a drain", {f"{_GOAL}/tolerancePercent": 5}, "spec.goal.tolerancePercent", "BalanceBytes"),
+    Refusal("no move at a time", {"spec/limits": {"movesPerBroker": 0}}, "spec.limits.movesPerBroker"),
+    Refusal("no throttle at all", {"spec/limits": {"throttle": "0"}}, "spec.limits.throttle", "must be Auto"),
+    Refusal("a throttle too low", {"spec/limits": {"throttle": "63Ki"}}, "spec.limits.throttle", "64Ki"),
+    Refusal("a throttle of words", {"spec/limits": {"throttle": "fast"}}, "spec.limits.throttle", "quantity"),
+    Refusal("another approval", {"spec/approval": "Maybe"}, "spec.approval", "Unsupported value"),
+)
+
+REBALANCE_ESCAPES: tuple[Escape, ...] = (
+    Escape("another goal", {f"{_GOAL}/brokers": [5]}, "spec", "immutable", {}),
+    Escape("another approval", {"spec/approval": "Required"}, "spec", "immutable", {}),
+    Escape("limits taken away", {"spec/limits": ABSENT}, "spec", "immutable", {}),
 )

@@ -23,6 +23,7 @@ from controlplane.api.crd import Kind, crd
 from controlplane.api.group import GROUP, VERSION
 from controlplane.api.operation import Operation, OperationStatus
 from controlplane.domain.check import Check
+from controlplane.domain.operation.frozen import FrozenSteps
 from controlplane.domain.operation.plan import Plan
 from controlplane.domain.operation.verb import Doing, Done, Failed, Look, Pending, Traits, UnderWay, step_of
 from controlplane.ports import AlreadyExistsError, Clock, KubeApi, NotFoundError, Object, Resource
@@ -279,6 +280,11 @@ class ToyRecipe:
             steps.append(step_of(number, entry.verb, traits, target=entry.target, why="the script", **words))
         goal = f"a script of {len(steps)} steps"
         return Plan("Toy", "Frozen", goal, tuple(steps), {"cell": spec.cell}, ("GateOpen",))
+
+    def described(
+        self, obj: Object, status: OperationStatus, plan: Plan | None, steps: FrozenSteps | None, now: float
+    ) -> OperationStatus:
+        return status
 
     async def gates(self, obj: Object, operation: Operation) -> tuple[Check, ...]:
         data, _ = await self.board.read()

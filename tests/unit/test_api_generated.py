@@ -107,7 +107,7 @@ def test_whoever_may_edit_may_not_thereby_approve() -> None:
     assert "labels" not in roles[approval.ROLE]["metadata"]
     held = {(plural, verb) for e in roles[approval.ROLE]["rules"] for plural in e["resources"] for verb in e["verbs"]}
     assert held == {
-        *(("kafkaclusters", verb) for verb in (*rbac.READ, "approve")),
+        *((plural, verb) for plural in ("kafkaclusters", "kafkarebalances") for verb in (*rbac.READ, "approve")),
         *(("approvals", verb) for verb in (*rbac.READ, "create", "delete")),
     }
 
@@ -167,7 +167,7 @@ def test_no_grant_stands_twice_and_data_is_never_deleted() -> None:
     table = [(grant.group, grant.resource) for grant in rbac.OPERATOR]
     assert len(table) == len(set(table))
     deletable = {grant.resource for grant in rbac.OPERATOR if {"delete", "deletecollection"} & set(grant.verbs)}
-    assert deletable == {"pods"}
+    assert deletable == {"pods", "configmaps"}, "nodes come back from their volumes, and plans are made anew"
 
 
 def test_operator_runs_under_its_own_account() -> None:

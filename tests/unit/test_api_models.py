@@ -10,10 +10,11 @@ from support import refusals
 from support.refusals import Refusal, changed
 
 from controlplane.api.kafka_cluster import KafkaCluster, KafkaClusterStatus, NodeStatus
+from controlplane.api.kafka_rebalance import KafkaRebalance
 from controlplane.api.kafka_topic import KafkaTopic
 from controlplane.api.owned_config import CLUSTER, TOPIC, check_config, config_texts
 from controlplane.api.roles import Role
-from controlplane.api.validate import check_cluster, check_topic, explain, problems_of
+from controlplane.api.validate import check_cluster, check_rebalance, check_topic, explain, problems_of
 
 
 def problems(obj: dict[str, Any]) -> list[tuple[str, str]]:
@@ -21,6 +22,8 @@ def problems(obj: dict[str, Any]) -> list[tuple[str, str]]:
     try:
         if obj["kind"] == "KafkaCluster":
             return check_cluster(KafkaCluster.model_validate(obj))
+        if obj["kind"] == "KafkaRebalance":
+            return check_rebalance(KafkaRebalance.model_validate(obj))
         return check_topic(KafkaTopic.model_validate(obj))
     except ValidationError as error:
         return problems_of(error)
@@ -69,6 +72,7 @@ def test_status_is_written_in_camel_case_and_without_nulls() -> None:
 def test_examples_have_no_problems() -> None:
     assert problems(refusals.cluster()) == []
     assert problems(refusals.topic()) == []
+    assert problems(refusals.rebalance()) == []
 
 
 def test_topic_name_defaults_to_the_objects() -> None:
@@ -89,6 +93,13 @@ def test_what_admission_refuses_of_a_topic_the_operator_refuses(case: Refusal) -
     found = problems(changed(refusals.topic(), case.changes))
     assert found
     assert case.path.split("[")[0].removeprefix("metadata.") in explain(found)
+
+
+@pytest.mark.parametrize("case", refusals.REBALANCE, ids=lambda case: case.name)
+def test_what_admission_refuses_of_a_rebalance_the_operator_refuses(case: Refusal) -> None:
+    found = problems(changed(refusals.rebalance(), case.changes))
+    assert found
+    assert case.path in explain(found)
 
 
 @pytest.mark.parametrize("case", refusals.CLUSTER_CONFIG, ids=lambda case: case.name)

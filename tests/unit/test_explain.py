@@ -17,6 +17,7 @@ from controlplane.domain.cluster.status import REFUSALS
 from controlplane.domain.explain import CATALOGUE, CHAPTERS, Entry, Sort, find, nearest
 from controlplane.domain.explain.page import WIDTH, entry_text, markdown
 from controlplane.domain.membership.values import MEMBER_ACTIONS
+from controlplane.domain.rebalance.steps import TRAITS
 
 ROOT = Path(__file__).parents[2]
 KFLEET = Path(sys.executable).parent / "kfleet"
@@ -43,7 +44,8 @@ COMPUTED: dict[str, tuple[Sort, frozenset[str]]] = {
     f"{DOMAIN}/operation/frozen.py::_stop::_turn": (Sort.OUTCOME, ELSEWHERE),
     f"{DOMAIN}/operation/frozen.py::_stop::Check": (Sort.CHECK, ELSEWHERE),
     f"{DOMAIN}/operation/frozen.py::undone_by::OperationStep": (Sort.STEP, ELSEWHERE),
-    f"{DOMAIN}/operation/verb.py::step_of::OperationStep": (Sort.STEP, ELSEWHERE),
+    f"{DOMAIN}/operation/verb.py::step_of::OperationStep": (Sort.STEP, frozenset(TRAITS)),
+    f"{DOMAIN}/rebalance/status.py::described::set_condition": (Sort.CONDITION, ELSEWHERE),
     f"{DOMAIN}/rolling/operation.py::ended::finished": (Sort.OUTCOME, ELSEWHERE),
     f"{DOMAIN}/rolling/operation.py::ended::entry_of": (Sort.OUTCOME, ELSEWHERE),
     f"{DOMAIN}/rolling/operation.py::to_operation::OperationStep": (Sort.STEP, ELSEWHERE),

@@ -16,12 +16,12 @@ from controlplane.cli import local, op_run, operator_settings
 from controlplane.cli.connect import Connection
 from controlplane.cli.errors import CliError, ExitCode
 from controlplane.cli.lookup import CLUSTERS
-from controlplane.cli.op_find import Carried, all_carried, carried, find_operation
+from controlplane.cli.op_find import Carried, all_carried, carried, carriers, find_operation
 from controlplane.cli.op_view import lock_words, next_commands, worst_first
 from controlplane.cli.op_watch import Teller, exit_code
 from controlplane.cli.waiting import awaits_approval
 from controlplane.domain.observation import ClusterObservation
-from controlplane.ports import ConflictError, ForbiddenError, Object, Resource
+from controlplane.ports import ConflictError, ForbiddenError, NotFoundError, Object, Resource
 from controlplane.services.cluster.plan import ClusterPlan
 from controlplane.services.intercept import intercept_kube
 from controlplane.services.keys import cluster_key
@@ -202,6 +202,37 @@ async def test_a_name_in_two_namespaces_is_not_guessed() -> None:
     api = Api(cluster("orders", operation=operation("a")), cluster("orders", "other", operation=operation("b")))
     with pytest.raises(CliError, match=r"in several namespaces \(kafka, other\); say which with -n"):
         await find_operation(connection(api, everywhere=True), "orders", anywhere=False)
+
+
+def rebalance(name: str = "drain", **status: Any) -> Object:
+    obj = cluster(name, **status)
+    return obj | {"kind": "KafkaRebalance", "spec": {"clusterRef": {"name": "orders"}}}
+
+
+async def test_a_rebalance_is_found_with_the_cell_that_it_works_on() -> None:
+    api = Api(cluster("orders", operation=operation("a")))
+    api.objects[("kafkarebalances", "kafka", "drain")] = rebalance(operation=operation("b"))
+    api.objects[("leases", "kafka", "orders-cell")] = {"spec": {"holderIdentity": "b/operator-1"}}
+    there = all_carried(await carriers(connection(api), "kafka"))
+    assert [(one.operation.id, one.cell) for one in there] == [("a", "kafka/orders"), ("b", "kafka/orders")]
+    found = await find_operation(connection(api), "kafkarebalance/drain", anywhere=False)
+    assert found.operation.id == "b"
+    assert await op_run._lock(connection(api), found) == "held by b through operator-1, renewed Z"
+    with pytest.raises(CliError, match="--local does the work of a KafkaCluster only"):
+        await op_run._to_the_end(connection(api), found, seconds=1, local=True)
+    await cancel(api, found)
+    assert api.objects[("kafkarebalances", "kafka", "drain")]["metadata"]["annotations"] == {"kfleet.dev/cancel": "b"}
+
+
+async def test_a_control_plane_that_knows_no_rebalances_has_none() -> None:
+    class Older(Api):
+        async def list(self, resource: Resource, namespace: str | None = None, **selectors: Any) -> Any:
+            if resource.plural != "kafkaclusters":
+                raise NotFoundError(404, "NotFound", "the server could not find the requested resource")
+            return await super().list(resource, namespace, **selectors)
+
+    api = Older(cluster("orders", operation=operation("a")))
+    assert [one.operation.id for one in all_carried(await carriers(connection(api), "kafka"))] == ["a"]
 
 
 async def cancel(api: Api, found: Carried) -> None:

@@ -262,8 +262,30 @@ async def test_a_closed_gate_holds_the_next_step_only() -> None:
     await toys.passes(4, engine)
     assert toys.condition("Blocked") == ("True", "GateOpen")
     assert "a" not in toys.board()
+    assert toys.holder() == "", "whoever opens it may need the cell"
     del toys.board()[CLOSED]
     assert (await toys.to_the_end(engine)).outcome == "Succeeded"
+
+
+async def test_a_closed_gate_does_not_hold_up_a_step_that_takes_away_what_another_set() -> None:
+    toys = await Toys.created(
+        [
+            ("SetKey", "throttle", {"value": "on"}),
+            ("AwaitKey", "k", {}),
+            ("RestoreKey", "throttle", {"before": ""}),
+            ("SetKey", "a", {"value": "1"}),
+        ]
+    )
+    engine = toys.engine()
+    await toys.passes(4, engine)
+    toys.board()[CLOSED] = "closed"
+    await toys.passes(2, engine)
+    assert toys.holder() != "", "what was begun is finished under the lock"
+    toys.board()["k"] = "go"
+    await toys.passes(6, engine)
+    assert "throttle" not in toys.board()
+    assert "a" not in toys.board()
+    assert toys.condition("Blocked") == ("True", "GateOpen")
 
 
 async def test_a_changed_spec_supersedes_the_operation_and_a_new_plan_follows() -> None:

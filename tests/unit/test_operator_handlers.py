@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from controlplane.api import names
-from controlplane.services.keys import cluster_key
+from controlplane.services.keys import cluster_key, rebalance_key
 from controlplane.services.queue import Key
 from controlplane.settings import OperatorSettings
 from operators.handlers import registry
@@ -76,3 +76,16 @@ def test_only_cordoned_machines_are_watched() -> None:
     wiring: Any = SimpleNamespace(queue=Woken())
     _, settings = registry(wiring, OperatorSettings())
     assert {str(text) for text in settings.watching.field_selectors.values()} == {"spec.unschedulable=true"}
+
+
+def test_an_approval_wakes_whose_plan_it_is_about() -> None:
+    queue = Woken()
+    run = handlers(queue)
+    for kind in ("KafkaCluster", "KafkaRebalance", "Secret"):
+        asyncio.run(run["approvals"](namespace="kafka", spec={"targetRef": {"kind": kind, "name": "orders"}}))
+    asyncio.run(run["kafkarebalances"](namespace="kafka", name="drain"))
+    assert queue.keys == [
+        cluster_key("kafka", "orders"),
+        rebalance_key("kafka", "orders"),
+        rebalance_key("kafka", "drain"),
+    ]

@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from controlplane.adapters.kafka import members, raw
+from controlplane.adapters.kafka import members, raw, replicas
 from controlplane.adapters.kafka.connections import Broker, Connections, Question
 from controlplane.adapters.kafka.errors import check, of_code
 from controlplane.domain.observation import (
@@ -18,6 +18,7 @@ from controlplane.domain.observation import (
     KafkaObservation,
     PartitionObservation,
     QuorumObservation,
+    Reassignment,
     TopicPartition,
 )
 from controlplane.ports import KafkaError, NewTopic, TopicDescription
@@ -85,6 +86,30 @@ class KafkaPythonAdmin:
         if changes:
             await self._connections.write(alter, self._timeout)
 
+    async def settings(self, topics: Sequence[str]) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+        async def ask(broker: Broker) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+            metadata, answer = await broker.send(raw.metadata([])), await broker.send(raw.describe_quorum())
+            _refuse_lagging(broker.address, _brokers(metadata), self._quorum(raw.quorum_partition(answer), time.time()))
+            of_topics: dict[str, dict[str, str]] = {}
+            for batch in raw.batches(topics, BATCH):
+                request = raw.describe_configs(raw.TOPIC, batch)
+                of_topics |= raw.configs(await broker.send(request), raw.DYNAMIC_TOPIC_CONFIG)
+            of_brokers = await broker.send(raw.describe_configs(raw.BROKER, [""]))
+            return of_topics, raw.configs(of_brokers, raw.DYNAMIC_DEFAULT_BROKER_CONFIG).get("", {})
+
+        return await self._connections.read(ask, self._timeout)
+
+    async def alter_settings(
+        self, topics: Mapping[str, Mapping[str, str | None]], brokers: Mapping[str, str | None]
+    ) -> Results:
+        changes = [(raw.TOPIC, name, wanted) for name, wanted in topics.items()]
+        changes += [(raw.BROKER, "", brokers)] if brokers else []
+
+        async def alter(broker: Broker) -> Results:
+            return raw.altered(await broker.send(raw.alter_configs_of(changes)))
+
+        return await self._connections.write(alter, self._timeout) if changes else {}
+
     async def elect_preferred_leaders(self, partitions: Sequence[TopicPartition]) -> None:
         """All batches are tried; then the first failure is raised, saying how many there were."""
         failures: dict[TopicPartition, KafkaError] = {}
@@ -97,6 +122,27 @@ class KafkaPythonAdmin:
                 f"{len(failures)} of {len(partitions)} preferred elections failed, first {partition}: {error.message}",
                 retriable=all(each.retriable for each in failures.values()),
             )
+
+    async def alter_partition_reassignments(
+        self, targets: Mapping[TopicPartition, Sequence[int] | None]
+    ) -> dict[TopicPartition, KafkaError | None]:
+        """A failure of the whole request is raised, also after batches that were taken: look again and say it again."""
+        results: dict[TopicPartition, KafkaError | None] = {}
+        for batch in raw.batches(targets.items(), BATCH):
+            results |= await self._connections.write(_reassign(batch), self._timeout)
+        return results
+
+    async def list_partition_reassignments(self) -> dict[TopicPartition, Reassignment]:
+        async def ask(broker: Broker) -> dict[TopicPartition, Reassignment]:
+            return replicas.reassignments(await broker.send(raw.list_reassignments(broker.milliseconds_left)))
+
+        return await self._connections.read(ask, self._timeout)
+
+    async def partition_sizes(self) -> dict[TopicPartition, int]:
+        async def ask(broker: Broker) -> dict[TopicPartition, int]:
+            return replicas.sizes(await broker.send(replicas.describe_log_dirs()))
+
+        return replicas.largest(await self._connections.read_each(ask, self._timeout))
 
     async def update_features(self, levels: Mapping[str, int]) -> None:
         async def update(broker: Broker) -> None:
@@ -176,12 +222,7 @@ class KafkaPythonAdmin:
         metadata, quorum_answer, reassignments, versions, dynamic = [await answer for answer in asked]
         check(getattr(metadata, "error_code", None) or 0)
         quorum = self._quorum(raw.quorum_partition(quorum_answer), as_of)
-        brokers = tuple(
-            sorted(
-                (BrokerObservation(node.node_id, node.rack, node.host, node.port) for node in metadata.brokers),
-                key=lambda one: one.id,
-            )
-        )
+        brokers = _brokers(metadata)
         _refuse_lagging(broker.address, brokers, quorum)
         for topic in metadata.topics:
             check(topic.error_code, f"topic {topic.name} cannot be read")
@@ -215,6 +256,11 @@ class KafkaPythonAdmin:
 async def _cluster_id(broker: Broker) -> str:
     """Sent along with a change of voters, so that one meant for another cluster at this address is refused."""
     return str((await broker.send(raw.metadata([]))).cluster_id)
+
+
+def _brokers(metadata: Any) -> tuple[BrokerObservation, ...]:
+    found = (BrokerObservation(node.node_id, node.rack, node.host, node.port) for node in metadata.brokers)
+    return tuple(sorted(found, key=lambda one: one.id))
 
 
 def _refuse_lagging(address: str, brokers: Sequence[BrokerObservation], quorum: QuorumObservation) -> None:
@@ -281,6 +327,16 @@ def _elect(batch: list[TopicPartition]) -> Question[dict[TopicPartition, KafkaEr
         return raw.failed_elections(await broker.send(raw.elect_preferred(batch, broker.milliseconds_left)))
 
     return elect
+
+
+def _reassign(
+    batch: list[tuple[TopicPartition, Sequence[int] | None]],
+) -> Question[dict[TopicPartition, KafkaError | None]]:
+    async def reassign(broker: Broker) -> dict[TopicPartition, KafkaError | None]:
+        request = replicas.alter_reassignments(batch, broker.milliseconds_left)
+        return replicas.altered_reassignments(await broker.send(request))
+
+    return reassign
 
 
 def _sending(send: Callable[[Broker, list[T]], Awaitable[Results]], batch: list[T]) -> Question[Results]:

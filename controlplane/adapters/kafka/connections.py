@@ -94,6 +94,23 @@ class Connections:
         """Ask until one broker answers; retriable errors are asked again. Raises KafkaError."""
         return await self._on_io_thread(self._read, question, time.monotonic() + seconds, seconds=seconds)
 
+    async def read_each(self, question: Question[T], seconds: float) -> list[T]:
+        """Ask every server, each for itself; those that do not answer are left out. Raises KafkaError if none does."""
+        end = time.monotonic() + seconds
+        asked = (
+            self._on_io_thread(self._ask_one, self._reads, address, question, end, seconds=seconds)
+            for address in self._reads.nodes
+        )
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        for outcome in found:
+            if isinstance(outcome, BaseException) and not isinstance(outcome, KafkaError):
+                raise outcome
+        answers = [outcome for outcome in found if not isinstance(outcome, BaseException)]
+        failures = [outcome for outcome in found if isinstance(outcome, KafkaError)]
+        if failures and not answers:
+            raise failures[0]
+        return answers
+
     async def write(self, command: Question[T], seconds: float) -> T:
         """Command one broker that is known to answer, once. Raises KafkaError."""
         return await self._on_io_thread(self._write, command, time.monotonic() + seconds, seconds=seconds)
@@ -167,6 +184,15 @@ class Connections:
         if refusal is not None:
             raise refusal
         raise (KafkaUnreachableError if silent else _AllDeadError)(f"no broker answers ({'; '.join(reasons)})")
+
+    async def _ask_one(self, lane: _Lane, address: str, question: Question[T], deadline: float) -> T:
+        await self._net.sleep(lane.backoff(address))
+        try:
+            return await question(lane.broker(address, deadline))
+        except kafka_errors.KafkaError as error:
+            if _is_transport(error):
+                raise KafkaUnreachableError(f"{address}: {_reason(error)}") from error
+            raise of_client(error) from error
 
     def _promote(self, address: str) -> None:
         self._order = [address, *(other for other in self._order if other != address)]

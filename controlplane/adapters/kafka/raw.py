@@ -161,6 +161,11 @@ def configs(answer: Any, source: int | None = None) -> dict[str, dict[str, str]]
 
 def alter_configs(kind: int, changes: Mapping[str, Mapping[str, str | None]]) -> Any:
     """Incremental (KIP-339): None removes a key."""
+    return alter_configs_of((kind, name, wanted) for name, wanted in changes.items())
+
+
+def alter_configs_of(changes: Iterable[tuple[int, str, Mapping[str, str | None]]]) -> Any:
+    """As `alter_configs`, of resources of several kinds: (kind, name, changes)."""
     resource = IncrementalAlterConfigsRequest.AlterConfigsResource
     return IncrementalAlterConfigsRequest(
         resources=[
@@ -172,7 +177,7 @@ def alter_configs(kind: int, changes: Mapping[str, Mapping[str, str | None]]) ->
                     for key, value in wanted.items()
                 ],
             )
-            for name, wanted in changes.items()
+            for kind, name, wanted in changes
         ],
         validate_only=False,
     )

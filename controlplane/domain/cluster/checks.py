@@ -127,8 +127,9 @@ def _leaving(world: World, layout: Layout) -> Iterator[Check]:
                 ok=False,
                 evidence=f"{path}: {replicas} takes away node {listing(sorted(ids))}, and {len(living)} partitions "
                 f"have a replica there: {listing(living)}.",
-                remedy=f"Set it back to {replicas + len(ids)}, move those partitions to other brokers "
-                "(kafka-reassign-partitions.sh), then lower it again.",
+                remedy="Move those partitions to other brokers (a KafkaRebalance with goal Drain and brokers "
+                f"{sorted(ids)}, or kafka-reassign-partitions.sh) and it goes on. Or set it back to "
+                f"{replicas + len(ids)}.",
             )
     declared = config_texts(world.cluster.spec.config)
     lowered = [

@@ -15,6 +15,7 @@ from controlplane.domain.explain.health import CLUSTER_STATES, HEALTH_CHECKS, OP
 from controlplane.domain.explain.members import MEMBER_CHECKS, MEMBER_EVENTS, MEMBER_STEPS
 from controlplane.domain.explain.nodes import NODES
 from controlplane.domain.explain.operations import APPROVALS, EVENTS, FROZEN, GUARDS, HOLDS, OUTCOMES
+from controlplane.domain.explain.rebalance import REBALANCE_CHECKS, REBALANCE_CONDITIONS, REBALANCE_STEPS
 from controlplane.domain.explain.rolling import ACTIONS, CAUSES, GATES, HEALTH, STEPS
 from controlplane.domain.explain.sandbox import SANDBOX
 from controlplane.domain.explain.spec import CLUSTER_SPEC, TOPICS
@@ -37,6 +38,9 @@ CHAPTERS: dict[str, tuple[Entry, ...]] = {
     "Steps of a roll": STEPS,
     "What a change of members waits for": MEMBER_CHECKS,
     "Steps of a change of members": MEMBER_STEPS,
+    "Conditions of a rebalance": REBALANCE_CONDITIONS,
+    "What a rebalance waits for": REBALANCE_CHECKS,
+    "Steps of a rebalance": REBALANCE_STEPS,
     "Why a node is restarted": CAUSES,
     "Actions": (*ACTIONS, *CANARY_ACTIONS),
     "How an operation ends": OUTCOMES,

@@ -225,8 +225,8 @@ REASONS = (
     ),
     Entry(
         "ClusterNotFound",
-        (Sort.REASON, Sort.EVENT),
-        "Reason of a topic's Ready=False: spec.clusterRef names a cluster that is not in the topic's namespace.",
+        (Sort.REASON, Sort.EVENT, Sort.CHECK),
+        "spec.clusterRef names a cluster that is not in the object's namespace.",
         "It waits for a KafkaCluster of that name to appear.",
         "Correct the name in a new object (clusterRef is immutable), or create the cluster in this namespace.",
         ("kfleet cluster get", "kubectl get kft"),

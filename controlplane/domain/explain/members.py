@@ -49,7 +49,7 @@ MEMBER_CHECKS = (
         _CHECK,
         "A broker that shall leave has replicas.",
         _WAITS,
-        "Move them to other brokers (kafka-reassign-partitions.sh), or set the number of replicas back.",
+        "Move them to other brokers (a KafkaRebalance with goal Drain), or set the number of replicas back.",
         ("kfleet cluster snapshot NAME",),
     ),
     Entry(

@@ -80,9 +80,9 @@ GUARDS = (
 APPROVALS = (
     Entry(
         "AwaitingApproval",
-        (Sort.CHECK, Sort.CLUSTER_STATE, Sort.OPERATION_STATE),
-        "The plan needs somebody's approval before it begins (spec.rollout.approval: Required), and nobody has "
-        "approved it yet.",
+        (Sort.CHECK, Sort.REASON, Sort.CLUSTER_STATE, Sort.OPERATION_STATE),
+        "The plan needs somebody's approval before it begins (spec.rollout.approval of a cluster, spec.approval of a "
+        "rebalance: Required), and nobody has approved it yet.",
         "It looks at every Approval of this plan. Nothing is begun until then.",
         "Somebody other than who asked for it looks at the plan and approves or denies it.",
         ("kfleet pending", "kfleet approve ID", "kfleet deny ID"),
@@ -99,7 +99,7 @@ APPROVALS = (
     ),
     Entry(
         "Denied",
-        (Sort.CHECK, Sort.OUTCOME),
+        (Sort.CHECK, Sort.OUTCOME, Sort.REASON),
         "Somebody who may has denied the plan; their words are in the message. A denial wins over an approval.",
         "The operation ends, or does not begin, until the denial is taken back or the spec changes.",
         "Change the spec, or have who denied it delete their Approval.",
@@ -141,7 +141,8 @@ FROZEN = (
     Entry(
         "PlanStale",
         _CHECK,
-        "So much of a plan had been done by somebody else that it is not worth following.",
+        "The world is no longer what the plan was approved for: partitions are elsewhere, a broker has left, or so "
+        "much had been done by somebody else that it is not worth following.",
         "What it did itself is undone, then it ends.",
         "Ask for a new plan.",
         _SHOW,

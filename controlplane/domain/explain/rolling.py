@@ -426,8 +426,8 @@ ACTIONS = (
     ),
     Entry(
         "ElectLeaders",
-        _ACTION,
-        "A roll asks Kafka to give leadership back to preferred replicas.",
+        (*_ACTION, Sort.STEP),
+        "A roll, or the end of a rebalance, asks Kafka to give leadership to preferred replicas.",
         "Safe to repeat.",
         see=("kfleet explain Electing",),
     ),

@@ -71,8 +71,8 @@ CLUSTER_SPEC = (
         "A pool declares fewer replicas than it has nodes, and its highest ids cannot leave: partitions have replicas "
         "there, or the brokers that would be left lower a default such as the replication factor.",
         _UNTOUCHED,
-        "Set it back. Move the partitions named to other brokers (kafka-reassign-partitions.sh), or declare the "
-        "settings named, then lower it again.",
+        "Move the partitions named to other brokers (a KafkaRebalance with goal Drain, or "
+        "kafka-reassign-partitions.sh), or declare the settings named, and it goes on. Or set it back.",
         _SHOW,
     ),
     Entry(
@@ -199,11 +199,10 @@ TOPICS = (
     Entry(
         "ReplicaChangeUnsupported",
         _CHECK,
-        "Another replication factor is declared than the topic has. Changing it is a rebalance, which kfleet does not "
-        "do yet.",
-        "The topic is left alone altogether, its settings included.",
-        "Declare the replication factor that it has.",
-        ("kubectl get kft",),
+        "Another replication factor is declared than the topic has. Changing it is a rebalance.",
+        "The topic is left alone altogether, its settings included, until it has that factor.",
+        "Create a KafkaRebalance with goal ChangeReplicas, or declare the replication factor that it has.",
+        ("kubectl get kft", "kubectl get kfr"),
     ),
     Entry(
         "TopicNameCollides",

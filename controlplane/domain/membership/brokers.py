@@ -8,6 +8,8 @@ from controlplane.domain.check import Check
 from controlplane.domain.observation import KafkaObservation, PartitionObservation, TopicPartition
 from controlplane.domain.rolling.health import listing
 
+BROKER_NOT_EMPTY = "BrokerNotEmpty"
+
 
 def living_on(kafka: KafkaObservation, nodes: Collection[int]) -> tuple[TopicPartition, ...]:
     """Partitions with a replica on one of these nodes, those on their way to them included."""
@@ -22,10 +24,10 @@ def cannot_leave(kafka: KafkaObservation, node: int) -> tuple[Check, ...]:
         return ()
     return (
         Check(
-            "BrokerNotEmpty",
+            BROKER_NOT_EMPTY,
             ok=False,
             evidence=f"{len(living)} partitions have a replica on node {node}: {listing(living)}.",
-            remedy="Move them away (kafka-reassign-partitions.sh) and it goes on.",
+            remedy=f"Move them away (a KafkaRebalance with goal Drain and brokers [{node}]) and it goes on.",
         ),
     )
 

@@ -74,7 +74,8 @@ class FrozenSteps:
 class Situation:
     """Everything `advance` looks at. `looks` are what the verbs saw, by place; what has none is seen in the next pass.
 
-    `abandon`: the whole namespace is going, and what cannot be undone by now is left.
+    `gates` are failed checks of the world: nothing new is begun, and an urgent step is nothing new. `abandon`: the
+    whole namespace is going, and what cannot be undone by now is left.
     """
 
     plan: FrozenSteps
@@ -82,6 +83,7 @@ class Situation:
     permit: Permit
     now: float
     verbs: Mapping[str, Traits] = field(default_factory=dict)
+    gates: tuple[Check, ...] = ()
     abandon: bool = False
 
 
@@ -143,9 +145,10 @@ def _forward(operation: Operation, situation: Situation) -> Move | None:
     number, look = here.step.id, situation.looks.get(here.place)
     if permit.stop is not None and (_not_begun(operation) or here.step.inverse):
         return _stop(operation, situation, _last_begun(operation, plan))
-    if permit.stop is None and permit.holds and number == 1 and _not_begun(operation) and not operation.journal:
+    holds = (*permit.holds, *situation.gates)
+    if permit.stop is None and holds and number == 1 and _not_begun(operation) and not operation.journal:
         # It may not begin: not even what is done already is counted before somebody has agreed.
-        return _waiting(operation, here, permit.holds, explain(permit.holds), begun=False)
+        return _waiting(operation, here, holds, explain(holds), begun=False)
     if look is None:
         return None
     if isinstance(look, Done):
@@ -157,7 +160,8 @@ def _forward(operation: Operation, situation: Situation) -> Move | None:
     if permit.stop is not None:
         return _stop(operation, situation, number)
     traits = situation.verbs.get(here.step.verb, Traits())
-    holds = [hold for hold in permit.holds if not (traits.urgent and number > 1 and hold.name in _NOT_FOR_URGENT)]
+    if traits.urgent and number > 1:
+        holds = tuple(hold for hold in permit.holds if hold.name not in _NOT_FOR_URGENT)
     return _act(operation, here, look, (*holds, *look.checks), situation)
 
 

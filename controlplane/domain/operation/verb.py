@@ -57,7 +57,7 @@ class Traits:
 
     A verb that leaves something behind has an inverse or is not Safe. `attempts` counts those before the operation
     turns back; undoing is attempted for as long as it takes. An `urgent` verb finishes what an earlier step began
-    (takes a throttle away, promotes what was fenced for it): neither a pause nor a full journal holds it up.
+    (takes a throttle away, promotes what was fenced for it): neither a pause nor a full journal nor a gate holds it up.
     """
 
     risk: Risk = "Safe"

@@ -40,11 +40,12 @@ class Proposal:
     """`moves` change something each, at most one a partition, ordered by topic and partition.
 
     `bound` is a proven lower bound on `replicas_moved` for this goal and these constraints; they are equal where the
-    proposal is optimal.
+    proposal is optimal. `bytes_bound` is one on `bytes_moved`, where the goal is to move the fewest bytes.
     """
 
     moves: tuple[PartitionMove, ...]
     bound: int
+    bytes_bound: int | None = None
 
     @property
     def replicas_moved(self) -> int:

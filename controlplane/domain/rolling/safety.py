@@ -30,6 +30,8 @@ from controlplane.domain.rolling.values import UnprotectedPolicy
 ACCEPT_REMEDY = "set spec.rollout.unprotectedPartitions to Accept to let them pause during a restart"
 _WAIVABLE = frozenset({"UnprotectedPartitions", "UnprotectedQuorum"})
 
+UNPROTECTED_PARTITIONS = "UnprotectedPartitions"
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -64,7 +66,7 @@ def unprotected_partitions(observation: ClusterObservation, nodes: frozenset[int
 
 def unprotected_check(partitions: tuple[TopicPartition, ...]) -> Check:
     return Check(
-        "UnprotectedPartitions",
+        UNPROTECTED_PARTITIONS,
         ok=False,
         evidence=f"{len(partitions)} partitions cannot lose a replica without refusing acks=all writes, because their "
         f"replication factor does not exceed min.insync.replicas: {listing(partitions)}.",

@@ -99,8 +99,9 @@ def check_existing(topic: DesiredTopic, observed: TopicDescription) -> Check | N
             "ReplicaChangeUnsupported",
             ok=False,
             evidence=f"spec.replicas: {topic.replicas} is not the {observed.replication_factor} that topic "
-            f"{observed.name} has; a replica change is a rebalance, which arrives in a later release.",
-            remedy=f"Set it to {observed.replication_factor}.",
+            f"{observed.name} has; a replica change is a rebalance.",
+            remedy=f"Set it to {observed.replication_factor}; or create a KafkaRebalance with goal ChangeReplicas, "
+            f"topics [{observed.name}] and replicas {topic.replicas}, and it goes on.",
         )
     return None
 

@@ -10,6 +10,7 @@ from controlplane.api.operation import Operation, OperationStatus, OperationStep
 from controlplane.domain.check import Check
 from controlplane.domain.cluster import setup
 from controlplane.domain.cluster.clients import CreateCanaryTopic, DeleteCanaryTopic
+from controlplane.domain.cluster.decide import Decision as Found
 from controlplane.domain.cluster.decide import decide
 from controlplane.domain.cluster.guards import guards
 from controlplane.domain.cluster.manifests import Placement
@@ -17,10 +18,12 @@ from controlplane.domain.cluster.members import is_change
 from controlplane.domain.cluster.status import cluster_status
 from controlplane.domain.cluster.world import World
 from controlplane.domain.membership import values as membership
+from controlplane.domain.membership.brokers import BROKER_NOT_EMPTY
 from controlplane.domain.operation.permit import Permit
 from controlplane.domain.operation.progress import wordless
 from controlplane.domain.rolling import values as rolling
 from controlplane.domain.rolling.health import BRIEF
+from controlplane.domain.rolling.safety import UNPROTECTED_PARTITIONS
 from controlplane.domain.rolling.witness import Learning
 from controlplane.ports import (
     AlreadyExistsError,
@@ -96,6 +99,7 @@ class ClusterKind:
             begun=found.begun,
             settled=found.settled,
             brief=isinstance(found.roll, rolling.AwaitNode) and all(check.name in BRIEF for check in found.roll.checks),
+            yields=_waits_for_a_rebalance(found),
         )
 
     async def act(self, action: Action, world: World) -> bool:
@@ -174,6 +178,13 @@ class ClusterKind:
             ):
                 operation = new.id if new else ""
                 await self._events.record(obj, "Warning", condition.reason, condition.message, operation)
+
+
+def _waits_for_a_rebalance(found: Found) -> bool:
+    """Replicas have to move, or to become more, before it can go on: another operation's to do, under the cell."""
+    action = found.change if found.change is not None else found.roll
+    checks = action.checks if isinstance(action, membership.Refused | rolling.Blocked) else ()
+    return any(check.name in (BROKER_NOT_EMPTY, UNPROTECTED_PARTITIONS) for check in checks)
 
 
 _TOLD = frozenset(

@@ -126,7 +126,7 @@ class Approvals:
     async def _not_enforced(self, approval: Approval) -> list[str]:
         """What of admission was not there when the Approval was created, as far as can be seen afterwards."""
         missing = []
-        for name in ENFORCING:
+        for name in ENFORCING[approval.spec.target_ref.kind]:
             for resource in (POLICIES, BINDINGS):
                 what = f"{resource.kind} {name}"
                 try:

@@ -162,7 +162,7 @@ class Engine:
         permit = await self._around.approvals.judge(permit, operation, self._kind.request(world), obj)
         decision = self._kind.decide(world, permit, now)
         operation = decision.operation
-        if operation is None or (permit.holds and not decision.begun):
+        if operation is None or ((permit.holds or decision.yields) and not decision.begun):
             return replace(decision, action=None), True
         retired = {old.id for old in (before.operation, before.last_operation) if old} - {operation.id}
         elsewhere = await self._around.locks.take(cell, obj, operation.id, retired=retired)

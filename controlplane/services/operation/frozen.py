@@ -56,16 +56,23 @@ class Recipe(Protocol):
         """The checks that the plan names as its gates: those that fail keep further steps from being begun."""
         ...
 
+    def described(
+        self, obj: Object, status: OperationStatus, plan: Plan | None, steps: FrozenSteps | None, now: float
+    ) -> OperationStatus:
+        """The status with what the kind says beside the operation (pure). `plan` is the one that has just been made."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class FrozenWorld:
-    """One observation. Only while there is no operation in the status: `begun`, the one that a new plan makes, or
-    `unstored`, a plan whose steps no operation can name yet."""
+    """One observation. Only while there is no operation in the status: `begun`, the one that a new plan makes (`made`),
+    or `unstored`, a plan whose steps no operation can name yet."""
 
     obj: Object
     status: OperationStatus
     request: Request
     begun: Operation | None = None
+    made: Plan | None = None
     unstored: Plan | None = None
     refused: tuple[Check, ...] = ()
     plan: FrozenSteps | None = None
@@ -180,6 +187,7 @@ class FrozenKind:
         return replace(
             world,
             begun=operation,
+            made=plan,
             plan=steps,
             guarded=reference is None,
             looks=await look_ahead(operation, steps, self._recipe.verbs, now=now),
@@ -223,6 +231,7 @@ class FrozenKind:
                 "observed_generation": world.generation,
             }
         )
+        new = self._recipe.described(world.obj, new, world.made, world.plan, now)
         return Decision(
             status=new,
             preparations=(*guard, *drop),
@@ -231,18 +240,25 @@ class FrozenKind:
             begun=move.begun,
             protect=not over and (bool(guard) or move.act is not None or _has_begun(moved)),
             settled=over or (not move.begun and bool(permit.holds) and not guard),
+            yields=bool(failed(world.gates)) and move.act is None,
         )
 
     def _move(
         self, operation: Operation, plan: FrozenSteps, world: FrozenWorld, permit: Permit, now: float
     ) -> tuple[Move, tuple[Action, ...]]:
         """The move, and the guard that a plan outside the status needs before its first step."""
-        for gate in failed(world.gates):
-            permit = permit.with_hold(gate)
         if generation_of(operation.id) != world.generation and permit.stop is None:
             changed = Check("Superseded", ok=False, evidence="The spec has changed.", remedy="A new plan follows.")
             permit = replace(permit.with_hold(changed), stop="Superseded")
-        situation = Situation(plan, world.looks, permit, now, traits_of(self._recipe.verbs), abandon=world.abandon)
+        situation = Situation(
+            plan,
+            world.looks,
+            permit,
+            now,
+            traits_of(self._recipe.verbs),
+            gates=failed(world.gates),
+            abandon=world.abandon,
+        )
         move = advance(operation, situation)
         ref = operation.plan_ref
         if ref is None or world.guarded or move.act is None or operation.direction == "Back":
@@ -264,8 +280,9 @@ class FrozenKind:
         else:
             why = (*world.refused, *refused)
             words = conditions.unplanned(status.conditions, why, generation=generation, now=now)
+        new = status.model_copy(update={"conditions": words, "observed_generation": world.generation})
         return Decision(
-            status=status.model_copy(update={"conditions": words, "observed_generation": world.generation}),
+            status=self._recipe.described(world.obj, new, None, None, now),
             preparations=preparations,
             farewell=(ReleasePlan(world.held),) if world.held else (),
             settled=not preparations,

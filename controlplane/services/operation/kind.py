@@ -25,7 +25,8 @@ class Decision(Generic[A]):
     something under way that must be finished whatever is held; `protect` that it must not vanish with its object
     meanwhile.
     `settled`: nothing is expected to change by itself. `brief`: what is waited for usually takes seconds and no event
-    tells of it, so it is looked for often at first.
+    tells of it, so it is looked for often at first. `yields`: it waits for something that takes another operation,
+    or a world that is well again; with nothing begun others may have the cell.
     """
 
     status: OperationStatus
@@ -36,6 +37,7 @@ class Decision(Generic[A]):
     protect: bool = False
     settled: bool = False
     brief: bool = False
+    yields: bool = False
 
     @property
     def operation(self) -> Operation | None:

@@ -1,0 +1,264 @@
+"""Rebalances on real brokers under traffic: cancelled and deleted half way, stale, approved and killed all along.
+
+The tests run in order on one cluster of one controller and four brokers; in the end the fourth is empty and leaves.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.accounts import Person, person
+from support.cell import Cell, combined_cluster, topic
+from support.faults.replication import fill, reassign
+from support.replicas import Replicas, replicas, unfinished
+from support.sandbox import Sandbox
+from support.traffic import Traffic
+
+from controlplane.api.operation import OperationStep
+from controlplane.domain.observation import TopicPartition
+from controlplane.domain.rebalance.steps import MOVE_REPLICAS, ORDER_REPLICAS, batch_of
+
+KIND = "kafkarebalances.kfleet.dev"
+TOPIC, BULK = "orders", "bulk"
+BROKERS = (1, 2, 3, 4)
+BULK_MIB, SLOWLY = 20, "1Mi"
+"""Twenty seconds for a replica: its middle is not missed."""
+Object = dict[str, Any]
+
+
+def pools(brokers: int) -> list[Object]:
+    storage = {"volumes": [{"id": 0, "size": "1Gi"}]}
+    return [
+        {"name": "controllers", "roles": ["Controller"], "replicas": 1, "storage": storage, "jvm": {"heap": "192Mi"}},
+        {
+            "name": "brokers",
+            "roles": ["Broker"],
+            "replicas": brokers,
+            "zones": ["a", "b", "c"],
+            "storage": storage,
+            "jvm": {"heap": "256Mi"},
+        },
+    ]
+
+
+def asked(name: str, goal: Object, *, by: str = "", throttle: str = "Auto", **spec: Any) -> Object:
+    meta: Object = {"name": name} | ({"annotations": {"kfleet.dev/requested-by": by}} if by else {})
+    limits = {"throttle": throttle, "movesPerBroker": 10}
+    wanted = {"clusterRef": {"name": "cell"}, "goal": goal, "limits": limits} | spec
+    return {"apiVersion": "kfleet.dev/v1alpha1", "kind": "KafkaRebalance", "metadata": meta, "spec": wanted}
+
+
+@pytest.fixture(scope="module")
+def ready(cell: Cell) -> Cell:
+    cell.operator.stop()
+    cell.operator.settings["KFLEET_GROWTH_SECONDS"] = "0.5"
+    cell.operator.start()
+    cell.apply(combined_cluster(nodePools=pools(len(BROKERS))))
+    cell.wait_ready(240)
+    cell.apply(topic(TOPIC, config={"min.insync.replicas": 2}), topic(BULK, partitions=1, replicas=2))
+    for name in (TOPIC, BULK):
+        cell.wait_topic(name)
+    fill(cell.bootstrap(), BULK, BULK_MIB)
+    return cell
+
+
+@pytest.fixture(scope="module")
+def traffic(ready: Cell, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traffic]:
+    """From the first test to the last move; nothing of it may be lost by any of them."""
+    flow = Traffic(ready.bootstrap(), TOPIC, tmp_path_factory.mktemp("traffic") / "canary.jsonl")
+    flow.wait_flowing()
+    yield flow
+    flow.stop()
+
+
+@pytest.fixture(scope="module")
+def people(ready: Cell, sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> tuple[Person, Person]:
+    """alice may ask for rebalances, bob may approve them."""
+    place = tmp_path_factory.mktemp("people")
+    ledger = f"sqlite:///{place / 'ledger.db'}"
+    alice = person(ready, sandbox, ledger, place, "alice", "edit")
+    made = alice.kfleet("audit", "upgrade", "--yes")
+    assert made.returncode == 0, made.stderr
+    return alice, person(ready, sandbox, ledger, place, "bob", "kfleet-approver", "view")
+
+
+def status(cell: Cell, name: str) -> Object:
+    found: Object = cell.get(KIND, name).get("status") or {}
+    return found
+
+
+def reason(cell: Cell, name: str, kind: str = "Ready") -> str:
+    found = [one["reason"] for one in status(cell, name).get("conditions", []) if one["type"] == kind]
+    return str(found[0]) if found else ""
+
+
+def elsewhere(seen: Replicas) -> list[int]:
+    """Brokers that have nothing of BULK."""
+    return [broker for broker in BROKERS if broker not in seen.of(BULK)[0]]
+
+
+def wait_move(cell: Cell, name: str, number: int) -> None:
+    """That replica is on its way, and those before it have arrived."""
+
+    def under_way() -> bool:
+        moved = status(cell, name).get("progress", {}).get("replicasMoved", 0)
+        return moved == number - 1 and TopicPartition(BULK, 0) in replicas(cell).in_flight
+
+    cell.wait(f"replica {number} to be on its way", under_way, 90)
+
+
+def assert_as_before(cell: Cell, before: Replicas) -> None:
+    now = replicas(cell)
+    assert unfinished(now) == []
+    assert (now.placed, now.leaders) == (before.placed, before.leaders)
+
+
+@pytest.mark.usefixtures("traffic")
+def test_cancelled_half_way_it_is_undone(ready: Cell, people: tuple[Person, Person]) -> None:
+    """One replica has arrived by then and is copied back. The throttle is one: a replica takes its seconds."""
+    cell, (alice, _) = ready, people
+    before = replicas(cell)
+    goal = {"type": "MoveTo", "brokers": elsewhere(before), "topics": [BULK]}
+    cell.apply(asked("slow", goal, throttle=SLOWLY, approval="NotRequired"))
+    wait_move(cell, "slow", 1)
+    began = time.monotonic()
+    during = unfinished(replicas(cell))
+    assert [text for text in during if text.startswith(BULK)], "the control: what is not over is found"
+    listed = alice.json("op", "list", "-n", cell.namespace)
+    operation = status(cell, "slow")["operation"]["id"]
+    assert operation in [item["id"] for item in listed["items"]]
+    shown = alice.kfleet("op", "show", "kafkarebalance/slow", "-n", cell.namespace)
+    assert "[>]" in shown.stdout, shown.stdout
+    assert f"held by {operation}" in shown.stdout
+    wait_move(cell, "slow", 2)
+    assert time.monotonic() - began > BULK_MIB / 3, "a replica was copied faster than its throttle"
+    done = alice.kfleet("op", "cancel", operation, "-n", cell.namespace, "--yes", "--wait")
+    assert done.returncode == 0, done.stderr
+    assert reason(cell, "slow", "Failed") == "Cancelled"
+    cell.wait("metadata everywhere", lambda: replicas(cell).placed == before.placed, 30)
+    assert_as_before(cell, before)
+
+
+def test_deleted_half_way_it_goes_once_it_is_undone(ready: Cell, people: tuple[Person, Person]) -> None:
+    cell, (alice, _) = ready, people
+    before = replicas(cell)
+    goal = {"type": "MoveTo", "brokers": elsewhere(before), "topics": [BULK]}
+    cell.apply(asked("gone", goal, throttle=SLOWLY, approval="NotRequired"))
+    wait_move(cell, "gone", 1)
+    cell.kubectl("--kubeconfig", str(alice.kubeconfig), "delete", KIND, "gone", "--timeout=240s")
+    cell.wait("metadata everywhere", lambda: replicas(cell).placed == before.placed, 30)
+    assert_as_before(cell, before)
+
+
+def test_what_looks_like_its_plan_and_is_not_is_removed(ready: Cell) -> None:
+    """There is no plan for a goal that cannot be met, so that no ConfigMap can hold one."""
+    cell = ready
+    cell.apply(asked("impossible", {"type": "Drain", "brokers": [1, 2, 3]}, approval="NotRequired"))
+    cell.wait("it to be refused", lambda: reason(cell, "impossible") == "GoalInfeasible", 60)
+    uid = cell.get(KIND, "impossible")["metadata"]["uid"]
+    meta = {"name": "planted", "labels": {"kfleet.dev/plan-of": uid}}
+    cell.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"plan": "mine"}})
+    cell.wait("what was planted to go", lambda: "NotFound" in cell.kubectl("get", "cm", "planted", check=False), 60)
+    cell.kubectl("delete", KIND, "impossible")
+
+
+def test_nobody_asks_in_another_name_or_approves_their_own(ready: Cell, people: tuple[Person, Person]) -> None:
+    cell, (alice, bob) = ready, people
+    body = json.dumps(asked("named", {"type": "Racks"}, by=bob.user))
+    as_alice = ("--kubeconfig", str(alice.kubeconfig), "create", "-f", "-")
+    assert "requested-by" in cell.kubectl(*as_alice, stdin=body, check=False)
+    body = json.dumps(asked("nameless", {"type": "Racks"}))
+    assert "nobody but who creates it" in cell.kubectl(*as_alice, stdin=body, check=False)
+    cell.kubectl(*as_alice, stdin=json.dumps(asked("own", {"type": "Drain", "brokers": [4]}, by=alice.user)))
+    changed = cell.kubectl(
+        "patch", KIND, "own", "--type=merge", "-p", '{"spec": {"approval": "NotRequired"}}', check=False
+    )
+    assert "immutable" in changed
+    cell.wait("a plan to wait", lambda: reason(cell, "own") == "AwaitingApproval", 90)
+    refused = alice.kfleet("approve", "kafkarebalance/own", "-n", cell.namespace, "--yes")
+    assert refused.returncode == 4, refused.stderr
+    denied = bob.kfleet("deny", "kafkarebalance/own", "-n", cell.namespace, "--yes", "--reason", "not today", "--wait")
+    assert denied.returncode == 0, denied.stderr
+    cell.wait("it to end", lambda: reason(cell, "own", "Failed") == "Denied", 60)
+
+
+def test_a_plan_that_the_world_has_overtaken_is_refused(ready: Cell, people: tuple[Person, Person]) -> None:
+    cell, (alice, bob) = ready, people
+    goal = {"type": "MoveTo", "brokers": elsewhere(replicas(cell)), "topics": [BULK]}
+    cell.kubectl(
+        *("--kubeconfig", str(alice.kubeconfig), "create", "-f", "-"),
+        stdin=json.dumps(asked("late", goal, by=alice.user)),
+    )
+    cell.wait("a plan to wait", lambda: reason(cell, "late") == "AwaitingApproval", 90)
+    turned = replicas(cell).of(BULK)[0][::-1]
+    reassign(cell.bootstrap(), BULK, turned)
+    cell.wait("it to be turned", lambda: replicas(cell).of(BULK)[0] == turned, 60)
+    before = replicas(cell)
+    approved = bob.kfleet("approve", "kafkarebalance/late", "-n", cell.namespace, "--yes")
+    assert approved.returncode == 0, approved.stderr
+    cell.wait("it to end", lambda: reason(cell, "late", "Failed") == "Failed", 90)
+    ended = status(cell, "late")["lastOperation"]
+    assert ended["ending"]["why"]["name"] == "PlanStale"
+    assert f"{BULK}-0 was to go from" in ended["message"]
+    assert "progress" not in status(cell, "late")
+    assert_as_before(cell, before)
+
+
+def approved_places(operation: Object) -> dict[TopicPartition, tuple[int, ...]]:
+    """Where the plan says that replicas will be, from the steps that were approved."""
+    found: dict[TopicPartition, tuple[int, ...]] = {}
+    for raw in operation["steps"]:
+        step = OperationStep.model_validate(raw)
+        if step.verb in (MOVE_REPLICAS, ORDER_REPLICAS):
+            found |= {hop.id: hop.after for hop in batch_of(step).hops}
+    return found
+
+
+def test_what_was_approved_is_done_whenever_the_operator_dies(
+    ready: Cell, traffic: Traffic, people: tuple[Person, Person], tmp_path: Path
+) -> None:
+    """The crash walk: every mutating call of the rebalance is one that the operator died before and after."""
+    cell, (alice, bob) = ready, people
+    before = replicas(cell)
+    assert before.on(4), "there is something to drain"
+    cell.operator.stop()
+    state = tmp_path / "walk.json"
+    cell.operator.start("support.crash_walk", str(state))
+    body = json.dumps(asked("drain", {"type": "Drain", "brokers": [4]}, by=alice.user))
+    cell.kubectl("--kubeconfig", str(alice.kubeconfig), "create", "-f", "-", stdin=body)
+    cell.wait("a plan to wait", lambda: reason(cell, "drain") == "AwaitingApproval", 120)
+    plan = status(cell, "drain")
+    wanted = before.placed | approved_places(plan["operation"])
+    assert plan["proposal"]["replicasMoved"] == len(before.on(4)), "what is there has to go, and nothing else"
+    approved = bob.kfleet("approve", "kafkarebalance/drain", "-n", cell.namespace, "--yes")
+    assert approved.returncode == 0, approved.stderr
+    cell.wait("the drain to end under the crash walk", lambda: reason(cell, "drain", "Complete") == "Succeeded", 400)
+    cell.operator.stop()
+    cell.operator.start()
+    after = replicas(cell)
+    assert after.placed == wanted, "exactly what was approved"
+    assert after.on(4) == []
+    assert unfinished(after) == []
+    ended = status(cell, "drain")
+    assert ended["lastOperation"]["planHash"] == plan["operation"]["planHash"]
+    assert ended["progress"]["replicasMoved"] == plan["proposal"]["replicasMoved"]
+    kills = [line.split(" ", 2) for line in Path(f"{state}.journal").read_text().splitlines()]
+    walked = json.loads(state.read_text())["number"]
+    assert [int(number) for number, phase, _ in kills if phase == "after"] == list(range(1, walked))
+    kinds = {label for _, _, label in kills}
+    assert {"kafka alter_settings", "kafka alter_partition_reassignments"} <= kinds
+    assert f"replace kafkarebalances/status {cell.namespace}/drain" in kinds
+    traffic.assert_nothing_lost()
+
+
+def test_the_empty_broker_leaves(ready: Cell) -> None:
+    cell = ready
+    cell.patch({"nodePools": pools(3)})
+    cell.wait_ready(240)
+    assert sorted(cell.pods()) == [0, 1, 2, 3]
+    cell.wait_in_sync()

@@ -1,0 +1,294 @@
+"""A rebalance that is killed anywhere, held, cancelled or overtaken by others: it ends as approved or as it began.
+
+The cluster is in memory, everything else is what the operator runs: hops, steps, verbs, the engine's transitions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.fake_kafka import FakeKafka, FakeKafkaAdmin
+from support.rebalancing import CANCEL, Deaths, Rebalancing, cluster, moves, placed, settings_of
+
+from controlplane.domain.check import Check
+from controlplane.domain.observation import TopicPartition
+from controlplane.domain.operation.permit import FREE, PAUSED, Permit
+from controlplane.domain.rebalance.steps import LIFT_THROTTLE, MOVE_BACK, SET_THROTTLE
+from controlplane.services.rebalance.verbs import ABSENT_SECONDS
+
+BEFORE = {"a": [(1, 2, 3), (2, 3, 1), (3, 1, 2)], "b": [(1, 2), (2, 3)], "still": [(1, 2)]}
+AFTER = {"a": [(4, 5, 3), (2, 3, 4), (1, 3, 2)], "b": [(5, 2), (2,)], "still": [(1, 2)]}
+"""Two exchanges in one partition, one replica, an order alone, a replica less, and one that stays."""
+NODES = 6
+GATE = Check("CellWanted", ok=False, evidence="a roll")
+THEIRS = {"leader.replication.throttled.replicas": "7:1", "retention.ms": "1000"}
+
+placements = st.lists(
+    st.lists(st.sampled_from(range(1, NODES + 1)), min_size=1, max_size=3, unique=True).map(tuple),
+    min_size=1,
+    max_size=5,
+)
+
+
+def world() -> FakeKafka:
+    kafka = cluster(BEFORE, NODES)
+    kafka.topics["a"].config |= THEIRS
+    return kafka
+
+
+def leaders(kafka: FakeKafka) -> dict[str, list[int | None]]:
+    return {name: [one.leader for one in topic.partitions] for name, topic in kafka.topics.items()}
+
+
+def assert_as(kafka: FakeKafka, wanted: dict[str, list[tuple[int, ...]]], settings_before: Any) -> None:
+    """What is left: replicas and leaders as wanted, nothing in flight, no throttle, no harm."""
+    assert kafka.harms == []
+    assert placed(kafka) == wanted
+    assert leaders(kafka) == {name: [on[0] for on in partitions] for name, partitions in wanted.items()}
+    assert kafka.in_flight() == {}
+    assert settings_of(kafka) == settings_before
+
+
+def test_it_ends_as_approved() -> None:
+    kafka = world()
+    run = Rebalancing(kafka, moves(BEFORE, AFTER))
+    before = settings_of(kafka)
+    operation = run.to_the_end()
+    assert (operation.outcome, operation.already_done) == ("Succeeded", ())
+    assert_as(kafka, AFTER, before)
+
+
+def walked(permits: Callable[[int], Permit] = lambda _: FREE) -> Callable[[Deaths], Rebalancing]:
+    return lambda deaths: Rebalancing(world(), moves(BEFORE, AFTER), deaths=deaths, permits=permits)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_before_and_after_each_call_it_ends_as_approved(when: str) -> None:
+    number = 1
+    while True:
+        run = walked()(Deaths(number, when))
+        before = settings_of(run.kafka)
+        assert run.to_the_end().outcome == "Succeeded"
+        assert_as(run.kafka, AFTER, before)
+        if run.deaths.number > 0:
+            assert number > 8, "every call of the plan was walked"
+            return
+        number += 1
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("at", [2, 4, 6, 8, 9])
+def test_cancelled_and_killed_at_each_call_it_ends_as_it_began(at: int, when: str) -> None:
+    number = 1
+    while True:
+        run = walked(lambda passes: CANCEL if passes >= at else FREE)(Deaths(number, when))
+        before = settings_of(run.kafka)
+        assert run.to_the_end().outcome == "Cancelled"
+        assert_as(run.kafka, BEFORE, before)
+        if run.deaths.number > 0:
+            return
+        number += 1
+
+
+kills = st.lists(st.sampled_from(("", "", "before the write", "before the act")), max_size=60)
+
+
+@settings(max_examples=60, deadline=None)
+@given(placements, st.data(), kills, st.integers(0, 3))
+def test_any_proposal_ends_as_approved(
+    before: list[tuple[int, ...]], data: st.DataObject, killed: list[str], copying: int
+) -> None:
+    after = [tuple(data.draw(st.permutations(range(1, NODES + 1)))[: len(on)]) for on in before]
+    kafka = cluster({"t": before}, NODES)
+    kafka.copying = copying
+    run = Rebalancing(kafka, moves({"t": before}, {"t": after}))
+    settings_before = settings_of(kafka)
+    assert run.to_the_end(killed).outcome == "Succeeded"
+    assert_as(kafka, {"t": after}, settings_before)
+
+
+@settings(max_examples=60, deadline=None)
+@given(placements, st.data(), kills, st.integers(0, 30), st.integers(0, 3))
+def test_any_proposal_that_is_cancelled_ends_as_it_began_or_as_approved(
+    before: list[tuple[int, ...]], data: st.DataObject, killed: list[str], at: int, copying: int
+) -> None:
+    after = [tuple(data.draw(st.permutations(range(1, NODES + 1)))[: len(on)]) for on in before]
+    kafka = cluster({"t": before}, NODES)
+    kafka.copying = copying
+    run = Rebalancing(kafka, moves({"t": before}, {"t": after}), permits=lambda n: CANCEL if n >= at else FREE)
+    settings_before = settings_of(kafka)
+    outcome = run.to_the_end(killed).outcome
+    assert_as(kafka, {"t": after} if outcome == "Succeeded" else {"t": before}, settings_before)
+
+
+@pytest.mark.parametrize("held", [PAUSED, None], ids=["paused", "a gate"])
+def test_what_holds_it_comes_between_batches_only(held: Check | None) -> None:
+    """From any pass on: nothing stays throttled or in flight, and it goes on afterwards."""
+    for at in range(9):
+
+        def on(passes: int, at: int = at) -> bool:
+            return at <= passes < at + 12
+
+        run = Rebalancing(
+            world(),
+            moves(BEFORE, AFTER),
+            permits=lambda n, on=on: Permit((PAUSED,)) if held and on(n) else FREE,
+            gates=lambda n, on=on: (GATE,) if not held and on(n) else (),
+        )
+        before = settings_of(run.kafka)
+        for _ in range(at + 11):
+            run.one_pass()
+        assert run.operation.outcome is None
+        assert settings_of(run.kafka) == before, "throttled while it waits"
+        assert run.kafka.in_flight() == {}
+        assert run.to_the_end().outcome == "Succeeded"
+        assert_as(run.kafka, AFTER, before)
+
+
+def moved_by_hand(run: Rebalancing, at: int, one: TopicPartition, to: tuple[int, ...]) -> None:
+    def change(passes: int) -> None:
+        found = run.kafka.partition(one)
+        if passes == at and found is not None:
+            found.place(to)
+            found.isr, found.leader = to, to[0]
+
+    run.before_pass = change
+
+
+def test_a_plan_that_is_stale_from_the_start_touches_nothing() -> None:
+    run = walked()(Deaths())
+    moved_by_hand(run, 0, TopicPartition("a", 1), (2, 6, 1))
+    before = settings_of(run.kafka)
+    operation = run.to_the_end()
+    assert (operation.outcome, operation.ending.why.name if operation.ending else "") == ("Failed", "PlanStale")
+    assert "a-1 was to go from 2,3,1 to 2,3,4 and is 2,6,1 now" in operation.message
+    assert run.deaths.calls == 0
+    assert_as(run.kafka, {**BEFORE, "a": [(1, 2, 3), (2, 6, 1), (3, 1, 2)]}, before)
+
+
+def test_a_plan_that_becomes_stale_is_undone_and_what_others_moved_is_left() -> None:
+    run = walked()(Deaths())
+    moved_by_hand(run, 5, TopicPartition("a", 0), (6, 2, 3))
+    before = settings_of(run.kafka)
+    operation = run.to_the_end()
+    assert operation.outcome == "RolledBack"
+    assert operation.ending is not None
+    assert operation.ending.why.name == "PlanStale"
+    assert_as(run.kafka, {**BEFORE, "a": [(6, 2, 3), (2, 3, 1), (3, 1, 2)]}, before)
+    assert any("left there: a-0" in entry.message for entry in operation.journal)
+
+
+def test_a_broker_that_left_for_good_makes_it_stale_and_one_that_is_down_is_awaited() -> None:
+    run = walked()(Deaths())
+    run.kafka.stop_broker(4)
+    run.before_pass = lambda passes: run.kafka.start_broker(4) if passes == 10 else None
+    assert run.to_the_end().outcome == "Succeeded"
+    assert "BrokerNotRegistered" in run.waited
+    run = walked()(Deaths())
+    run.kafka.stop_broker(4)
+    run.kafka.unregistered.add(4)
+    operation = run.to_the_end()
+    assert operation.outcome == "Failed"
+    assert "not in the cluster any more" in operation.message
+
+
+def test_a_broker_that_dies_under_a_batch_and_stays_away_gives_the_cell_back() -> None:
+    run = walked()(Deaths())
+    run.before_pass = lambda _: run.kafka.stop_broker(4) if run.kafka.in_flight() else None
+    before = settings_of(run.kafka)
+    operation = run.to_the_end()
+    assert (operation.outcome, operation.ending.why.name if operation.ending else "") == (
+        "RolledBack",
+        "BrokerNotRegistered",
+    )
+    assert run.passes * 3 > ABSENT_SECONDS
+    assert_as(run.kafka, BEFORE, before)
+
+
+def test_a_topic_that_is_deleted_keeps_nobody_from_the_others() -> None:
+    run = walked()(Deaths())
+    run.before_pass = lambda passes: run.kafka.topics.pop("b", None) if passes == 4 else None
+    before = settings_of(run.kafka)
+    assert run.to_the_end().outcome == "Succeeded"
+    rest = {name: partitions for name, partitions in AFTER.items() if name != "b"}
+    assert_as(run.kafka, rest, ({name: config for name, config in before[0].items() if name != "b"}, before[1]))
+
+
+def test_a_broker_that_is_a_moment_behind_is_not_believed_too_soon() -> None:
+    """Where replicas are is told late; nobody takes that for somebody else's doing, and nothing is left."""
+
+    class Behind(FakeKafkaAdmin):
+        """Metadata and topics' settings as they were a few looks ago."""
+
+        def __init__(self, inner: FakeKafkaAdmin) -> None:
+            super().__init__(inner.kafka)
+            self._inner, self._seen, self._settings = inner, [], []
+
+        def __getattribute__(self, name: str) -> Any:
+            mine = {"observe", "settings", "_inner", "_seen", "_settings"}
+            return super().__getattribute__(name) if name in mine else getattr(self._inner, name)
+
+        async def observe(self) -> Any:
+            self._seen = [*self._seen[-2:], await self._inner.observe()]
+            return self._seen[0]
+
+        async def settings(self, topics: Any) -> Any:
+            self._settings = [*self._settings[-1:], await self._inner.settings(list(self.kafka.topics))]
+            of_topics, of_brokers = self._settings[0]
+            return {name: config for name, config in of_topics.items() if name in topics}, of_brokers
+
+    for permits in (lambda _: FREE, lambda passes: CANCEL if passes >= 9 else FREE):
+        kafka = world()
+        run = Rebalancing(kafka, moves(BEFORE, AFTER), wrap=Behind, permits=permits)
+        before = settings_of(kafka)
+        outcome = run.to_the_end().outcome
+        assert outcome in {"Succeeded", "Cancelled"}
+        assert_as(kafka, AFTER if outcome == "Succeeded" else BEFORE, before)
+
+
+def without(verb: str, change: dict[str, Any]) -> Rebalancing:
+    """A plan with every step of one verb made another one."""
+    run = walked()(Deaths())
+    steps = {
+        number: step.model_copy(update=change) if step.verb == verb else step for number, step in run.plan.steps.items()
+    }
+    run.plan = type(run.plan)(run.plan.count, steps)
+    return run
+
+
+def test_control_a_throttle_that_is_not_lifted_is_found() -> None:
+    run = without(LIFT_THROTTLE, {"verb": "ElectLeaders"})
+    before = settings_of(run.kafka)
+    run.to_the_end()
+    with pytest.raises(AssertionError):
+        assert_as(run.kafka, AFTER, before)
+
+
+def test_control_copies_without_a_throttle_are_found() -> None:
+    run = without(SET_THROTTLE, {"verb": "ElectLeaders"})
+    run.to_the_end()
+    assert any("copied without a throttle" in harm for harm in run.kafka.harms)
+
+
+def test_control_more_than_a_broker_may_get_is_found() -> None:
+    kafka = world()
+    run = Rebalancing(kafka, moves(BEFORE, AFTER), per_broker=5)
+    run.per_broker = 1
+    run._live()
+    run.to_the_end()
+    assert any("copies to broker" in harm for harm in kafka.harms)
+
+
+def test_control_a_way_back_that_forgets_a_partition_is_found() -> None:
+    run = walked(lambda passes: CANCEL if passes >= 9 else FREE)(Deaths())
+    before = settings_of(run.kafka)
+    forgetful = run.verbs[MOVE_BACK]
+    run.verbs = {**run.verbs, MOVE_BACK: run.verbs["ElectLeaders"]}
+    assert forgetful is not run.verbs[MOVE_BACK]
+    run.to_the_end()
+    with pytest.raises(AssertionError):
+        assert_as(run.kafka, BEFORE, before)
