@@ -21,6 +21,7 @@ from controlplane.domain.accounting import CanaryResult
 from controlplane.domain.canary import CanaryOptions
 from controlplane.domain.observation import ClusterObservation
 from controlplane.ports import ClientWitness, KafkaAdmins, KubeApi, LedgerWriter
+from controlplane.services.access.observe import Certificates, lifetimes
 from controlplane.services.cluster import plan as services_plan
 from controlplane.services.cluster.kind import ClusterKind, placement
 from controlplane.services.cluster.observe import observe_world
@@ -109,7 +110,9 @@ def operator(
     outbox = Outbox(ledger, retry=settings.ledger_retry)
     around = Surroundings(kube, clock, locks, Approvals(kube, outbox), outbox, settings)
     witness = _witness(settings)
-    clusters = Engine(ClusterKind(kube, admins, clock, events, settings, witness=witness), around)
+    certificates = _certificates(settings)
+    kind = ClusterKind(kube, admins, clock, events, settings, witness=witness, certificates=certificates)
+    clusters = Engine(kind, around)
     topics = TopicService(kube, admins, clock, events, settings)
     services: dict[str, Reconcile] = {"KafkaCluster": clusters.reconcile, "KafkaTopics": topics.reconcile}
 
@@ -135,6 +138,16 @@ def operator(
         ),
         reconcile=reconcile,
         background=_background(ledger, outbox, settings),
+    )
+
+
+def _certificates(settings: OperatorSettings) -> Certificates:
+    from controlplane.adapters.pki import CryptographyPki  # noqa: PLC0415 - only the operator signs
+    from controlplane.adapters.tls import TlsProbe  # noqa: PLC0415 - the same
+
+    clock = SystemClock()
+    return Certificates(
+        CryptographyPki(clock), TlsProbe(), clock, lifetimes(settings), by_name=settings.addressing == "DNS"
     )
 
 
@@ -179,7 +192,8 @@ async def cluster_observer(
     async with _admins(settings) as admins:
 
         async def observe(cluster: KafkaCluster) -> ClusterObservation:
-            return (await observe_world(kube, admins, SystemClock(), cluster)).observation
+            by_name = settings.addressing == "DNS"
+            return (await observe_world(kube, admins, SystemClock(), cluster, by_name=by_name)).observation
 
         yield observe
 

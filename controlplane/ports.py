@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 
 from controlplane.api.operation import Operation
 from controlplane.domain.access.pki import Certificate, Inspection, Leaf
+from controlplane.domain.access.values import ClientTls as ClientTls
 from controlplane.domain.observation import ClientObservation, KafkaObservation, QuorumObservation, TopicPartition
 from controlplane.domain.topics.values import NewTopic as NewTopic
 from controlplane.domain.topics.values import TopicDescription as TopicDescription
@@ -232,7 +233,16 @@ class KafkaAdmin(Protocol):
 class KafkaAdmins(Protocol):
     """One connection set per (cluster, credential generation)."""
 
-    def get(self, cluster_key: str, bootstrap_servers: Sequence[str]) -> KafkaAdmin: ...
+    def get(self, cluster_key: str, bootstrap_servers: Sequence[str], tls: ClientTls | None = None) -> KafkaAdmin:
+        """Without `tls` in plaintext."""
+        ...
+
+    async def reload(self, node: int, server: str, tls: ClientTls) -> None:
+        """Have a node read the files of its listeners' certificates again, whatever its role; changes nothing else.
+
+        `server` is the node's own: no other may be asked. Raises KafkaError.
+        """
+        ...
 
     async def forget(self, cluster_key: str) -> None: ...
 
@@ -246,6 +256,7 @@ class ClientWitness(Protocol):
         bootstrap_servers: Sequence[str],
         leaders: Sequence[int | None] | None,
         as_of: float,
+        tls: ClientTls | None = None,
     ) -> ClientObservation:
         """What is known by now; waits for no broker and never raises.
 
@@ -294,6 +305,13 @@ class Pki(Protocol):
 
     def inspect(self, pair: KeyPair, authorities: str) -> Inspection:
         """Whether a key is its certificate's, and whether one of `authorities` (PEM) has signed it."""
+        ...
+
+
+class CertificateProbe(Protocol):
+    async def serving(self, host: str, port: int, tls: ClientTls) -> str | None:
+        """Fingerprint (SHA-256 in hex) of the certificate that a server shows; None where there is none that `tls`
+        trusts for this host, or no answer. Never raises."""
         ...
 
 

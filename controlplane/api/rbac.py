@@ -1,6 +1,6 @@
 """What the operator may do, in one table: the chart's roles are generated from it and tests read it.
 
-`OPERATOR` is the whole of it. No wildcards, no Secrets: nothing the operator does yet needs one. A test compares the
+`OPERATOR` is the whole of it. No wildcards; Secrets are read by name, never listed or watched. A test compares the
 table with the API server's audit log, so a verb that nothing uses is found.
 """
 
@@ -55,6 +55,7 @@ OPERATOR: tuple[Grant, ...] = (
     Grant("storage.k8s.io", "storageclasses", ("get",), "whether a volume that is declared larger may grow"),
     Grant("", "services", ("list", "get", "create", "patch"), "headless and bootstrap Services"),
     Grant("", "configmaps", ("list", "get", "create", "patch"), "configuration of nodes, addresses of controllers"),
+    Grant("", "secrets", ("get", "create", "patch"), "authorities and certificates, by name; never listed or watched"),
     Grant("policy", "poddisruptionbudgets", ("list", "get", "create", "patch"), "the drain gate"),
     Grant("", "events", ("create", "get", "patch"), "Events, repeats counted"),
     Grant("coordination.k8s.io", "leases", ("get", "create", "update"), "one active operator; one operation a cell"),
