@@ -6,7 +6,8 @@ import os
 import secrets as randomness
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,7 @@ ORDINARY = {"KFLEET_CERTIFICATE_LIFETIME": "36000", "KFLEET_CERTIFICATE_RENEW_BE
 RENEW = {"KFLEET_CERTIFICATE_RENEW_BEFORE": "35985"}
 
 
-@dataclass
+@dataclass(repr=False)
 class Doors:
     """The addresses of a cluster's listeners, and the authorities."""
 
@@ -74,7 +75,7 @@ def ledger(cell: Cell, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def doors(cell: Cell, ledger: Path) -> Iterator[Doors]:
+def doors(cell: Cell, ledger: Path) -> Doors:
     cell.operator.stop()
     cell.operator.settings |= ORDINARY | {"KFLEET_LEDGER_URL": f"sqlite:///{ledger}"}
     cell.operator.start()
@@ -193,9 +194,7 @@ def test_nothing_is_allowed_that_no_acl_allows(doors: Doors) -> None:
     assert bob.list_topics("orders", timeout=SECONDS).topics["orders"].error is None
 
 
-def wait_for(condition: Any, seconds: float = 60) -> None:
-    import time
-
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

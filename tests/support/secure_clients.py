@@ -59,9 +59,15 @@ class SecureTraffic:
     """Records with acks=all, one every few milliseconds, in a thread; what was acknowledged and what failed."""
 
     def __init__(self, server: str, topic: str, config: Mapping[str, Any]) -> None:
-        settings = {"bootstrap.servers": server, "acks": "all", "log_level": 0, "error_cb": self._error} | dict(config)
-        # A connection that is used for more than a second is made anew, so that a certificate is looked at again.
-        self._producer = Producer(settings | {"linger.ms": 0, "delivery.timeout.ms": 60_000})
+        settings = {
+            "bootstrap.servers": server,
+            "acks": "all",
+            "linger.ms": 0,
+            "delivery.timeout.ms": 60_000,
+            "log_level": 0,
+            "error_cb": self._error,
+        }
+        self._producer = Producer(settings | dict(config))
         self._topic, self._stop = topic, threading.Event()
         self.acknowledged, self.failed, self.errors = 0, 0, []
         self._thread = threading.Thread(target=self._run, daemon=True)
