@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from controlplane.api.kafka_cluster import Authorization
 from controlplane.domain.access import listeners as access
 from controlplane.domain.access.listeners import Listener as Listener
 
@@ -36,7 +37,7 @@ class NodeProperties:
     min_isr: str
     mutual_tls: bool = False
     """Nodes know one another by certificates."""
-    authorizer: bool = False
+    authorization: Authorization | None = None
 
 
 SMALL_HEAP_BYTES = 2**30
@@ -109,7 +110,7 @@ def render(node: NodeProperties) -> str:
     if node.mutual_tls:
         own = [CONTROLLER_LISTENER, *([REPLICATION_LISTENER] if node.broker else [])]
         listeners = node.listeners if node.broker else ()
-        owned |= access.settings(listeners, own, authorizer=node.authorizer, root=POD_ROOT)
+        owned |= access.settings(listeners, own, authorization=node.authorization, root=POD_ROOT)
     lines = {**node.static_config, **owned}
     return "".join(f"{escape(key, key=True)}={escape(value)}\n" for key, value in sorted(lines.items()))
 
