@@ -83,7 +83,10 @@ class SecureTraffic:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self._producer.produce(self._topic, b"x" * 100, on_delivery=self._delivered)
+            try:
+                self._producer.produce(self._topic, b"x" * 100, on_delivery=self._delivered)
+            except KafkaException as error:  # what is known of the topic by now says no
+                self._delivered(error.args[0], None)
             self._producer.poll(0)
             time.sleep(0.005)
 

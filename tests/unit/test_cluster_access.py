@@ -306,6 +306,25 @@ async def test_what_was_chosen_for_good_is_refused_by_reconcile_too(
     assert pod_uids(namespace) == before
 
 
+async def test_for_a_new_cluster_that_is_refused_nothing_is_made() -> None:
+    namespace = Namespace()
+    await namespace.declare(rollout={"soak": "2s"}, **(SECURE | {"listeners": [SCRAM | {"tls": False}]}))
+    await passes(namespace, 5)
+    assert (await condition(namespace, "Ready"))["reason"] == "InvalidSpec"
+    assert secrets(namespace) == {}
+
+
+async def test_certificates_are_renewed_while_a_spec_is_refused() -> None:
+    namespace = await secured()
+    before = leaf(namespace)
+    namespace.kube.objects["kafkaclusters", "kafka", "cell"]["spec"]["version"] = "1.2.3"
+    namespace.clock.seconds += SETTINGS.certificate_lifetime - SETTINGS.certificate_renew_before + DAY
+    await passes(namespace, 40)
+    assert (await condition(namespace, "Ready"))["reason"] == "UnknownVersion"
+    assert leaf(namespace).fingerprint != before.fingerprint
+    assert namespace.serving.now[0] == leaf(namespace).fingerprint
+
+
 async def test_a_listener_is_added_and_removed_by_a_roll() -> None:
     """Which is how its protocol changes: another one beside it, the clients moved, the first one removed."""
     namespace = await secured()

@@ -301,6 +301,7 @@ def restore_steps(world: World, layout: Layout, refused: frozenset[str]) -> tupl
     drain takes another one.
 
     A bad spec touches nothing, and a node that was drained or was being restarted meanwhile must not stay down for it.
+    Certificates are renewed all the same: a spec may be refused for longer than they last.
     What a disk holds is marked all the same, or it could be lost unseen.
     When the volumes themselves are in doubt nothing is started.
     """
@@ -312,7 +313,8 @@ def restore_steps(world: World, layout: Layout, refused: frozenset[str]) -> tupl
             steps.append(RemoveEndedPod(node.pod.name, node.pod.uid, node.pod.resource_version))
         elif node.pod is None and (again := _as_it_was(world, node)):
             steps.append(again)
-    return (*access_steps(world, None), *steps, *_marks(world))
+    renewals = access_steps(world, None) if world.formed else ()
+    return (*renewals, *steps, *_marks(world))
 
 
 def _as_it_was(world: World, node: NodeObservation) -> StartPod | None:
