@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from controlplane.domain.access.values import ClientTls
 
-PROBE_SECONDS = 3.0
+PROBE_SECONDS = 5.0
 
 
 def context(tls: ClientTls) -> ssl.SSLContext:
