@@ -20,6 +20,7 @@ from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.domain.accounting import CanaryResult
 from controlplane.domain.canary import CanaryOptions
 from controlplane.domain.observation import ClusterObservation
+from controlplane.domain.placement.values import ShardSearch
 from controlplane.ports import ClientWitness, KafkaAdmins, KubeApi, LedgerWriter
 from controlplane.services.access.observe import Certificates, lifetimes
 from controlplane.services.cluster import plan as services_plan
@@ -225,6 +226,13 @@ async def _admins(settings: OperatorSettings) -> AsyncIterator[ClosableAdmins]:
         yield admins
     finally:
         await admins.close()
+
+
+def shard_search() -> ShardSearch:
+    """Exact search for small placements. Raises ImportError without the extra kfleet[solver]."""
+    from controlplane.adapters.solver.shard_search import CpSatShardSearch  # noqa: PLC0415 - OR-tools brings pandas
+
+    return CpSatShardSearch()
 
 
 def canary(

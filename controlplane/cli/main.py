@@ -26,6 +26,7 @@ COMMANDS = {
     "deny": Lazy("controlplane.cli.deny:app", "Deny the plan of an operation."),
     "audit": Lazy("controlplane.cli.audit:app", "Who did what: list, show, export."),
     "explain": Lazy("controlplane.cli.explain:app", "What a condition or a check means and what to do."),
+    "placement": Lazy("controlplane.cli.placement:app", "Shuffle shards on paper: who gets which brokers."),
     "sandbox": Lazy("controlplane.cli.sandbox:app", "Kubernetes and three nodes on this machine."),
     "demo": Lazy("controlplane.cli.demo:app", "A cluster, traffic, a live upgrade, the account."),
     "completion": Lazy("controlplane.cli.completion:app", "Completion for bash, zsh or fish."),

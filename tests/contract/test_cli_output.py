@@ -40,6 +40,10 @@ COMMANDS: dict[str, tuple[int, list[str]]] = {
     "op-list": (0, ["op", "list", "-A", "-o", "json"]),
     "op-show": (0, ["op", "show", "orders", "-o", "json"]),
     "pending": (0, ["pending", "-A", "-o", "json"]),
+    "placement-simulate": (
+        0,
+        ["placement", "simulate", "--zones", "3", "--brokers-per-zone", "2", "--tenants", "4", "-o", "json"],
+    ),
     "explain": (0, ["explain", "Paused", "-o", "json"]),
 }
 """Golden's name to exit code and command line."""

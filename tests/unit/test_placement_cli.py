@@ -1,0 +1,200 @@
+"""`kfleet placement simulate`: its JSON, what it refuses and with which code, history, and the docs' figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.cli_tree import Run, problems_of_error, run
+from support.shard_oracle import faults, spread
+
+from controlplane.cli import placement_simulate
+from controlplane.domain.placement.packings import largest_packing
+
+ZONED = ("--zones", "3", "--brokers-per-zone", "6", "--shard-size", "3", "--max-overlap", "1")
+
+
+def simulate(*arguments: str) -> Run:
+    return run(["placement", "simulate", *arguments])
+
+
+def document(*arguments: str) -> dict[str, Any]:
+    done = simulate(*arguments, "-o", "json")
+    assert done.code == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_the_optimum_of_three_zones_of_six() -> None:
+    found = document(*ZONED, "--tenants", "36")
+    shards = list(found["shards"].values())
+    zone_of = {broker["id"]: broker["rack"] for broker in found["brokers"]}
+    assert list(found["shards"]) == [f"tenant-{at}" for at in range(36)]
+    assert faults(shards, size=3, overlap=1, brokers=range(18), zone_of=zone_of) == []
+    assert (found["maxOverlap"], found["bound"], found["gap"], found["capacity"]) == (1, 36, 0, 36)
+    assert found["overlapHistogram"] == {"0": 360, "1": 270}
+    assert set(found["load"].values()) == {6}
+    assert found["blastRadius"] == {
+        "bad": 1,
+        "random": {"touched": 0.421296296, "covered": 0.00462963},
+        "randomOverlap": [0.578703704, 0.347222222, 0.069444444, 0.00462963],
+        "measured": {"touched": 0.428571429, "covered": 0.0},
+        "alwaysSurvived": 2,
+    }
+
+
+@pytest.mark.parametrize("tenants", range(1, 37))
+def test_any_number_of_tenants_is_level(tenants: int) -> None:
+    found = document(*ZONED, "--tenants", str(tenants))
+    shards = list(found["shards"].values())
+    assert faults(shards, size=3, overlap=1, brokers=range(18)) == []
+    assert spread(shards, range(18)) <= 1
+
+
+def test_too_many_tenants_say_how_many_fit_unless_they_may_overlap() -> None:
+    done = simulate(*ZONED, "--tenants", "37", "-o", "json")
+    assert problems_of_error(done, 1, "37 tenants do not fit", "room for 36", "--allow-overlap") == []
+    found = document(*ZONED, "--tenants", "37", "--allow-overlap")
+    assert (found["maxOverlap"], found["overlapBound"], len(found["shards"])) == (2, 2, 37)
+    assert spread(found["shards"].values(), range(18)) <= 1
+
+
+def test_plain_brokers() -> None:
+    found = document("--brokers", "13", "--shard-size", "4", "--tenants", "13")
+    assert faults(found["shards"].values(), size=4, overlap=1, brokers=range(13)) == []
+    assert found["bound"] == 13
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("--brokers", "5", "--shard-size", "6"), 1, "a shard of 6 brokers needs 1 more than the 5 there are"),
+        (("--zones", "3", "--brokers-per-zone", "5,5,1", "--shard-size", "6"), 1, "has 1: 1 too few"),
+        (("--zones", "3", "--brokers-per-zone", "2,1,1", "--shard-size", "5"), 1, "needs 1 more than the 4"),
+        (
+            ("--zones", "3", "--brokers-per-zone", "4,1,1", "--shard-size", "5"),
+            1,
+            "2 of 3 zones, and 1 have that many: 1 too few",
+        ),
+        (("--brokers", "9", "--max-overlap", "3"), 2, "max overlap: 3 is not between 0 and 2"),
+        (("--brokers", "9", "--max-overlap", "-1"), 2, "max overlap: -1 is not between 0 and 2"),
+        (("--brokers", "9", "--shard-size", "0"), 2, "shard size: 0"),
+        (("--brokers", "0"), 2, "--brokers: '0' is not a number between 1"),
+        (("--brokers", "99999999999999999999"), 2, "--brokers"),
+        (("--brokers", "9", "--zones", "3"), 2, "either --brokers, or --zones"),
+        ((), 2, "either --brokers, or --zones"),
+        (("--zones", "3"), 2, "--zones and --brokers-per-zone go together"),
+        (("--zones", "3", "--brokers-per-zone", "2,2"), 2, "2 numbers for 3 zones"),
+        (("--zones", "0", "--brokers-per-zone", "2"), 2, "--zones: 0 is not between"),
+        (("--zones", "3", "--brokers-per-zone", "two"), 2, "'two' is not a number"),
+        (("--brokers", "9", "--bad", "9"), 2, "--bad: 9 is not between 1 and 8"),
+        (("--brokers", "9", "--repack"), 2, "--from FILE"),
+        (("--brokers", "nowhere.json"), 1, "nowhere.json: No such file"),
+    ],
+)
+def test_what_cannot_be_met_is_said_with_by_how_much(arguments: tuple[str, ...], code: int, says: str) -> None:
+    assert problems_of_error(simulate(*arguments, "--tenants", "9"), code, says) == []
+
+
+def test_no_tenants_are_none() -> None:
+    assert problems_of_error(simulate("--brokers", "9", "--tenants", "0"), 2, "--tenants: 0 is not between 1") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "is not JSON"),
+        ("{}", "is not a list of brokers"),
+        ("[]", "there are none"),
+        ("[1]", "brokers[0] is not an object"),
+        ('[{"id": "one"}]', "brokers[0].id is no broker id"),
+        ('[{"id": true}]', "brokers[0].id is no broker id"),
+        ('[{"id": -1}]', "brokers[0].id is no broker id"),
+        ('[{"id": 1}, {"id": 1}]', "id 1 stands there twice"),
+        ('[{"id": 1, "weight": 0}]', "brokers[0].weight is 0, but is above 0"),
+        ('[{"id": 1, "weight": -2}]', "brokers[0].weight is -2"),
+        ('[{"id": 1, "weight": NaN}]', "brokers[0].weight is nan"),
+        ('[{"id": 1, "weight": "1"}]', "brokers[0].weight is no number"),
+        ('[{"id": 1, "rack": 3}]', "brokers[0].rack is no name"),
+        ('[{"id": 1, "zone": "a"}]', "brokers[0].zone means nothing here"),
+    ],
+)
+def test_a_file_of_brokers_that_is_none(text: str, says: str, tmp_path: Path) -> None:
+    file = tmp_path / "brokers.json"
+    file.write_text(text)
+    done = simulate("--brokers", str(file), "--shard-size", "1", "--max-overlap", "0", "--tenants", "1")
+    assert problems_of_error(done, 2, says) == []
+
+
+def test_weights_of_a_file_decide_loads(tmp_path: Path) -> None:
+    file = tmp_path / "brokers.json"
+    brokers = [{"id": at, "rack": "abc"[at % 3], "weight": 2.0 if at < 3 else 1} for at in range(12)]
+    file.write_text(json.dumps(brokers))
+    found = document("--brokers", str(file), "--tenants", "20", "--max-overlap", "2")
+    assert [found["load"][str(at)] for at in range(12)] == [8] * 3 + [4] * 9
+
+
+def test_history_moves_nobody_and_a_broker_that_goes_moves_one_of_a_shard(tmp_path: Path) -> None:
+    before = tmp_path / "before.json"
+    before.write_text(simulate("--zones", "3", "--brokers-per-zone", "6", "--tenants", "20", "-o", "json").stdout)
+    old = json.loads(before.read_text())
+    more = document("--zones", "3", "--brokers-per-zone", "6", "--tenants", "24", "--from", str(before))
+    assert more["placed"] == ["tenant-20", "tenant-21", "tenant-22", "tenant-23"]
+    assert (more["moved"], {name: more["shards"][name] for name in old["shards"]}) == ([], old["shards"])
+    assert faults(more["shards"].values(), size=3, overlap=1, brokers=range(18)) == []
+
+    left = tmp_path / "left.json"
+    left.write_text(json.dumps([broker for broker in old["brokers"] if broker["id"] != 4]))
+    after = document("--brokers", str(left), "--tenants", "20", "--from", str(before), "--repack")
+    changed = {move["tenant"] for move in after["moved"]}
+    assert changed == {name for name, shard in old["shards"].items() if 4 in shard}
+    for name, shard in old["shards"].items():
+        assert len(set(shard) - set(after["shards"][name])) == (name in changed)
+    assert after["repack"]["maxOverlap"] <= after["maxOverlap"]
+
+
+def test_history_that_is_full_takes_nobody_in(tmp_path: Path) -> None:
+    before = tmp_path / "before.json"
+    before.write_text(simulate(*ZONED, "--tenants", "36", "-o", "json").stdout)
+    done = simulate(*ZONED, "--tenants", "37", "--from", str(before))
+    assert problems_of_error(done, 1, "only 36 of 37 tenants fit without moving anybody") == []
+    taken = document(*ZONED, "--tenants", "37", "--from", str(before), "--allow-overlap")
+    assert (taken["maxOverlap"], taken["placed"]) == (2, ["tenant-36"])
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[]", "is no output of"),
+        ('{"shards": {}}', "is no output of"),
+        ('{"shards": {"a": [1]}, "brokers": [{"id": 2}]}', "shards.a: broker [1] is not among its brokers"),
+    ],
+)
+def test_a_history_that_is_none(text: str, says: str, tmp_path: Path) -> None:
+    file = tmp_path / "before.json"
+    file.write_text(text)
+    assert problems_of_error(simulate(*ZONED, "--tenants", "3", "--from", str(file)), 2, says) == []
+
+
+def test_without_the_solver_a_construction_is_taken_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = ("--brokers", "22", "--shard-size", "4", "--tenants", "34")
+    monkeypatch.setattr(placement_simulate, "find_spec", lambda name: None)
+    most = largest_packing(22, 4, 1).count
+    assert most < 34
+    done = simulate(*asked)
+    assert problems_of_error(done, 1, f"{most} shards of 4", "kfleet[solver] is not installed") == []
+    fits = simulate("--brokers", "22", "--shard-size", "4", "--tenants", "30")
+    assert "search      not made: kfleet[solver] is not installed" in fits.stdout
+
+
+def test_the_table_is_for_people() -> None:
+    shown = simulate(*ZONED, "--tenants", "36").stdout
+    assert "36 shards of 3 that share at most 1: the most there can be" in shown
+    assert "any 2 misbehaving leave every other tenant a broker" in shown
+    assert "tenant-35" in shown
+    many = simulate("--zones", "3", "--brokers-per-zone", "9", "--tenants", "50").stdout
+    assert "and 10 more: -o wide shows all" in many
+    wide = simulate("--zones", "3", "--brokers-per-zone", "9", "--tenants", "50", "-o", "wide").stdout
+    assert "tenant-49" in wide
