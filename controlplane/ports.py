@@ -6,10 +6,12 @@ Every error a port may raise stands here too, so that services handle them witho
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from controlplane.api.operation import Operation
+from controlplane.domain.access.pki import Certificate, Inspection, Leaf
+from controlplane.domain.access.values import ClientTls as ClientTls
 from controlplane.domain.observation import (
     ClientObservation,
     KafkaObservation,
@@ -268,7 +270,16 @@ class KafkaAdmin(Protocol):
 class KafkaAdmins(Protocol):
     """One connection set per (cluster, credential generation)."""
 
-    def get(self, cluster_key: str, bootstrap_servers: Sequence[str]) -> KafkaAdmin: ...
+    def get(self, cluster_key: str, bootstrap_servers: Sequence[str], tls: ClientTls | None = None) -> KafkaAdmin:
+        """Without `tls` in plaintext."""
+        ...
+
+    async def reload(self, node: int, server: str, tls: ClientTls) -> None:
+        """Have a node read the files of its listeners' certificates again, whatever its role; changes nothing else.
+
+        `server` is the node's own: no other may be asked. Raises KafkaError.
+        """
+        ...
 
     async def forget(self, cluster_key: str) -> None: ...
 
@@ -294,6 +305,7 @@ class ClientWitness(Protocol):
         bootstrap_servers: Sequence[str],
         leaders: Sequence[int | None] | None,
         as_of: float,
+        tls: ClientTls | None = None,
     ) -> ClientObservation:
         """What is known by now; waits for no broker and never raises.
 
@@ -311,6 +323,45 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float: ...
+
+
+class PkiError(Exception):
+    """Something that is no certificate or key that can be used. The message says what, and never quotes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A certificate, its chain behind it if it has one, and its private key: PEM, the key as PKCS#8 and unencrypted."""
+
+    certificate: str
+    key: str = field(repr=False)
+
+
+class Pki(Protocol):
+    """Makes and reads certificates. Everything raises PkiError for what cannot be read."""
+
+    def make_authority(self, common_name: str, seconds: float) -> KeyPair:
+        """A self-signed authority with a new key, valid for `seconds` from now; it signs leaves only."""
+        ...
+
+    def issue(self, authority: KeyPair, leaf: Leaf, seconds: float) -> KeyPair:
+        """A leaf with a new key. It is valid for `seconds` from now, and never longer than its authority."""
+        ...
+
+    def read(self, pem: str) -> tuple[Certificate, ...]:
+        """Every certificate of a PEM text, at least one, in its order."""
+        ...
+
+    def inspect(self, pair: KeyPair, authorities: str) -> Inspection:
+        """Whether a key is its certificate's, and whether one of `authorities` (PEM) has signed it."""
+        ...
+
+
+class CertificateProbe(Protocol):
+    async def serving(self, host: str, port: int, tls: ClientTls) -> str | None:
+        """Fingerprint (SHA-256 in hex) of the certificate that a server shows; None where there is none that `tls`
+        trusts for this host, or no answer. Never raises."""
+        ...
 
 
 class LedgerError(Exception):

@@ -1,6 +1,6 @@
 """What the operator may do, in one table: the chart's roles are generated from it and tests read it.
 
-`OPERATOR` is the whole of it. No wildcards, no Secrets: nothing the operator does yet needs one. A test compares the
+`OPERATOR` is the whole of it. No wildcards; Secrets are read by name, never listed or watched. A test compares the
 table with the API server's audit log, so a verb that nothing uses is found.
 """
 
@@ -64,6 +64,7 @@ OPERATOR: tuple[Grant, ...] = (
         "configuration of nodes, addresses of controllers, large plans; delete is for plans that no status names",
     ),
     Grant("", "namespaces", ("get",), "whether one is going, and what an operation began must not keep it"),
+    Grant("", "secrets", ("get", "create", "patch"), "authorities and certificates, by name; never listed or watched"),
     Grant("policy", "poddisruptionbudgets", ("list", "get", "create", "patch"), "the drain gate"),
     Grant("", "events", ("create", "get", "patch"), "Events, repeats counted"),
     Grant("coordination.k8s.io", "leases", ("get", "create", "update"), "one active operator; one operation a cell"),

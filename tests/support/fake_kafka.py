@@ -22,7 +22,7 @@ from controlplane.domain.observation import (
     TopicPartition,
     VoterObservation,
 )
-from controlplane.ports import KafkaAdmin, KafkaError, KafkaUnreachableError, NewTopic, TopicDescription
+from controlplane.ports import ClientTls, KafkaAdmin, KafkaError, KafkaUnreachableError, NewTopic, TopicDescription
 
 Results = dict[str, KafkaError | None]
 
@@ -434,11 +434,16 @@ class FakeKafkaAdmins:
 
     def __init__(self, clusters: Mapping[str, FakeKafka]) -> None:
         self.clusters = dict(clusters)
+        self.reloaded: list[int] = []
+        """Nodes that were told to read their files again, in turn."""
 
-    def get(self, cluster_key: str, bootstrap_servers: Sequence[str]) -> KafkaAdmin:
+    def get(self, cluster_key: str, bootstrap_servers: Sequence[str], tls: ClientTls | None = None) -> KafkaAdmin:
         if not bootstrap_servers:
             raise ValueError("no bootstrap servers")
         return FakeKafkaAdmin(self.clusters[cluster_key])
+
+    async def reload(self, node: int, server: str, tls: ClientTls) -> None:
+        self.reloaded.append(node)
 
     async def forget(self, cluster_key: str) -> None:
         """Nothing is held open."""

@@ -17,6 +17,7 @@ Reads and writes have separate connections, because a broker answers one connect
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
@@ -36,9 +37,11 @@ ATTEMPT_SECONDS = 2.0
 """How long one server may stay silent at first before the next one is asked."""
 CONNECT_SECONDS = 1.0
 """How long TCP and ApiVersions together may take; a frozen broker's kernel still accepts connections."""
+TLS_PATIENCE = 3
+"""Times as long where a handshake comes first: both sides sign, which takes a busy machine a second."""
 RETRY_SECONDS = 0.1
 """Pause before a question is asked again that nobody could answer yet (an election in the controllers, usually)."""
-_CONFIG = {
+_CONFIG: dict[str, Any] = {
     "client_id": "kfleet-operator",
     "reconnect_backoff_ms": 50,
     "reconnect_backoff_max_ms": 500,
@@ -79,13 +82,15 @@ Question: TypeAlias = Callable[[Broker], Awaitable[T]]
 class Connections:
     """All connections to one set of servers. Safe to use from one asyncio loop, by many tasks."""
 
-    def __init__(self, servers: Sequence[str], executor: Executor) -> None:
-        """`executor` runs what may block when connections are closed. Raises ValueError without servers."""
+    def __init__(self, servers: Sequence[str], executor: Executor, tls: ssl.SSLContext | None = None) -> None:
+        """`executor` runs what may block when connections are closed; without `tls` all goes in plaintext. Raises
+        ValueError without servers."""
         if not servers:
             raise ValueError("no bootstrap servers")
         self._executor = executor
+        self._patience = ATTEMPT_SECONDS * (TLS_PATIENCE if tls is not None else 1)
         self._net = NetworkSelector(client_id=_CONFIG["client_id"])
-        self._reads, self._writes = (_Lane(self._net, servers) for _ in range(2))
+        self._reads, self._writes = (_Lane(self._net, servers, tls) for _ in range(2))
         self._order = [*self._reads.nodes]
         """Addresses, the one to ask first first."""
         self._net.start()
@@ -142,7 +147,7 @@ class Connections:
 
     async def _ask(self, lane: _Lane, question: Question[T], deadline: float) -> T:
         """Round after round until one server answers, time is up, or every server refuses the connection."""
-        patience = ATTEMPT_SECONDS
+        patience = self._patience
         while True:
             try:
                 return await self._ask_each(lane, question, deadline, patience)
@@ -232,8 +237,9 @@ class Connections:
 class _Lane:
     """One connection a server, made when first needed. `nodes` are kafka-python's names of the servers."""
 
-    def __init__(self, net: NetworkSelector, servers: Sequence[str]) -> None:
-        self.manager = KafkaConnectionManager(net, bootstrap_servers=list(servers), **_CONFIG)
+    def __init__(self, net: NetworkSelector, servers: Sequence[str], tls: ssl.SSLContext | None) -> None:
+        config = _CONFIG if tls is None else _CONFIG | _over_tls(tls)
+        self.manager = KafkaConnectionManager(net, bootstrap_servers=list(servers), **config)
         self.nodes = {f"{node.host}:{node.port}": node.node_id for node in self.manager.cluster.bootstrap_brokers()}
 
     def broker(self, address: str, deadline: float) -> Broker:
@@ -245,6 +251,16 @@ class _Lane:
 
     def is_backing_off(self, address: str) -> bool:
         return self.backoff(address) > 0
+
+
+def _over_tls(tls: ssl.SSLContext) -> dict[str, Any]:
+    connect_ms = CONNECT_SECONDS * TLS_PATIENCE * 1000
+    return {
+        "security_protocol": "SSL",
+        "ssl_context": tls,
+        "socket_connection_setup_timeout_ms": connect_ms,
+        "socket_connection_setup_timeout_max_ms": connect_ms,
+    }
 
 
 async def _alive(broker: Broker) -> str:

@@ -8,13 +8,27 @@ from marks that were read, never from memory.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from controlplane.api import names
 from controlplane.api.owned_config import config_texts
+from controlplane.domain.access.values import FIRST_EPOCH
 from controlplane.domain.cluster import dynamic, growth, lost, manifests, naming, properties
+from controlplane.domain.cluster.access import (
+    AccessStep,
+    DropAuthority,
+    IssueCertificate,
+    MakeAuthority,
+    NoteLoaded,
+    PrepareAuthority,
+    PromoteAuthority,
+    PublishAuthority,
+    ReloadCertificates,
+    RequireRestart,
+    access_steps,
+)
 from controlplane.domain.cluster.clients import CreateCanaryTopic, DeleteCanaryTopic, canary_steps
 from controlplane.domain.cluster.layout import Layout, NodeLayout
 from controlplane.domain.cluster.manifests import Manifest, Placement
@@ -107,6 +121,15 @@ SetupStep = (
     | AlterClusterConfig
     | CreateCanaryTopic
     | DeleteCanaryTopic
+    | MakeAuthority
+    | PublishAuthority
+    | PrepareAuthority
+    | PromoteAuthority
+    | DropAuthority
+    | IssueCertificate
+    | ReloadCertificates
+    | NoteLoaded
+    | RequireRestart
 )
 
 
@@ -131,6 +154,7 @@ def setup_steps(
         *_services(world),
         *_volumes(world, layout, withheld),
         *_peers(world, layout, placement),
+        *access_steps(world, layout),
         *_pods(world, layout, placement, restored, withheld),
         *_leaving_pods(world, layout, departing),
         *_marks(world),
@@ -138,6 +162,12 @@ def setup_steps(
         *_dynamic_config(world, layout),
         *canary_steps(world, frozenset(layout.leaving)),
     )
+
+
+def pending(steps: Iterable[SetupStep]) -> tuple[str, ...]:
+    """Names of the actions that keep the spec from being in effect. Certificates are renewed without anybody's asking
+    and while all is in effect: those that are missing keep their nodes from being ready."""
+    return tuple(sorted({type(step).__name__ for step in steps if not isinstance(step, AccessStep)}))
 
 
 def _services(world: World) -> Iterator[SetupStep]:
@@ -271,6 +301,7 @@ def restore_steps(world: World, layout: Layout, refused: frozenset[str]) -> tupl
     drain takes another one.
 
     A bad spec touches nothing, and a node that was drained or was being restarted meanwhile must not stay down for it.
+    Certificates are renewed all the same: a spec may be refused for longer than they last.
     What a disk holds is marked all the same, or it could be lost unseen.
     When the volumes themselves are in doubt nothing is started.
     """
@@ -282,7 +313,8 @@ def restore_steps(world: World, layout: Layout, refused: frozenset[str]) -> tupl
             steps.append(RemoveEndedPod(node.pod.name, node.pod.uid, node.pod.resource_version))
         elif node.pod is None and (again := _as_it_was(world, node)):
             steps.append(again)
-    return (*steps, *_marks(world))
+    renewals = access_steps(world, None) if world.formed else ()
+    return (*renewals, *steps, *_marks(world))
 
 
 def _as_it_was(world: World, node: NodeObservation) -> StartPod | None:
@@ -307,7 +339,10 @@ def start_pod(
 
 def _certified(world: World, node_id: int, pod: Manifest) -> Manifest:
     """Which certificates a pod starts with, whatever else it is made from; without any it has no such annotation."""
-    if digest := world.certificates.get(node_id):
+    digest = world.certificates.get(node_id)
+    if digest is None and world.access is not None:
+        digest = FIRST_EPOCH
+    if digest:
         pod["metadata"]["annotations"][names.CERTIFICATES] = digest
     return pod
 
