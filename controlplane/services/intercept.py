@@ -25,6 +25,11 @@ KAFKA_MUTATIONS = frozenset(
         "add_voter",
         "remove_voter",
         "unregister_broker",
+        "upsert_scram",
+        "delete_scram",
+        "create_acls",
+        "delete_acls",
+        "alter_user_quotas",
     }
 )
 UNCOUNTED = frozenset({"leases", "events"})
