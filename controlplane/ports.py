@@ -6,10 +6,11 @@ Every error a port may raise stands here too, so that services handle them witho
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from controlplane.api.operation import Operation
+from controlplane.domain.access.pki import Certificate, Inspection, Leaf
 from controlplane.domain.observation import ClientObservation, KafkaObservation, QuorumObservation, TopicPartition
 from controlplane.domain.topics.values import NewTopic as NewTopic
 from controlplane.domain.topics.values import TopicDescription as TopicDescription
@@ -298,6 +299,38 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float: ...
+
+
+class PkiError(Exception):
+    """Something that is no certificate or key that can be used. The message says what, and never quotes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A certificate, its chain behind it if it has one, and its private key: PEM, the key as PKCS#8 and unencrypted."""
+
+    certificate: str
+    key: str = field(repr=False)
+
+
+class Pki(Protocol):
+    """Makes and reads certificates. Everything raises PkiError for what cannot be read."""
+
+    def make_authority(self, common_name: str, seconds: float) -> KeyPair:
+        """A self-signed authority with a new key, valid for `seconds` from now; it signs leaves only."""
+        ...
+
+    def issue(self, authority: KeyPair, leaf: Leaf, seconds: float) -> KeyPair:
+        """A leaf with a new key. It is valid for `seconds` from now, and never longer than its authority."""
+        ...
+
+    def read(self, pem: str) -> tuple[Certificate, ...]:
+        """Every certificate of a PEM text, at least one, in its order."""
+        ...
+
+    def inspect(self, pair: KeyPair, authorities: str) -> Inspection:
+        """Whether a key is its certificate's, and whether one of `authorities` (PEM) has signed it."""
+        ...
 
 
 class LedgerError(Exception):

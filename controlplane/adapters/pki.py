@@ -1,0 +1,194 @@
+"""ports.Pki with the package `cryptography`: P-256 keys, ECDSA with SHA-256, PEM, keys as PKCS#8.
+
+That is what Kafka's PEM stores (KIP-651), librdkafka, Python and Java clients all read. Keys are never encrypted: they
+lie in Secrets, and a password for them would lie beside them.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+import itertools
+from collections.abc import Sequence
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from controlplane.domain.access.pki import Certificate, Inspection, Leaf
+from controlplane.ports import Clock, KeyPair, PkiError
+
+CLOCK_SKEW_SECONDS = 300.0
+"""A new certificate is valid for peers whose clocks are behind by so much."""
+
+
+class CryptographyPki:
+    """Implements ports.Pki."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def make_authority(self, common_name: str, seconds: float) -> KeyPair:
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = _name(Leaf(common_name, "kfleet"))
+        builder = self._builder(subject, subject, key, self._clock.now() + seconds)
+        certificate = (
+            builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_key_usage(signs_certificates=True), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        return _pair(certificate, key)
+
+    def issue(self, authority: KeyPair, leaf: Leaf, seconds: float) -> KeyPair:
+        issuer = _certificates(authority.certificate)[0]
+        signer = _key(authority.key)
+        if not isinstance(signer, ec.EllipticCurvePrivateKey) or not _is_pair(issuer, signer):
+            raise PkiError("the authority's key does not belong to its certificate")
+        key = ec.generate_private_key(ec.SECP256R1())
+        not_after = min(self._clock.now() + seconds, issuer.not_valid_after_utc.timestamp())
+        usages = [ExtendedKeyUsageOID.CLIENT_AUTH] + ([ExtendedKeyUsageOID.SERVER_AUTH] if leaf.hosts else [])
+        builder = (
+            self._builder(_name(leaf), issuer.subject, key, not_after)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_key_usage(signs_certificates=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+        )
+        if leaf.hosts:
+            names = x509.SubjectAlternativeName([_general_name(host) for host in leaf.hosts])
+            builder = builder.add_extension(names, critical=False)
+        return _pair(builder.sign(signer, hashes.SHA256()), key)
+
+    def read(self, pem: str) -> tuple[Certificate, ...]:
+        return tuple(_facts(certificate) for certificate in _certificates(pem))
+
+    def inspect(self, pair: KeyPair, authorities: str) -> Inspection:
+        chain = _certificates(pair.certificate)
+        key = _key(pair.key)
+        return Inspection(
+            chain=tuple(_facts(certificate) for certificate in chain),
+            key_matches=_is_pair(chain[0], key),
+            trusted=_is_trusted(chain, _certificates(authorities)),
+        )
+
+    def _builder(
+        self, subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, not_after: float
+    ) -> x509.CertificateBuilder:
+        now = self._clock.now()
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(issuer)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(dt.datetime.fromtimestamp(now - CLOCK_SKEW_SECONDS, dt.UTC))
+            .not_valid_after(dt.datetime.fromtimestamp(not_after, dt.UTC))
+        )
+
+
+def _name(leaf: Leaf) -> x509.Name:
+    """RFC 2253 writes the last attribute first: `CN=...,OU=...`."""
+    unit = [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, leaf.unit)] if leaf.unit else []
+    return x509.Name([*unit, x509.NameAttribute(NameOID.COMMON_NAME, leaf.common_name)])
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _pair(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> KeyPair:
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return KeyPair(certificate.public_bytes(serialization.Encoding.PEM).decode(), secret.decode())
+
+
+def _certificates(pem: str) -> list[x509.Certificate]:
+    try:
+        found = x509.load_pem_x509_certificates(pem.encode())
+    except ValueError as error:
+        raise PkiError("it holds no PEM certificate that can be read") from error
+    return found
+
+
+def _key(pem: str) -> object:
+    try:
+        return serialization.load_pem_private_key(pem.encode(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        # The library's words may quote what it was given: a key has no place in a message.
+        why = "it is encrypted" if isinstance(error, TypeError) else "it is no PEM private key that can be read"
+        raise PkiError(f"private key: {why}") from None
+
+
+def _is_pair(certificate: x509.Certificate, key: object) -> bool:
+    public = getattr(key, "public_key", None)
+    if public is None:
+        return False
+    form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    same: bool = public().public_bytes(*form) == certificate.public_key().public_bytes(*form)
+    return same
+
+
+def _is_trusted(chain: Sequence[x509.Certificate], authorities: Sequence[x509.Certificate]) -> bool:
+    for certificate, issuer in itertools.pairwise(chain):
+        if not (_is_authority(issuer) and _signed(certificate, issuer)):
+            return False
+    return any(chain[-1] == authority or _signed(chain[-1], authority) for authority in authorities)
+
+
+def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return _is_authority(issuer)
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except (x509.ExtensionNotFound, ValueError):
+        return False
+
+
+def _facts(certificate: x509.Certificate) -> Certificate:
+    return Certificate(
+        subject=certificate.subject.rfc4514_string(),
+        issuer=certificate.issuer.rfc4514_string(),
+        fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
+        hosts=_hosts(certificate),
+        not_before=certificate.not_valid_before_utc.timestamp(),
+        not_after=certificate.not_valid_after_utc.timestamp(),
+        is_authority=_is_authority(certificate),
+    )
+
+
+def _hosts(certificate: x509.Certificate) -> tuple[str, ...]:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, ValueError):
+        return ()
+    return (
+        *names.get_values_for_type(x509.DNSName),
+        *(str(address) for address in names.get_values_for_type(x509.IPAddress)),
+    )
