@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from pydantic import SecretStr
+
 from controlplane.api.operation import Operation
 from controlplane.domain.access.pki import Certificate, Inspection, Leaf
 from controlplane.domain.observation import ClientObservation, KafkaObservation, QuorumObservation, TopicPartition
@@ -330,6 +332,12 @@ class Pki(Protocol):
 
     def inspect(self, pair: KeyPair, authorities: str) -> Inspection:
         """Whether a key is its certificate's, and whether one of `authorities` (PEM) has signed it."""
+        ...
+
+
+class Passwords(Protocol):
+    def new(self) -> SecretStr:
+        """One that nobody can guess and no file or line misreads: 32 characters or more of A-Z, a-z, 0-9, - and _."""
         ...
 
 

@@ -53,6 +53,9 @@ class OperatorSettings(BaseSettings):
     voter_caught_up_seconds: float = Field(2.0, gt=0, description="A voter that fetched this recently is caught up.")
     learn_seconds: float = Field(30.0, gt=0, description="Clients are watched for this long before an upgrade begins.")
     learn_longest: float = Field(60.0, gt=0, description="An upgrade waits no longer than this for what clients feel.")
+    user_certificate_seconds: float = Field(
+        90 * 86_400.0, ge=60, description="How long a user's new certificate is valid; it is renewed after two thirds."
+    )
     stop_grace: int = Field(120, ge=1, description="terminationGracePeriodSeconds of Kafka pods.")
     health_port: int = Field(8080, ge=0, description="/healthz and /readyz; 0 turns them off.")
     health_host: str = Field("0.0.0.0", description="Address of /healthz and /readyz.")  # noqa: S104 - probes come from the node
