@@ -15,12 +15,15 @@ from typing import Protocol, Self
 from controlplane.adapters.clock import SystemClock
 from controlplane.adapters.kubernetes.client import KubeClient
 from controlplane.adapters.kubernetes.config import KubeConfig, from_kubeconfig, from_service_account
+from controlplane.adapters.passwords import RandomPasswords
 from controlplane.api import names
 from controlplane.api.kafka_cluster import KafkaCluster
+from controlplane.domain.access.pki import Certificate
 from controlplane.domain.accounting import CanaryResult
 from controlplane.domain.canary import CanaryOptions
 from controlplane.domain.observation import ClusterObservation
-from controlplane.ports import ClientWitness, KafkaAdmins, KubeApi, LedgerWriter
+from controlplane.domain.users.probe import LoginResult
+from controlplane.ports import ClientWitness, Clock, KafkaAdmins, KubeApi, LedgerWriter, Pki
 from controlplane.services.cluster import plan as services_plan
 from controlplane.services.cluster.kind import ClusterKind, placement
 from controlplane.services.cluster.observe import observe_world
@@ -35,6 +38,7 @@ from controlplane.services.operation.outbox import Outbox
 from controlplane.services.queue import Key, Reconcile, WorkQueue
 from controlplane.services.retention import Retention
 from controlplane.services.topics import TopicService
+from controlplane.services.users.service import UserService
 from controlplane.settings import OperatorSettings
 
 
@@ -111,7 +115,14 @@ def operator(
     witness = _witness(settings)
     clusters = Engine(ClusterKind(kube, admins, clock, events, settings, witness=witness), around)
     topics = TopicService(kube, admins, clock, events, settings)
-    services: dict[str, Reconcile] = {"KafkaCluster": clusters.reconcile, "KafkaTopics": topics.reconcile}
+    users = UserService(
+        kube, admins, pki=_pki(clock), passwords=RandomPasswords(), clock=clock, events=events, settings=settings
+    )
+    services: dict[str, Reconcile] = {
+        "KafkaCluster": clusters.reconcile,
+        "KafkaTopics": topics.reconcile,
+        "KafkaUsers": users.reconcile,
+    }
 
     async def reconcile(key: Key) -> float | None:
         return await services[key.kind](key)
@@ -136,6 +147,12 @@ def operator(
         reconcile=reconcile,
         background=_background(ledger, outbox, settings),
     )
+
+
+def _pki(clock: Clock) -> Pki:
+    from controlplane.adapters.pki import CryptographyPki  # noqa: PLC0415 - only what signs needs OpenSSL
+
+    return CryptographyPki(clock)
 
 
 def _ledger(settings: OperatorSettings) -> LedgerWriter | None:
@@ -222,3 +239,15 @@ def canary(
 
     with JournalWriter(journal) as writer:
         return Canary(options, writer, say).run(stop, warm_up_s=warm_up_s)
+
+
+def log_in(settings: Mapping[str, str], groups: Sequence[str], seconds: float) -> LoginResult:
+    """Log in as a user's client does; blocking."""
+    from controlplane.adapters.kafka.login import log_in as real_log_in  # noqa: PLC0415 - librdkafka
+
+    return real_log_in(settings, groups, seconds)
+
+
+def read_certificate(pem: str) -> Certificate:
+    """The first of a PEM text. Raises PkiError."""
+    return _pki(SystemClock()).read(pem)[0]

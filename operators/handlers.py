@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import kopf
@@ -16,8 +17,8 @@ from controlplane.api import names
 from controlplane.api.group import GROUP, VERSION
 from controlplane.bootstrap import Wiring
 from controlplane.services.cluster.observe import CORDONED
-from controlplane.services.keys import cluster_key, topics_key
-from controlplane.services.queue import Key
+from controlplane.services.keys import cluster_key, topics_key, users_key
+from controlplane.services.queue import Key, WorkQueue
 from controlplane.settings import OperatorSettings
 
 WATCH_SERVER_SECONDS = 300
@@ -27,6 +28,8 @@ WATCH_CLIENT_SECONDS = 310.0
 WATCH_CONNECT_SECONDS = 30.0
 WATCH_BACKOFF_SECONDS = 2.0
 LOGIN_SECONDS = 300.0
+IN_BULK: dict[str, Callable[[str, str], Key]] = {"kafkatopics": topics_key, "kafkausers": users_key}
+"""Kinds whose objects reconcile all together, by the cluster that they name."""
 
 
 def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorRegistry, kopf.OperatorSettings]:
@@ -53,13 +56,12 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
     async def cluster(type: str | None, namespace: str | None, name: str, **_: Any) -> None:  # noqa: A002 - kopf's
         queue.add(cluster_key(namespace or "", name))
         if type in (None, "ADDED"):
-            queue.add(topics_key(namespace or "", name), settings.topic_batch_delay)
+            for of_all in IN_BULK.values():
+                queue.add(of_all(namespace or "", name), settings.topic_batch_delay)
 
-    @kopf.on.event(GROUP, VERSION, "kafkatopics", registry=handlers)
-    async def topic(namespace: str | None, spec: kopf.Spec, **_: Any) -> None:
-        ref = spec.get("clusterRef") or {}
-        if name := ref.get("name"):
-            queue.add(topics_key(namespace or "", name), settings.topic_batch_delay)
+    for plural, key_of in IN_BULK.items():
+        handler = waking_all(queue, key_of, settings.topic_batch_delay)
+        kopf.on.event(GROUP, VERSION, plural, registry=handlers, id=plural)(handler)
 
     @kopf.on.event(GROUP, VERSION, "approvals", registry=handlers)
     async def approval(namespace: str | None, spec: kopf.Spec, **_: Any) -> None:
@@ -103,3 +105,14 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
     kopf_settings.posting.enabled = False
     kopf_settings.scanning.disabled = True
     return handlers, kopf_settings
+
+
+def waking_all(queue: WorkQueue, key_of: Callable[[str, str], Key], delay: float) -> Callable[..., Awaitable[None]]:
+    """A handler that wakes all objects of the cluster which one of them names, once others may have joined it."""
+
+    async def one(namespace: str | None, spec: kopf.Spec, **_: Any) -> None:
+        ref = spec.get("clusterRef") or {}
+        if name := ref.get("name"):
+            queue.add(key_of(namespace or "", name), delay)
+
+    return one

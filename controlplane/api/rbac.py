@@ -1,6 +1,6 @@
 """What the operator may do, in one table: the chart's roles are generated from it and tests read it.
 
-`OPERATOR` is the whole of it. No wildcards, no Secrets: nothing the operator does yet needs one. A test compares the
+`OPERATOR` is the whole of it. No wildcards; Secrets one by one by name, never listed or watched. A test compares the
 table with the API server's audit log, so a verb that nothing uses is found.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from controlplane.api import approval, kafka_cluster, kafka_topic
+from controlplane.api import approval, kafka_cluster, kafka_topic, kafka_user
 from controlplane.api.approval_policies import ADMISSION_GROUP, ENFORCING
 from controlplane.api.group import GROUP
 from controlplane.api.names import OPERATOR as OPERATOR_NAME
@@ -36,12 +36,13 @@ class Grant:
     names: tuple[str, ...] = ()
 
 
-EDITABLE = (kafka_cluster.PLURAL, kafka_topic.PLURAL)
+EDITABLE = (kafka_cluster.PLURAL, kafka_topic.PLURAL, kafka_user.PLURAL)
 """What whoever may edit a namespace may edit in it. Approvals are not among them."""
 
 OPERATOR: tuple[Grant, ...] = (
     Grant(GROUP, kafka_cluster.PLURAL, READ, "the objects to reconcile"),
     Grant(GROUP, kafka_topic.PLURAL, ("list", "watch"), "the objects to reconcile, in bulk"),
+    Grant(GROUP, kafka_user.PLURAL, ("list", "watch", "patch"), "the objects to reconcile, in bulk; their finalizer"),
     *(Grant(GROUP, f"{plural}/status", ("update",), "status, written with a resourceVersion") for plural in EDITABLE),
     Grant(GROUP, approval.PLURAL, ("list", "watch"), "who has approved or denied the plan of an operation"),
     *(
@@ -55,6 +56,7 @@ OPERATOR: tuple[Grant, ...] = (
     Grant("storage.k8s.io", "storageclasses", ("get",), "whether a volume that is declared larger may grow"),
     Grant("", "services", ("list", "get", "create", "patch"), "headless and bootstrap Services"),
     Grant("", "configmaps", ("list", "get", "create", "patch"), "configuration of nodes, addresses of controllers"),
+    Grant("", "secrets", ("get", "create", "patch", "delete"), "credentials of users, by name"),
     Grant("policy", "poddisruptionbudgets", ("list", "get", "create", "patch"), "the drain gate"),
     Grant("", "events", ("create", "get", "patch"), "Events, repeats counted"),
     Grant("coordination.k8s.io", "leases", ("get", "create", "update"), "one active operator; one operation a cell"),

@@ -18,6 +18,7 @@ from controlplane.domain.explain.operations import APPROVALS, EVENTS, FROZEN, GU
 from controlplane.domain.explain.rolling import ACTIONS, CAUSES, GATES, HEALTH, STEPS
 from controlplane.domain.explain.sandbox import SANDBOX
 from controlplane.domain.explain.spec import CLUSTER_SPEC, TOPICS
+from controlplane.domain.explain.users import USERS
 
 CHAPTERS: dict[str, tuple[Entry, ...]] = {
     "Conditions": CONDITIONS,
@@ -26,6 +27,7 @@ CHAPTERS: dict[str, tuple[Entry, ...]] = {
     "What `kfleet cluster health` asks": HEALTH_CHECKS,
     "What a cluster's spec is refused for": CLUSTER_SPEC,
     "What a topic is refused for": TOPICS,
+    "Users": USERS,
     "States of an operation": OPERATION_STATES,
     "What keeps any operation waiting": HOLDS,
     "Hazards and maintenance windows": GUARDS,

@@ -44,13 +44,20 @@ from controlplane.services.users import secrets
 from controlplane.services.users.secrets import Held, Wanted
 
 T = TypeVar("T")
-Told = tuple[Literal["Normal", "Warning"], str, str]
-"""An Event to come: its type, reason and note."""
 NORMAL: Literal["Normal"] = "Normal"
 WARNING: Literal["Warning"] = "Warning"
 AT_ONCE = 16
 """Requests to the API server at the same time."""
 NEW_PASSWORD_TRIES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An Event to come."""
+
+    kind: Literal["Normal", "Warning"]
+    reason: str
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,21 +188,21 @@ class Credentials:
         if step is Step.CREATE:
             self._tell_of_new(case, was_there=was_there)
         elif restored := sorted(keys - {files.NEXT_PASSWORD}):
-            case.events.append((NORMAL, "SecretUpdated", f"Secret {case.user.secret_name}: {', '.join(restored)}"))
+            case.events.append(Told(NORMAL, "SecretUpdated", f"Secret {case.user.secret_name}: {', '.join(restored)}"))
         if step is Step.TELL and not keys and case.had_credentials:
             case.drifted += 1
             note = f"Kafka had another password of {case.user.user_name} than the Secret, and has the Secret's now"
-            case.events.append((WARNING, "DriftCorrected", note))
+            case.events.append(Told(WARNING, "DriftCorrected", note))
 
     def _tell_of_new(self, case: Case, *, was_there: bool) -> None:
         name = case.user.secret_name
         if not case.had_credentials:
-            case.events.append((NORMAL, "CredentialsIssued", f"Secret {name} has the credentials"))
+            case.events.append(Told(NORMAL, "CredentialsIssued", f"Secret {name} has the credentials"))
             return
         case.drifted += 1
         lost = "its credentials cannot be used" if was_there else "it was gone"
         note = f"Secret {name}: {lost}; it has new ones, and clients with the old ones have to take them"
-        case.events.append((WARNING, "CredentialsReplaced", note))
+        case.events.append(Told(WARNING, "CredentialsReplaced", note))
 
     async def _promote(self, case: Case) -> None:
         stored = case.held.stored
@@ -206,7 +213,7 @@ class Credentials:
         )
         case.held, _ = await secrets.write(self._kube, case.user, case.held, wanted)
         case.changed = True
-        case.events.append((NORMAL, "CredentialsRotated", f"Secret {case.user.secret_name} has a new password"))
+        case.events.append(Told(NORMAL, "CredentialsRotated", f"Secret {case.user.secret_name} has a new password"))
 
     def _new_password(self, user: str, stored: Stored) -> SecretStr:
         for _ in range(NEW_PASSWORD_TRIES):
@@ -257,10 +264,10 @@ class Credentials:
             self._tell_of_new(case, was_there=was_there)
         elif why is not None:
             note = f"Secret {case.user.secret_name} has a new certificate ({why})"
-            case.events.append((NORMAL, "CredentialsRotated", note))
+            case.events.append(Told(NORMAL, "CredentialsRotated", note))
         elif keys:
             note = f"Secret {case.user.secret_name}: {', '.join(sorted(keys))}"
-            case.events.append((NORMAL, "SecretUpdated", note))
+            case.events.append(Told(NORMAL, "SecretUpdated", note))
 
     def _inspect(self, held: Held, signer: Signer) -> Inspection | None:
         """Held against the authority that signs now: while one follows another both are trusted, and new certificates

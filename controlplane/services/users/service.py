@@ -41,10 +41,10 @@ from controlplane.ports import (
 from controlplane.services.events import EventRecorder
 from controlplane.services.queue import Key
 from controlplane.services.users import secrets
-from controlplane.services.users.credentials import NORMAL, WARNING, Case, Credentials, Problem, each, refused
+from controlplane.services.users.credentials import NORMAL, WARNING, Case, Credentials, Problem, Told, each, refused
 from controlplane.services.users.entry import Entry
 from controlplane.services.users.ground import Ground, GroundReader
-from controlplane.services.users.status import Verdict, is_recorded, may_count, owned_status, user_status
+from controlplane.services.users.status import Standing, is_recorded, may_count, owned_status, user_status
 from controlplane.settings import OperatorSettings
 
 log = logging.getLogger(__name__)
@@ -80,17 +80,17 @@ class UserService:
         if ground.is_gone:
             await each((entry for entry in entries if entry.deleting), self._let_go)
         if ground.admin is None:
-            waiting = Verdict(ok=False, reason=ground.reason, message=ground.message, waiting=not ground.is_gone)
+            waiting = Standing(ok=False, reason=ground.reason, message=ground.message, waiting=not ground.is_gone)
             await self._write_all(entries, {entry.key: waiting for entry in entries}, {})
             return self._settings.resync_interval if ground.is_gone else self._settings.busy_interval
         try:
-            verdicts, plans = await self._bring_about(ground, ground.admin, entries)
+            standings, plans = await self._bring_about(ground, ground.admin, entries)
         except KafkaError as error:
-            waiting = Verdict(ok=False, reason="KafkaUnavailable", message=error.message, waiting=True)
+            waiting = Standing(ok=False, reason="KafkaUnavailable", message=error.message, waiting=True)
             await self._write_all(entries, {entry.key: waiting for entry in entries}, {})
             return self._settings.busy_interval
-        await self._write_all(entries, verdicts, plans)
-        return self._next_look(entries, verdicts)
+        await self._write_all(entries, standings, plans)
+        return self._next_look(entries, standings)
 
     async def _declared(self, key: Key) -> list[Entry]:
         found = []
@@ -110,7 +110,7 @@ class UserService:
 
     async def _bring_about(
         self, ground: Ground, admin: KafkaAdmin, entries: list[Entry]
-    ) -> tuple[dict[str, Verdict], dict[str, UserPlan]]:
+    ) -> tuple[dict[str, Standing], dict[str, UserPlan]]:
         """(Ready by key, the plans of what is left). Raises KafkaError."""
         usable = [entry for entry in entries if entry.refusal is None]
         await each((entry for entry in entries if entry.refusal and entry.deleting), self._let_go)
@@ -126,8 +126,8 @@ class UserService:
             plans = self._plan(usable, observed)
         gone = [entry for entry in usable if entry.deleting and self._is_out(plans.get(entry.key))]
         await each(gone, self._let_go)
-        verdicts = {entry.key: self._verdict(entry, plans.get(entry.key), observed) for entry in entries}
-        return verdicts, plans
+        standings = {entry.key: self._standing(entry, plans.get(entry.key), observed) for entry in entries}
+        return standings, plans
 
     def _plan(self, entries: Iterable[Entry], observed: AccessObservation) -> dict[str, UserPlan]:
         return plan_users([entry.desired() for entry in entries], observed, self._clock.now())
@@ -170,7 +170,7 @@ class UserService:
         held = await secrets.read(self._kube, entry.user)
         if await secrets.delete(self._kube, entry.user, held):
             note = f"{entry.user.principal} is denied everything, and its credentials are gone"
-            entry.events.append((NORMAL, "UserRevoked", note))
+            entry.events.append(Told(NORMAL, "UserRevoked", note))
 
     async def _let_in(
         self,
@@ -247,7 +247,7 @@ class UserService:
             put_back = [*sorted(map(str, plan.acls.drifted)), *plan.quotas.drifted]
             if put_back:
                 shown = "; ".join(put_back[:4]) + (f" and {len(put_back) - 4} more" if len(put_back) > 4 else "")
-                entry.events.append((WARNING, "DriftCorrected", f"put back: {shown}"))
+                entry.events.append(Told(WARNING, "DriftCorrected", f"put back: {shown}"))
             entry.drifted += len(put_back)
         if entry.case is not None:
             entry.drifted += entry.case.drifted
@@ -277,24 +277,24 @@ class UserService:
             update={"metadata": entry.user.metadata.model_copy(update={"finalizers": tuple(finalizers)})}
         )
 
-    def _verdict(self, entry: Entry, plan: UserPlan | None, observed: AccessObservation) -> Verdict:
+    def _standing(self, entry: Entry, plan: UserPlan | None, observed: AccessObservation) -> Standing:
         refusal = entry.refusal or (plan.refusal if plan is not None else None)
         problem = self._problem(entry)
         if entry.deleting:
-            return Verdict(ok=False, reason="Revoking", message="It is being deleted: revoked first.", waiting=True)
+            return Standing(ok=False, reason="Revoking", message="It is being deleted: revoked first.", waiting=True)
         if refusal is not None:
-            return Verdict(ok=False, reason=refusal.name, message=explain([refusal]))
+            return Standing(ok=False, reason=refusal.name, message=explain([refusal]))
         if entry.errors:
             error = refused(entry.errors[0])
-            return Verdict(ok=False, reason=error.reason, message=error.message, waiting=error.waiting)
+            return Standing(ok=False, reason=error.reason, message=error.message, waiting=error.waiting)
         if problem is not None:
-            return Verdict(ok=False, reason=problem.reason, message=problem.message, waiting=problem.waiting)
+            return Standing(ok=False, reason=problem.reason, message=problem.message, waiting=problem.waiting)
         if plan is None or not plan.is_empty or not self._is_told(entry, observed):
-            return Verdict(ok=False, reason="Applying", message="Kafka does not show everything yet.", waiting=True)
+            return Standing(ok=False, reason="Applying", message="Kafka does not show everything yet.", waiting=True)
         if entry.revoked:
             told = f"annotation {names.REVOKED} is set: the user is denied everything. Take it away to let it in again."
-            return Verdict(ok=False, reason="Revoked", message=told)
-        return Verdict(ok=True, reason="AsDeclared")
+            return Standing(ok=False, reason="Revoked", message=told)
+        return Standing(ok=True, reason="AsDeclared")
 
     @staticmethod
     def _problem(entry: Entry) -> Problem | None:
@@ -306,34 +306,34 @@ class UserService:
         return entry.user.is_tls or entry.revoked or entry.user.user_name in observed.scram
 
     @staticmethod
-    def _credentials_verdict(entry: Entry, ready: Verdict) -> Verdict | None:
+    def _of_credentials(entry: Entry, ready: Standing) -> Standing | None:
         """None where nothing is known now: what was known stays."""
         if (
             entry.case is not None
             and entry.case.problem is None
             and ready.reason in (*_NOT_ABOUT_CREDENTIALS, "AsDeclared")
         ):
-            return Verdict(ok=True, reason="Current")
+            return Standing(ok=True, reason="Current")
         if entry.problem is None and entry.case is None and ready.waiting:
             return None
         return ready
 
     async def _write_all(
-        self, entries: list[Entry], verdicts: Mapping[str, Verdict], plans: Mapping[str, UserPlan]
+        self, entries: list[Entry], standings: Mapping[str, Standing], plans: Mapping[str, UserPlan]
     ) -> None:
         async def write(entry: Entry) -> None:
             if not entry.skip and (entry.out or not entry.paused):
-                await self._write_status(entry, verdicts[entry.key], plans.get(entry.key))
+                await self._write_status(entry, standings[entry.key], plans.get(entry.key))
 
         await each(entries, write)
 
-    async def _write_status(self, entry: Entry, ready: Verdict, plan: UserPlan | None) -> None:
+    async def _write_status(self, entry: Entry, ready: Standing, plan: UserPlan | None) -> None:
         user, now = entry.user, self._clock.now()
         drifted = self._uncounted.pop(user.metadata.uid, 0) + entry.drifted
         counted = drifted if may_count(user, now) else 0
         if drifted - counted:
             self._uncounted[user.metadata.uid] = drifted
-        credentials = self._credentials_verdict(entry, ready)
+        credentials = self._of_credentials(entry, ready)
         status = user_status(user, ready, credentials, plan, case=entry.case, drifted=counted, now=now)
         if status != user.status:
             try:
@@ -343,16 +343,16 @@ class UserService:
                 # The object moved or went away: its event wakes another pass.
                 return
         before = c.find_condition(user.status.conditions, c.READY)
-        for kind, reason, note in entry.events:
-            await self._events.record(entry.obj, kind, reason, note)
+        for event in entry.events:
+            await self._events.record(entry.obj, event.kind, event.reason, event.note)
         if before is None or (before.status == "True", before.reason) != (ready.ok, ready.reason):
             kind = NORMAL if ready.ok or ready.waiting else WARNING
             await self._events.record(
                 entry.obj, kind, ready.reason, ready.message or f"{user.principal} is as declared"
             )
 
-    def _next_look(self, entries: Iterable[Entry], verdicts: Mapping[str, Verdict]) -> float:
-        if any(verdict.waiting for verdict in verdicts.values()):
+    def _next_look(self, entries: Iterable[Entry], standings: Mapping[str, Standing]) -> float:
+        if any(standing.waiting for standing in standings.values()):
             return self._settings.busy_interval
         now = self._clock.now()
         due = [e.case.rotate_at - now for e in entries if e.case is not None and e.case.rotate_at is not None]

@@ -26,7 +26,7 @@ DRIFT_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Standing:
     """One condition's worth: the reason and, unless it holds, words for people. `waiting`: it may end by itself."""
 
     ok: bool
@@ -47,8 +47,8 @@ def is_recorded(user: KafkaUser, plan: UserPlan) -> bool:
 
 def user_status(
     user: KafkaUser,
-    ready: Verdict,
-    credentials: Verdict | None,
+    ready: Standing,
+    credentials: Standing | None,
     plan: UserPlan | None,
     *,
     case: Case | None,
@@ -60,20 +60,20 @@ def user_status(
     old = user.status
     waiting = not ready.ok and ready.waiting
     conditions = old.conditions
-    for kind, value, verdict in (
+    for kind, value, standing in (
         (c.READY, ready.ok, ready),
         (c.CREDENTIALS_CURRENT, credentials is not None and credentials.ok, credentials),
         (c.RECONCILING, waiting, ready),
         (c.STALLED, not ready.ok and not waiting, ready),
     ):
-        if verdict is None:
+        if standing is None:
             continue
         conditions = c.set_condition(
             conditions,
             kind,
             value,
-            verdict.reason,
-            verdict.message,
+            standing.reason,
+            standing.message,
             observed_generation=user.metadata.generation,
             now=now,
         )
@@ -91,7 +91,7 @@ def user_status(
     )
 
 
-def _binding(user: KafkaUser, ready: Verdict, case: Case | None) -> Binding | None:
+def _binding(user: KafkaUser, ready: Standing, case: Case | None) -> Binding | None:
     if case is None:
         return user.status.binding if ready.waiting else None
     return Binding(name=user.secret_name) if case.held.obj is not None and case.held.ours else None
