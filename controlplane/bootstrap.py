@@ -24,6 +24,7 @@ from controlplane.domain.canary import CanaryOptions
 from controlplane.domain.observation import ClusterObservation
 from controlplane.domain.users.probe import LoginResult
 from controlplane.ports import ClientWitness, Clock, KafkaAdmins, KubeApi, LedgerWriter, Pki
+from controlplane.services.access.observe import Certificates, lifetimes
 from controlplane.services.cluster import plan as services_plan
 from controlplane.services.cluster.kind import ClusterKind, placement
 from controlplane.services.cluster.observe import observe_world
@@ -113,7 +114,9 @@ def operator(
     outbox = Outbox(ledger, retry=settings.ledger_retry)
     around = Surroundings(kube, clock, locks, Approvals(kube, outbox), outbox, settings)
     witness = _witness(settings)
-    clusters = Engine(ClusterKind(kube, admins, clock, events, settings, witness=witness), around)
+    certificates = _certificates(settings)
+    kind = ClusterKind(kube, admins, clock, events, settings, witness=witness, certificates=certificates)
+    clusters = Engine(kind, around)
     topics = TopicService(kube, admins, clock, events, settings)
     users = UserService(
         kube, admins, pki=_pki(clock), passwords=RandomPasswords(), clock=clock, events=events, settings=settings
@@ -153,6 +156,13 @@ def _pki(clock: Clock) -> Pki:
     from controlplane.adapters.pki import CryptographyPki  # noqa: PLC0415 - only what signs needs OpenSSL
 
     return CryptographyPki(clock)
+
+
+def _certificates(settings: OperatorSettings) -> Certificates:
+    from controlplane.adapters.tls import TlsProbe  # noqa: PLC0415 - only the operator looks at what nodes serve
+
+    clock = SystemClock()
+    return Certificates(_pki(clock), TlsProbe(), clock, lifetimes(settings), by_name=settings.addressing == "DNS")
 
 
 def _ledger(settings: OperatorSettings) -> LedgerWriter | None:
@@ -196,7 +206,8 @@ async def cluster_observer(
     async with _admins(settings) as admins:
 
         async def observe(cluster: KafkaCluster) -> ClusterObservation:
-            return (await observe_world(kube, admins, SystemClock(), cluster)).observation
+            by_name = settings.addressing == "DNS"
+            return (await observe_world(kube, admins, SystemClock(), cluster, by_name=by_name)).observation
 
         yield observe
 

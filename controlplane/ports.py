@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from controlplane.api.operation import Operation
 from controlplane.domain.access.pki import Certificate, Inspection, Leaf
+from controlplane.domain.access.values import ClientTls as ClientTls
 from controlplane.domain.observation import ClientObservation, KafkaObservation, QuorumObservation, TopicPartition
 from controlplane.domain.topics.values import NewTopic as NewTopic
 from controlplane.domain.topics.values import TopicDescription as TopicDescription
@@ -270,7 +271,16 @@ class KafkaAdmin(Protocol):
 class KafkaAdmins(Protocol):
     """One connection set per (cluster, credential generation)."""
 
-    def get(self, cluster_key: str, bootstrap_servers: Sequence[str]) -> KafkaAdmin: ...
+    def get(self, cluster_key: str, bootstrap_servers: Sequence[str], tls: ClientTls | None = None) -> KafkaAdmin:
+        """Without `tls` in plaintext."""
+        ...
+
+    async def reload(self, node: int, server: str, tls: ClientTls) -> None:
+        """Have a node read the files of its listeners' certificates again, whatever its role; changes nothing else.
+
+        `server` is the node's own: no other may be asked. Raises KafkaError.
+        """
+        ...
 
     async def forget(self, cluster_key: str) -> None: ...
 
@@ -284,6 +294,7 @@ class ClientWitness(Protocol):
         bootstrap_servers: Sequence[str],
         leaders: Sequence[int | None] | None,
         as_of: float,
+        tls: ClientTls | None = None,
     ) -> ClientObservation:
         """What is known by now; waits for no broker and never raises.
 
@@ -338,6 +349,13 @@ class Pki(Protocol):
 class Passwords(Protocol):
     def new(self) -> SecretStr:
         """One that nobody can guess and no file or line misreads: 32 characters or more of A-Z, a-z, 0-9, - and _."""
+        ...
+
+
+class CertificateProbe(Protocol):
+    async def serving(self, host: str, port: int, tls: ClientTls) -> str | None:
+        """Fingerprint (SHA-256 in hex) of the certificate that a server shows; None where there is none that `tls`
+        trusts for this host, or no answer. Never raises."""
         ...
 
 

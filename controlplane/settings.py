@@ -11,6 +11,8 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+DAY = 86_400.0
+
 
 class OperatorSettings(BaseSettings):
     """Settings of one operator process (`kfleet-operator`), read from KFLEET_*."""
@@ -53,8 +55,21 @@ class OperatorSettings(BaseSettings):
     voter_caught_up_seconds: float = Field(2.0, gt=0, description="A voter that fetched this recently is caught up.")
     learn_seconds: float = Field(30.0, gt=0, description="Clients are watched for this long before an upgrade begins.")
     learn_longest: float = Field(60.0, gt=0, description="An upgrade waits no longer than this for what clients feel.")
-    user_certificate_seconds: float = Field(
-        90 * 86_400.0, ge=60, description="How long a user's new certificate is valid; it is renewed after two thirds."
+    authority_lifetime: float = Field(3650 * DAY, gt=0, description="How long an authority made from now on is valid.")
+    authority_renew_before: float = Field(
+        400 * DAY, gt=0, description="How long before its end an authority is followed by another."
+    )
+    authority_overlap: float = Field(
+        7 * DAY, gt=0, description="How long both authorities are trusted before, and after, the new one signs."
+    )
+    certificate_lifetime: float = Field(365 * DAY, gt=0, description="How long a node's certificate is valid.")
+    certificate_renew_before: float = Field(120 * DAY, gt=0, description="How long before its end it is renewed.")
+    certificate_restart_before: float = Field(
+        60 * DAY, gt=0, description="A node that was started with one that ends within this is restarted."
+    )
+    certificate_warn_before: float = Field(30 * DAY, gt=0, description="A certificate that ends within this is told.")
+    user_certificate_lifetime: float = Field(
+        90 * DAY, ge=60, description="How long a user's certificate is valid; it is renewed after two thirds of that."
     )
     stop_grace: int = Field(120, ge=1, description="terminationGracePeriodSeconds of Kafka pods.")
     health_port: int = Field(8080, ge=0, description="/healthz and /readyz; 0 turns them off.")
@@ -66,6 +81,17 @@ class OperatorSettings(BaseSettings):
     def _renewed_in_time(self) -> Self:
         if self.lease_renew_interval * 2 > self.lease_duration:
             raise ValueError("KFLEET_LEASE_RENEW_INTERVAL must be at most half of KFLEET_LEASE_DURATION")
+        return self
+
+    @model_validator(mode="after")
+    def _certified_in_time(self) -> Self:
+        if not self.certificate_restart_before < self.certificate_renew_before < self.certificate_lifetime:
+            raise ValueError(
+                "KFLEET_CERTIFICATE_RESTART_BEFORE must be less than KFLEET_CERTIFICATE_RENEW_BEFORE, and that less "
+                "than KFLEET_CERTIFICATE_LIFETIME"
+            )
+        if not self.authority_renew_before < self.authority_lifetime:
+            raise ValueError("KFLEET_AUTHORITY_RENEW_BEFORE must be less than KFLEET_AUTHORITY_LIFETIME")
         return self
 
     @model_validator(mode="after")

@@ -49,6 +49,8 @@ class CryptographyPki:
             raise PkiError("the authority's key does not belong to its certificate")
         key = ec.generate_private_key(ec.SECP256R1())
         not_after = min(self._clock.now() + seconds, issuer.not_valid_after_utc.timestamp())
+        if issuer.not_valid_after_utc.timestamp() <= self._clock.now():
+            raise PkiError("the authority itself has ended")
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH] + ([ExtendedKeyUsageOID.SERVER_AUTH] if leaf.hosts else [])
         builder = (
             self._builder(_name(leaf), issuer.subject, key, not_after)

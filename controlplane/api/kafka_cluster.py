@@ -46,6 +46,7 @@ RESERVED_LISTENERS = ("controller", "nodes", "replication")
 
 CLUSTER_NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 KAFKA_VERSION_PATTERN = r"^[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}$"
+OBJECT_NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 PERCENT_PATTERN = r"^([1-9][0-9]?|100)%$"
 METADATA_VERSION_PATTERN = r"^[0-9]{1,3}\.[0-9]{1,3}(-IV[0-9]{1,3})?$"
 
@@ -76,6 +77,28 @@ HEAP_OVER_MEMORY = (
 )
 REQUEST_OVER_LIMIT = "spec.nodePools[].resources.requests.memory: must not exceed resources.limits.memory"
 DUPLICATE_PORT = "spec.listeners[].port: two listeners have the same port"
+PLAINTEXT_NODES = (
+    "spec.security.nodes: a listener with tls or authentication, and authorization, need MutualTls: among nodes in "
+    "plaintext whoever reaches a port is one of them"
+)
+SECURITY_CHANGED = (
+    "spec.security.nodes: immutable, and cannot be added or removed later: nodes find one another through it; create "
+    "another cluster and move its data"
+)
+AUTHENTICATION_IN_THE_CLEAR = (
+    "spec.listeners[].tls: authentication needs tls: true, or who listens on the wire is let in too"
+)
+CERTIFICATE_WITHOUT_TLS = "spec.listeners[].certificateSecretRef: needs tls: true"
+ANONYMOUS_LISTENER = (
+    "spec.listeners[].authentication: needed on every listener with spec.authorization: nobody without a name is let in"
+)
+LISTENER_CHANGED = (
+    "spec.listeners[].tls: tls and authentication of a listener never change, since its clients would be cut off: add "
+    "another listener, move the clients, then remove this one"
+)
+AUTHORIZATION_TAKEN_AWAY = (
+    "spec.authorization: cannot be removed: every client that is let in could read and write everything"
+)
 RESERVED_LISTENER = (
     f"spec.listeners[].name: {', '.join(RESERVED_LISTENERS)} are names of the operator's own; choose another"
 )
@@ -83,6 +106,10 @@ BAD_NAME = (
     f"metadata.name: at most {MAX_CLUSTER_NAME} of a-z, 0-9 and '-', beginning with a letter and ending with a letter "
     "or digit: pods and Services are named after it"
 )
+
+
+_TLS = "(has({0}.tls) && {0}.tls)"
+_MUTUAL = "(has({0}.security) && {0}.security.nodes == 'MutualTls')"
 
 
 class ProviderType(StrEnum):
@@ -102,6 +129,24 @@ class DeletionPolicy(StrEnum):
 
 class ListenerType(StrEnum):
     INTERNAL = "Internal"
+
+
+class NodeSecurity(StrEnum):
+    """How the nodes of a cluster talk with one another, and the operator with them."""
+
+    PLAINTEXT = "Plaintext"
+    MUTUAL_TLS = "MutualTls"
+
+
+class AuthenticationType(StrEnum):
+    """How clients say who they are, in Kafka's spelling."""
+
+    SCRAM_SHA_512 = "scram-sha-512"
+    TLS = "tls"
+
+
+class AuthorizationType(StrEnum):
+    STANDARD = "Standard"
 
 
 class Provider(ApiModel):
@@ -203,8 +248,48 @@ class NodePool(ApiModel):
     jvm: Jvm | None = Field(None, description="Settings of the Java virtual machine.")
 
 
+class Security(ApiModel):
+    """How the cluster's own connections are protected."""
+
+    nodes: NodeSecurity = Field(
+        description="MutualTls: nodes, and the operator, know one another by certificates of an authority that the "
+        "operator makes for this cluster (Secret <cluster>-cluster-ca). Plaintext: whoever reaches ports 9090 and 9091 "
+        "may do everything. Immutable.",
+    )
+
+
+class Authentication(ApiModel):
+    """How clients of a listener say who they are."""
+
+    type: AuthenticationType = Field(
+        description="scram-sha-512: user and password. tls: a certificate of the cluster's authority for users (Secret "
+        "<cluster>-clients-ca); its CN is the user's name.",
+    )
+
+
+class Authorization(ApiModel):
+    """Who may do what."""
+
+    type: AuthorizationType = Field(
+        description="Standard: Kafka's ACLs; what no ACL allows, only the cluster's nodes and the operator may do."
+    )
+
+
+class SecretRef(ApiModel):
+    """A Secret in the same namespace."""
+
+    name: str = Field(min_length=1, max_length=253, pattern=OBJECT_NAME_PATTERN, description="Name of the Secret.")
+
+
 class Listener(ApiModel):
-    """A listener for clients, in plaintext. Ports 9090 and 9091 are the operator's."""
+    """A listener for clients. Ports 9090 and 9091 are the operator's."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(f"!has(self.authentication) || {_TLS.format('self')}", AUTHENTICATION_IN_THE_CLEAR),
+            rule(f"!has(self.certificateSecretRef) || {_TLS.format('self')}", CERTIFICATE_WITHOUT_TLS),
+        )
+    )
 
     name: Annotated[str, Field(min_length=1, max_length=MAX_LISTENER_NAME, pattern=r"^[a-z][a-z0-9]*$")] = Field(
         description="Name of the listener; upper-cased it is Kafka's listener name. Without '-', so that no two "
@@ -213,6 +298,17 @@ class Listener(ApiModel):
     )
     port: int = Field(ge=MIN_USER_PORT, le=65535, description="Port on every broker and on the bootstrap Service.")
     type: ListenerType = Field(ListenerType.INTERNAL, description="Internal: reachable within Kubernetes.")
+    tls: bool = Field(
+        False, description="Whether clients speak TLS. Never changes; needs spec.security.nodes MutualTls."
+    )
+    authentication: Authentication | None = Field(
+        None, description="How clients say who they are; anybody is let in if absent. Never changes."
+    )
+    certificate_secret_ref: SecretRef | None = Field(
+        None,
+        description="A Secret as cert-manager writes it (tls.crt, tls.key, ca.crt) with what the brokers show on this "
+        "listener; one of the cluster's own authority if absent.",
+    )
 
 
 class OnFault(StrEnum):
@@ -353,9 +449,30 @@ _NODE_POOL_RULES = (
 )
 
 
+_LISTENER_KEPT = (
+    f"{_TLS.format('n')} == {_TLS.format('o')} && has(n.authentication) == has(o.authentication)"
+    " && (!has(n.authentication) || n.authentication.type == o.authentication.type)"
+)
+_LISTENER_RULES = (
+    rule("self.all(a, self.exists_one(b, a.port == b.port))", DUPLICATE_PORT),
+    rule(f"oldSelf.all(o, self.all(n, n.name != o.name || ({_LISTENER_KEPT})))", LISTENER_CHANGED),
+)
+
+
 class KafkaClusterSpec(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
+            rule(f"{_MUTUAL.format('self')} == {_MUTUAL.format('oldSelf')}", SECURITY_CHANGED),
+            rule(
+                f"{_MUTUAL.format('self')} || (!has(self.authorization)"
+                f" && self.listeners.all(l, !{_TLS.format('l')} && !has(l.authentication)))",
+                PLAINTEXT_NODES,
+            ),
+            rule(
+                "!has(self.authorization) || self.listeners.all(l, has(l.authentication))",
+                ANONYMOUS_LISTENER,
+            ),
+            rule("!has(oldSelf.authorization) || has(self.authorization)", AUTHORIZATION_TAKEN_AWAY),
             immutable_optional("spec.clusterId", "clusterId", "it is written on every formatted volume"),
             rule(
                 "self.provider.type == oldSelf.provider.type", "spec.provider.type: immutable: create another cluster"
@@ -398,8 +515,15 @@ class KafkaClusterSpec(ApiModel):
         min_length=1,
         max_length=8,
         description="Listeners for clients, by name.",
-        json_schema_extra=map_list("name")
-        | rules(rule("self.all(a, self.exists_one(b, a.port == b.port))", DUPLICATE_PORT)),
+        json_schema_extra=map_list("name") | rules(*_LISTENER_RULES),
+    )
+    security: Security | None = Field(
+        None, description="How the cluster's own connections are protected; in plaintext if absent."
+    )
+    authorization: Authorization | None = Field(
+        None,
+        description="Who may do what; everybody everything if absent. It can be turned on later where controllers are "
+        "nodes of their own, and never off.",
     )
     rollout: Rollout = Field(Rollout(), description="How the cluster is rolled.")
     maintenance_windows: tuple[MaintenanceWindow, ...] = Field(
@@ -414,6 +538,11 @@ class KafkaClusterSpec(ApiModel):
         DeletionPolicy.RETAIN, description="Retain: deleting this object keeps the claims and their data."
     )
 
+    @property
+    def mutual_tls(self) -> bool:
+        """Whether nodes know one another by certificates."""
+        return self.security is not None and self.security.nodes is NodeSecurity.MUTUAL_TLS
+
 
 class NodeStatus(ApiModel):
     """One Kafka node as last observed."""
@@ -426,6 +555,28 @@ class NodeStatus(ApiModel):
     ready: bool = Field(description="Serving: its pod is ready.")
     state: CamelCase = Field(description="One word for what it is doing, such as Running, Starting or DiskLost.")
     message: str | None = Field(None, max_length=1024, description="What is wrong and what to do, if something is.")
+
+
+class ListenerStatus(ApiModel):
+    """How clients reach one listener."""
+
+    name: str = Field(max_length=MAX_LISTENER_NAME, description="Its name.")
+    bootstrap_servers: tuple[Annotated[str, Field(max_length=320)], ...] = Field(
+        (),
+        max_length=MAX_NODES,
+        description="host:port to begin with.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    ca_secret: str | None = Field(
+        None, max_length=253, description="Secret whose ca.crt clients trust; absent for a listener without TLS."
+    )
+
+
+class CertificateStatus(ApiModel):
+    """One kind of certificate of the cluster, by the one that ends first."""
+
+    name: str = Field(max_length=253, description="The Secret that it lies in.")
+    not_after: Timestamp = Field(description="When it ends.")
 
 
 class RolledBack(ApiModel):
@@ -458,6 +609,19 @@ class KafkaClusterStatus(OperationStatus):
         max_length=8,
         description="host:port for clients, one a listener; appears once every node has been formatted and registered.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    listeners: tuple[ListenerStatus, ...] = Field(
+        (),
+        max_length=8,
+        description="Every listener, by name; appears with bootstrapServers.",
+        json_schema_extra=map_list("name"),
+    )
+    certificates: tuple[CertificateStatus, ...] = Field(
+        (),
+        max_length=16,
+        description="The authorities, the operator's certificate, the one of a node that ends first, and those that "
+        "were given for a listener.",
+        json_schema_extra=map_list("name"),
     )
     nodes: tuple[NodeStatus, ...] = Field(
         (),

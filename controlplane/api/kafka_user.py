@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field
 from controlplane.api.base import ApiModel, Metadata, Timestamp
 from controlplane.api.conditions import Condition
 from controlplane.api.group import API_VERSION
-from controlplane.api.kafka_cluster import MAX_CLUSTER_NAME, MAX_LISTENER_NAME
+from controlplane.api.kafka_cluster import MAX_CLUSTER_NAME, MAX_LISTENER_NAME, OBJECT_NAME_PATTERN, AuthenticationType
 from controlplane.api.rules import (
     SET_LIST,
     Duration,
@@ -77,11 +77,6 @@ CLUSTER_ALLOW = (
     "let it make topics, ACLs or configs beside their owners, or act as a broker"
 )
 BAD_HOST = "spec.authorization.acls[].host: must be one IP address, or '*' for every one"
-
-
-class AuthenticationType(StrEnum):
-    SCRAM = "scram-sha-512"
-    TLS = "tls"
 
 
 class ResourceType(StrEnum):
@@ -176,7 +171,7 @@ class UserClusterRef(ApiModel):
     name: str = Field(min_length=1, max_length=MAX_CLUSTER_NAME, description="Its name, in this namespace.")
 
 
-class Authentication(ApiModel):
+class UserAuthentication(ApiModel):
     type: AuthenticationType = Field(
         description="scram-sha-512: a password; tls: a certificate of the cluster's clients CA. Immutable.",
         json_schema_extra=rules(
@@ -292,7 +287,7 @@ class KafkaUserSpec(ApiModel):
         None,
         min_length=1,
         max_length=253,
-        pattern="^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$",
+        pattern=OBJECT_NAME_PATTERN,
         description="The Secret that clients mount; metadata.name if absent. Immutable.",
     )
     listener: str | None = Field(
@@ -303,7 +298,7 @@ class KafkaUserSpec(ApiModel):
         description="The cluster's listener whose addresses the Secret has; by default the first with the user's "
         "authentication.",
     )
-    authentication: Authentication = Field(description="How the user proves who it is.")
+    authentication: UserAuthentication = Field(description="How the user proves who it is.")
     authorization: Authorization = Field(default_factory=Authorization, description="What the user may do.")
     quotas: Quotas = Field(default_factory=Quotas, description="How much of each broker the user may use.")
     exclusive: bool = Field(

@@ -56,7 +56,9 @@ OPERATOR: tuple[Grant, ...] = (
     Grant("storage.k8s.io", "storageclasses", ("get",), "whether a volume that is declared larger may grow"),
     Grant("", "services", ("list", "get", "create", "patch"), "headless and bootstrap Services"),
     Grant("", "configmaps", ("list", "get", "create", "patch"), "configuration of nodes, addresses of controllers"),
-    Grant("", "secrets", ("get", "create", "patch", "delete"), "credentials of users, by name"),
+    Grant(
+        "", "secrets", ("get", "create", "patch", "delete"), "authorities, certificates, users' credentials; by name"
+    ),
     Grant("policy", "poddisruptionbudgets", ("list", "get", "create", "patch"), "the drain gate"),
     Grant("", "events", ("create", "get", "patch"), "Events, repeats counted"),
     Grant("coordination.k8s.io", "leases", ("get", "create", "update"), "one active operator; one operation a cell"),

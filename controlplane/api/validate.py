@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from controlplane.api import kafka_cluster as cluster_kind
 from controlplane.api import kafka_topic as topic_kind
 from controlplane.api import schedule
-from controlplane.api.kafka_cluster import KafkaCluster, Listener, MaintenanceWindow, NodePool
+from controlplane.api.kafka_cluster import KafkaCluster, KafkaClusterSpec, Listener, MaintenanceWindow, NodePool
 from controlplane.api.kafka_topic import KafkaTopic
 from controlplane.api.owned_config import CLUSTER, TOPIC, check_config
 from controlplane.api.quantity import parse_quantity
@@ -31,6 +31,7 @@ def check_cluster(cluster: KafkaCluster) -> list[Problem]:
         *_pools(spec.node_pools),
         *(problem for pool in spec.node_pools for problem in _pool(pool)),
         *_listeners(spec.listeners),
+        *_security(spec),
         *check_config(spec.config, CLUSTER),
         *check_windows(spec.maintenance_windows),
     ]
@@ -131,6 +132,22 @@ def _listeners(listeners: tuple[Listener, ...]) -> list[Problem]:
         problems.append(_split(cluster_kind.DUPLICATE_PORT))
     if any(item.name in cluster_kind.RESERVED_LISTENERS for item in listeners):
         problems.append(_split(cluster_kind.RESERVED_LISTENER))
+    return problems
+
+
+def _security(spec: KafkaClusterSpec) -> list[Problem]:
+    problems: list[Problem] = []
+    guarded = [item for item in spec.listeners if item.tls or item.authentication is not None]
+    if not spec.mutual_tls and (guarded or spec.authorization is not None):
+        problems.append(_split(cluster_kind.PLAINTEXT_NODES))
+    for item in spec.listeners:
+        path = f"spec.listeners[{item.name}]"
+        if item.authentication is not None and not item.tls:
+            problems.append((f"{path}.tls", _split(cluster_kind.AUTHENTICATION_IN_THE_CLEAR)[1]))
+        if item.certificate_secret_ref is not None and not item.tls:
+            problems.append((f"{path}.certificateSecretRef", _split(cluster_kind.CERTIFICATE_WITHOUT_TLS)[1]))
+        if item.authentication is None and spec.authorization is not None:
+            problems.append((f"{path}.authentication", _split(cluster_kind.ANONYMOUS_LISTENER)[1]))
     return problems
 
 

@@ -19,7 +19,7 @@ from controlplane.domain.check import Check
 from controlplane.domain.users import probe
 from controlplane.domain.users import secret as files
 from controlplane.ports import NotFoundError, PkiError
-from controlplane.services.users.secrets import SECRETS, texts
+from controlplane.services.access.secrets import SECRETS, texts
 
 LOGIN_SECONDS = 10.0
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from controlplane.ports import KafkaAdmin, KafkaAdmins, KubeApi, Resource
+from controlplane.ports import ClientTls, KafkaAdmin, KafkaAdmins, KubeApi, Resource
 
 KUBE_MUTATIONS = frozenset({"create", "replace", "apply", "patch", "delete"})
 KAFKA_MUTATIONS = frozenset(
@@ -30,6 +30,7 @@ KAFKA_MUTATIONS = frozenset(
         "create_acls",
         "delete_acls",
         "alter_user_quotas",
+        "reload",
     }
 )
 UNCOUNTED = frozenset({"leases", "events"})
@@ -89,11 +90,15 @@ class _InterceptedAdmins:
     def __init__(self, inner: KafkaAdmins, interceptors: Sequence[Interceptor]) -> None:
         self._inner, self._interceptors = inner, interceptors
 
-    def get(self, cluster_key: str, bootstrap_servers: Sequence[str]) -> KafkaAdmin:
+    def get(self, cluster_key: str, bootstrap_servers: Sequence[str], tls: ClientTls | None = None) -> KafkaAdmin:
         admin: KafkaAdmin = _Intercepted(
-            self._inner.get(cluster_key, bootstrap_servers), KAFKA_MUTATIONS, self._interceptors
+            self._inner.get(cluster_key, bootstrap_servers, tls), KAFKA_MUTATIONS, self._interceptors
         )
         return admin
+
+    async def reload(self, node: int, server: str, tls: ClientTls) -> None:
+        inner: KafkaAdmins = _Intercepted(self._inner, KAFKA_MUTATIONS, self._interceptors)
+        await inner.reload(node, server, tls)
 
     async def forget(self, cluster_key: str) -> None:
         await self._inner.forget(cluster_key)

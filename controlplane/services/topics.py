@@ -35,8 +35,9 @@ from controlplane.ports import (
     Object,
     Resource,
 )
+from controlplane.services.access.way import way_to
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
-from controlplane.services.cluster.observe import PODS, bootstrap
+from controlplane.services.cluster.observe import PODS
 from controlplane.services.events import EventRecorder
 from controlplane.services.queue import Key
 from controlplane.settings import OperatorSettings
@@ -102,11 +103,12 @@ class TopicService:
         if not cluster.status.bootstrap_servers:
             return ("ClusterNotReady", f"KafkaCluster {key.name!r} is not up yet."), None, 0
         ours = f"{names.CLUSTER}={key.name},{names.APP_MANAGED_BY}={names.MANAGED_BY_KFLEET}"
-        servers = bootstrap(observe_nodes(await self._kube.list(PODS, key.namespace, labels=ours), []))
-        if not servers:
+        way = await way_to(self._kube, cluster, by_name=self._settings.addressing == "DNS")
+        servers = way.bootstrap(observe_nodes(await self._kube.list(PODS, key.namespace, labels=ours), []))
+        if not servers or not way.is_open:
             return ("ClusterNotReady", f"KafkaCluster {key.name!r} has no running broker."), None, 0
         brokers = sum(pool.replicas for pool in cluster.spec.node_pools if Role.BROKER in pool.roles)
-        return ("", ""), self._admins.get(key.cell, servers), brokers
+        return ("", ""), self._admins.get(key.cell, servers, way.tls), brokers
 
     async def _bring_about(
         self, admin: KafkaAdmin, declared: list[Declared], brokers: int

@@ -187,7 +187,7 @@ def test_examples_are_admitted_with_the_defaults_people_see(server: ApiServer) -
     assert "metadataVersion" not in spec
 
 
-@pytest.mark.parametrize("path", ["spec/authorization", "spec/nodePools/0/zone", "spec/listeners/0/tls", "surprise"])
+@pytest.mark.parametrize("path", ["spec/profiles", "spec/nodePools/0/zone", "spec/listeners/0/ssl", "surprise"])
 def test_unknown_fields_are_refused_by_kubectl(server: ApiServer, path: str) -> None:
     """kubectl asks for fieldValidation=Strict by itself; without it the API server prunes them, silently."""
     field = ".".join(step for step in path.split("/") if not step.isdecimal()).replace("nodePools.", "nodePools[0].")
@@ -396,8 +396,7 @@ async def test_operator_may_do_what_its_table_says_and_no_more(server: ApiServer
                 allowed = await _may(kube, verb, grant.group, grant.resource, "kfleet", object_name=name)
                 assert allowed, f"{verb} {grant.resource} {name}"
         for verb, group, name in (
-            ("get", "", "secrets"),
-            ("list", "", "secrets"),
+            *((verb, "", "secrets") for verb in ("list", "watch", "update", "delete", "deletecollection")),
             ("delete", "", "persistentvolumeclaims"),
             ("delete", "coordination.k8s.io", "leases"),
             ("get", "admissionregistration.k8s.io", "validatingadmissionpolicies"),

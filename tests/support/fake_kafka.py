@@ -23,6 +23,7 @@ from controlplane.domain.observation import (
 )
 from controlplane.ports import (
     Acl,
+    ClientTls,
     KafkaAdmin,
     KafkaError,
     KafkaUnreachableError,
@@ -402,11 +403,16 @@ class FakeKafkaAdmins:
 
     def __init__(self, clusters: Mapping[str, FakeKafka]) -> None:
         self.clusters = dict(clusters)
+        self.reloaded: list[int] = []
+        """Nodes that were told to read their files again, in turn."""
 
-    def get(self, cluster_key: str, bootstrap_servers: Sequence[str]) -> KafkaAdmin:
+    def get(self, cluster_key: str, bootstrap_servers: Sequence[str], tls: ClientTls | None = None) -> KafkaAdmin:
         if not bootstrap_servers:
             raise ValueError("no bootstrap servers")
         return FakeKafkaAdmin(self.clusters[cluster_key])
+
+    async def reload(self, node: int, server: str, tls: ClientTls) -> None:
+        self.reloaded.append(node)
 
     async def forget(self, cluster_key: str) -> None:
         """Nothing is held open."""

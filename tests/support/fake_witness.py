@@ -10,6 +10,7 @@ from controlplane.domain.observation import (
     ClientObservation,
     GroupObservation,
 )
+from controlplane.ports import ClientTls
 
 
 class FakeWitness:
@@ -29,6 +30,7 @@ class FakeWitness:
         bootstrap_servers: Sequence[str],
         leaders: Sequence[int | None] | None,
         as_of: float,
+        tls: ClientTls | None = None,
     ) -> ClientObservation:
         self.looks.append(None if leaders is None else tuple(leaders))
         self._leaders = self._leaders if leaders is None else tuple(leaders)

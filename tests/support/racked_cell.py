@@ -31,7 +31,7 @@ class RackedAdmin(FakeKafkaAdmin):
 
 
 class RackedAdmins(FakeKafkaAdmins):
-    def get(self, cluster_key: str, bootstrap_servers: Any) -> FakeKafkaAdmin:
+    def get(self, cluster_key: str, bootstrap_servers: Any, tls: Any = None) -> FakeKafkaAdmin:
         assert bootstrap_servers
         return RackedAdmin(self.clusters[cluster_key])
 

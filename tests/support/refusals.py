@@ -78,6 +78,11 @@ _POOL = "spec/nodePools/0"
 _VOLUME = f"{_POOL}/storage/volumes/0"
 _POOL_OF_BROKERS = "spec/nodePools/1"
 
+_LISTENER = "spec/listeners/0"
+_MUTUAL = {"nodes": "MutualTls"}
+_ACLS = {"type": "Standard"}
+_SCRAM: Object = {"name": "clients", "port": 9093, "tls": True, "authentication": {"type": "scram-sha-512"}}
+
 CLUSTER: tuple[Refusal, ...] = (
     Refusal("no spec", {"spec": ABSENT}, "spec", "Required"),
     Refusal("no controllers", {_POOL: ABSENT}, "spec.nodePools", "no controllers"),
@@ -149,6 +154,53 @@ CLUSTER: tuple[Refusal, ...] = (
     ),
     Refusal(
         "unknown listener type", {"spec/listeners/0/type": "NodePort"}, "spec.listeners[0].type", "Unsupported value"
+    ),
+    Refusal("TLS among nodes in plaintext", {_LISTENER: _SCRAM}, "spec.security.nodes", "need MutualTls"),
+    Refusal(
+        "authorization among nodes in plaintext", {"spec/authorization": _ACLS}, "spec.security.nodes", "MutualTls"
+    ),
+    Refusal(
+        "a password in the clear",
+        {"spec/security": _MUTUAL, _LISTENER: _SCRAM | {"tls": False}},
+        "spec.listeners[].tls",
+        "authentication needs tls: true",
+    ),
+    Refusal(
+        "a certificate without TLS",
+        {"spec/security": _MUTUAL, f"{_LISTENER}/certificateSecretRef": {"name": "bought"}},
+        "spec.listeners[].certificateSecretRef",
+        "needs tls: true",
+    ),
+    Refusal(
+        "anybody let in although there are ACLs",
+        {"spec/security": _MUTUAL, "spec/authorization": _ACLS},
+        "spec.listeners[].authentication",
+        "nobody without a name",
+    ),
+    Refusal(
+        "unknown authentication",
+        {"spec/security": _MUTUAL, _LISTENER: _SCRAM | {"authentication": {"type": "plain"}}},
+        "spec.listeners[0].authentication.type",
+        "Unsupported value",
+    ),
+    Refusal("unknown authorization", {"spec/authorization": {"type": "Opa"}}, "spec.authorization.type", "Unsupported"),
+    *(
+        Refusal(
+            f"a Secret's name with {what}",
+            {"spec/security": _MUTUAL, _LISTENER: _SCRAM | {"certificateSecretRef": {"name": name}}},
+            "spec.listeners[0].certificateSecretRef.name",
+            "should match",
+        )
+        for what, name in (("a path", "../x"), ("a line break", "x\nlisteners=y"), ("a placeholder", "${env:HOME}"))
+    ),
+    *(
+        Refusal(
+            f"a listener's name with {what}",
+            {"spec/security": _MUTUAL, _LISTENER: _SCRAM | {"name": name}},
+            "spec.listeners[0].name",
+            "should match",
+        )
+        for what, name in (("a line break", "a\nb"), ("quotes", 'a"b'), ("a dot", "a.ssl"), ("a placeholder", "${x}"))
     ),
     Refusal("unknown provider", {"spec/provider/type": "Strimzi"}, "spec.provider.type", "Unsupported value"),
     Refusal("no provider", {"spec/provider": ABSENT}, "spec.provider", "Required value"),
@@ -265,6 +317,12 @@ _TWO_VOLUMES = {f"{_POOL}/storage/volumes": [{"id": 0, "size": "1Gi"}, {"id": 1,
 _CLASS_PATH = "spec.nodePools[].storage.volumes[].storageClassName"
 _VOLUMES_PATH = "spec.nodePools[].storage.volumes"
 
+_AUTHENTICATION = f"{_LISTENER}/authentication"
+_TLS_PATH = "spec.listeners[].tls"
+_SECURED = {"spec/security": _MUTUAL}
+_OPEN = _SECURED | {_LISTENER: _SCRAM}
+_GUARDED = _OPEN | {"spec/authorization": _ACLS}
+
 CLUSTER_ESCAPES: tuple[Escape, ...] = (
     Escape("cluster id changed", {"spec/clusterId": _OTHER_ID}, "spec.clusterId", "immutable", {"spec/clusterId": _ID}),
     Escape("cluster id removed", {"spec/clusterId": ABSENT}, "spec.clusterId", "immutable", {"spec/clusterId": _ID}),
@@ -283,6 +341,14 @@ CLUSTER_ESCAPES: tuple[Escape, ...] = (
     Escape("storage class changed", {f"{_VOLUME}/storageClassName": "slow"}, _CLASS_PATH, "immutable", _CLASS),
     Escape("storage class removed", {f"{_VOLUME}/storageClassName": ABSENT}, _CLASS_PATH, "immutable", _CLASS),
     Escape("storage class added", _CLASS, _CLASS_PATH, "immutable", {}),
+    Escape("nodes secured later", {"spec/security": _MUTUAL}, "spec.security.nodes", "immutable", {}),
+    Escape("nodes no longer secured", {"spec/security": ABSENT}, "spec.security.nodes", "immutable", _SECURED),
+    Escape("nodes in plaintext", {"spec/security/nodes": "Plaintext"}, "spec.security.nodes", "immutable", _SECURED),
+    Escape("authorization taken away", {"spec/authorization": ABSENT}, "spec.authorization", "removed", _GUARDED),
+    Escape("TLS taken away", {f"{_LISTENER}/tls": False, _AUTHENTICATION: ABSENT}, _TLS_PATH, "never change", _OPEN),
+    Escape("TLS added", {f"{_LISTENER}/tls": True}, _TLS_PATH, "never change", _SECURED),
+    Escape("authentication taken away", {_AUTHENTICATION: ABSENT}, _TLS_PATH, "never change", _OPEN),
+    Escape("another authentication", {f"{_AUTHENTICATION}/type": "tls"}, _TLS_PATH, "never change", _OPEN),
 )
 
 TOPIC_ESCAPES: tuple[Escape, ...] = (

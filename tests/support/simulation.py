@@ -9,6 +9,7 @@ from typing import Any
 from support.cell import combined_cluster
 from support.fake_kafka import FakeKafka, FakeKafkaAdmins, FakeTopic
 from support.fake_kube import FakeKube
+from support.fake_tls import tools
 
 from controlplane.api import names
 from controlplane.domain.cluster.layout import derived_uuid
@@ -70,6 +71,7 @@ class Namespace:
         self.kafka.directories = {node: f"directory-{node}" for node in self.kafka.ids}
         self.kafka.voters = dict(self.kafka.directories)
         self.admins = FakeKafkaAdmins({KEY.cell: self.kafka})
+        self.certificates, self.serving = tools(self.kube, self.clock, SETTINGS)
         self.uids: dict[str, list[str]] = {}
 
     async def declare(self, **spec: Any) -> None:
@@ -95,10 +97,13 @@ class Namespace:
         )
 
     def turn(self) -> None:
-        """A second passes: claims are bound, pods with what they need come up, nodes without a pod are down."""
+        """A second passes: claims are bound, pods with what they need come up, nodes without a pod are down; nodes that
+        were asked to have read their certificates again."""
         self.clock.seconds += 1
         self.kafka.now = self.clock.now()
         peers = self.kube.objects.get(("configmaps", "kafka", "cell-peers"))
+        while self.admins.reloaded:
+            self.serving.reload(self.admins.reloaded.pop())
         alive = set()
         for (plural, _, name), obj in self.kube.objects.items():
             if plural == "services":
@@ -125,6 +130,8 @@ class Namespace:
             ],
         }
         pod["spec"]["nodeName"] = "node"
+        has_peers = has_peers and self.serving.start(pod, node)
+        pod["status"]["conditions"][0]["status"] = str(has_peers)
         if has_peers and node not in self.kafka.up:
             self.kafka.start_broker(node)
 
@@ -147,7 +154,8 @@ def service(
     kube = intercept_kube(namespace.kube, interceptors)
     admins = intercept_admins(namespace.admins, interceptors)
     events = EventRecorder(kube, namespace.clock)
-    kind = ClusterKind(kube, admins, namespace.clock, events, SETTINGS, witness=witness)
+    certificates = namespace.certificates
+    kind = ClusterKind(kube, admins, namespace.clock, events, SETTINGS, witness=witness, certificates=certificates)
     return Engine(kind, around(kube, namespace.clock, SETTINGS, identity=identity))
 
 

@@ -11,12 +11,13 @@ from pydantic import SecretStr
 from support.simulation import DieAt, Namespace, created
 
 from controlplane.adapters.pki import CryptographyPki
+from controlplane.api import names
 from controlplane.ports import KeyPair
+from controlplane.services.access.secrets import SECRETS
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
 from controlplane.services.events import EventRecorder
 from controlplane.services.intercept import intercept_admins, intercept_kube
 from controlplane.services.keys import users_key
-from controlplane.services.users.secrets import SECRETS
 from controlplane.services.users.service import KAFKA_USERS, UserService
 from controlplane.settings import OperatorSettings
 
@@ -172,4 +173,6 @@ async def put_authority(space: UserSpace, pair: KeyPair) -> None:
 async def put_secret(space: UserSpace, name: str, data: dict[str, str]) -> None:
     space.kube.objects.pop(("secrets", "kafka", name), None)
     encoded = {key: base64.b64encode(text.encode()).decode() for key, text in data.items()}
-    await space.kube.create(SECRETS, {"metadata": {"name": name, "namespace": "kafka"}, "data": encoded})
+    labels = {names.APP_MANAGED_BY: names.MANAGED_BY_KFLEET, names.CLUSTER: "cell"}
+    meta = {"name": name, "namespace": "kafka", "labels": labels}
+    await space.kube.create(SECRETS, {"metadata": meta, "data": encoded})

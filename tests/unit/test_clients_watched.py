@@ -34,6 +34,7 @@ from controlplane.domain.rolling import canary, faults
 from controlplane.domain.rolling.canary import LagSample
 from controlplane.domain.rolling.watch import UpgradeWatch
 from controlplane.domain.rolling.witness import LEARN_ATTEMPTS, LEARN_LOOKS, ClientLevel, client_checks
+from controlplane.ports import ClientTls
 from controlplane.sandbox.objects import OPERATOR_ENV
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
 
@@ -78,7 +79,7 @@ async def test_a_witness_that_fails_begins_anew_in_the_same_watch(
     attempts: list[int] = []
 
     class Failing:
-        def __init__(self, _: Sequence[str]) -> None: ...
+        def __init__(self, _: Sequence[str], __: ClientTls | None) -> None: ...
 
         def sample(self, _: float) -> LagSample:
             attempts.append(len(attempts))
@@ -111,7 +112,12 @@ class Dying(FakeWitness):
     """Every look begins a new watch: what it has seen is always nothing."""
 
     async def look(
-        self, cluster_key: str, bootstrap_servers: Sequence[str], leaders: Sequence[int | None] | None, as_of: float
+        self,
+        cluster_key: str,
+        bootstrap_servers: Sequence[str],
+        leaders: Sequence[int | None] | None,
+        as_of: float,
+        tls: ClientTls | None = None,
     ) -> ClientObservation:
         await super().look(cluster_key, bootstrap_servers, leaders, as_of)
         return ClientObservation(as_of)

@@ -31,6 +31,8 @@ BATCH = 500
 ELECTION_BATCH = 200
 MIN_ISR = "min.insync.replicas"
 LAGGING = "STALE_BROKER"
+RELOADED = "listener.name.controller.ssl.keystore.location"
+"""A per-broker key that no kfleet cluster has dynamically: the files stand in server.properties."""
 
 
 class KafkaPythonAdmin:
@@ -86,6 +88,18 @@ class KafkaPythonAdmin:
 
         if changes:
             await self._connections.write(alter, self._timeout)
+
+    async def reload(self, node: int) -> None:
+        """Have this very node, the only server, read its stores again: what is written of its config, even if nothing
+        changes by it, makes it do that (KAFKA-14136). A key is taken away that nobody sets: it leaves no trace."""
+
+        async def alter(broker: Broker) -> None:
+            changes = {str(node): {RELOADED: None}}
+            for error in raw.altered(await broker.send(raw.alter_configs(raw.BROKER, changes))).values():
+                if error is not None:
+                    raise error
+
+        await self._connections.write(alter, self._timeout)
 
     async def elect_preferred_leaders(self, partitions: Sequence[TopicPartition]) -> None:
         """All batches are tried; then the first failure is raised, saying how many there were."""

@@ -1,4 +1,4 @@
-"""ports.KafkaAdmins: one set of connections for each cluster, made anew when its servers change."""
+"""ports.KafkaAdmins: one set of connections for each cluster, made anew when its servers or our certificate change."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from controlplane.adapters.kafka.admin import KafkaPythonAdmin
 from controlplane.adapters.kafka.connections import Connections
-from controlplane.ports import KafkaAdmin
+from controlplane.adapters.tls import context
+from controlplane.ports import ClientTls, KafkaAdmin
 
 _log = logging.getLogger(__name__)
+_Way = tuple[frozenset[str], str]
+"""Servers, and the generation of the certificate that they are shown."""
 
 
 class KafkaPythonAdmins:
@@ -22,27 +25,38 @@ class KafkaPythonAdmins:
         self._executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="kafka-close")
         self._timeout = timeout
         self._voter_caught_up_seconds = voter_caught_up_seconds
-        self._open: dict[str, tuple[frozenset[str], KafkaPythonAdmin]] = {}
+        self._open: dict[str, tuple[_Way, KafkaPythonAdmin]] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
-    def get(self, cluster_key: str, bootstrap_servers: Sequence[str]) -> KafkaAdmin:
-        """The same object for the same servers in any order; otherwise a new one, and the old one is closed.
+    def get(self, cluster_key: str, bootstrap_servers: Sequence[str], tls: ClientTls | None = None) -> KafkaAdmin:
+        """The same object for the same servers in any order and the same certificate; otherwise a new one, and the old
+        one is closed.
 
-        Must be called from the event loop. Raises ValueError without servers.
+        Must be called from the event loop. Raises ValueError without servers, or for a certificate that cannot be used.
         """
-        servers = frozenset(bootstrap_servers)
+        way = (frozenset(bootstrap_servers), tls.generation if tls is not None else "")
         known = self._open.get(cluster_key)
-        if known is not None and known[0] == servers:
+        if known is not None and known[0] == way:
             return known[1]
-        admin = KafkaPythonAdmin(
-            Connections(sorted(servers), self._executor),
-            timeout=self._timeout,
-            voter_caught_up_seconds=self._voter_caught_up_seconds,
-        )
-        self._open[cluster_key] = (servers, admin)
+        admin = self._admin(bootstrap_servers, tls)
+        self._open[cluster_key] = (way, admin)
         if known is not None:
             self._close_later(known[1])
         return admin
+
+    async def reload(self, node: int, server: str, tls: ClientTls) -> None:
+        admin = self._admin([server], tls)
+        try:
+            await admin.reload(node)
+        finally:
+            await admin.close()
+
+    def _admin(self, servers: Sequence[str], tls: ClientTls | None) -> KafkaPythonAdmin:
+        return KafkaPythonAdmin(
+            Connections(sorted(set(servers)), self._executor, context(tls) if tls is not None else None),
+            timeout=self._timeout,
+            voter_caught_up_seconds=self._voter_caught_up_seconds,
+        )
 
     async def forget(self, cluster_key: str) -> None:
         known = self._open.pop(cluster_key, None)

@@ -17,6 +17,7 @@ Reads and writes have separate connections, because a broker answers one connect
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
@@ -79,13 +80,14 @@ Question: TypeAlias = Callable[[Broker], Awaitable[T]]
 class Connections:
     """All connections to one set of servers. Safe to use from one asyncio loop, by many tasks."""
 
-    def __init__(self, servers: Sequence[str], executor: Executor) -> None:
-        """`executor` runs what may block when connections are closed. Raises ValueError without servers."""
+    def __init__(self, servers: Sequence[str], executor: Executor, tls: ssl.SSLContext | None = None) -> None:
+        """`executor` runs what may block when connections are closed; without `tls` all goes in plaintext. Raises
+        ValueError without servers."""
         if not servers:
             raise ValueError("no bootstrap servers")
         self._executor = executor
         self._net = NetworkSelector(client_id=_CONFIG["client_id"])
-        self._reads, self._writes = (_Lane(self._net, servers) for _ in range(2))
+        self._reads, self._writes = (_Lane(self._net, servers, tls) for _ in range(2))
         self._order = [*self._reads.nodes]
         """Addresses, the one to ask first first."""
         self._net.start()
@@ -206,8 +208,9 @@ class Connections:
 class _Lane:
     """One connection a server, made when first needed. `nodes` are kafka-python's names of the servers."""
 
-    def __init__(self, net: NetworkSelector, servers: Sequence[str]) -> None:
-        self.manager = KafkaConnectionManager(net, bootstrap_servers=list(servers), **_CONFIG)
+    def __init__(self, net: NetworkSelector, servers: Sequence[str], tls: ssl.SSLContext | None) -> None:
+        secured = {"security_protocol": "SSL", "ssl_context": tls} if tls is not None else {}
+        self.manager = KafkaConnectionManager(net, bootstrap_servers=list(servers), **_CONFIG, **secured)
         self.nodes = {f"{node.host}:{node.port}": node.node_id for node in self.manager.cluster.bootstrap_brokers()}
 
     def broker(self, address: str, deadline: float) -> Broker:

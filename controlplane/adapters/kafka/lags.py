@@ -14,7 +14,9 @@ from typing import Any, TypeVar
 from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from controlplane.adapters.kafka.security import librdkafka_tls
 from controlplane.domain.rolling.canary import GROUPS_ASKED, LagSample
+from controlplane.ports import ClientTls
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -32,7 +34,7 @@ _LIVE = {
 class GroupLags:
     """The groups of one cluster: those that use Kafka's consumer protocols, not share groups."""
 
-    def __init__(self, servers: Sequence[str]) -> None:
+    def __init__(self, servers: Sequence[str], tls: ClientTls | None = None) -> None:
         self._client = AdminClient(
             {
                 "bootstrap.servers": ",".join(servers),
@@ -42,6 +44,7 @@ class GroupLags:
                 "log_level": 0,
                 "error_cb": lambda _: None,
             }
+            | librdkafka_tls(tls)
         )
 
     def sample(self, seconds: float) -> LagSample | None:

@@ -14,7 +14,9 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from controlplane.adapters.kafka.security import librdkafka_tls
 from controlplane.domain.rolling.canary import DEADLINE_SECONDS, PROBE_SECONDS, PROBES_A_ROUND, TOPIC, Probe
+from controlplane.ports import ClientTls
 
 _log = logging.getLogger(__name__)
 
@@ -33,8 +35,8 @@ class Prober:
     """Probes of one cluster's canary topic. A client that librdkafka issue 5301 leaves offline is replaced, and what it
     still held is not counted: a fault of ours must not look like the cluster's."""
 
-    def __init__(self, servers: Sequence[str]) -> None:
-        self._servers = tuple(servers)
+    def __init__(self, servers: Sequence[str], tls: ClientTls | None = None) -> None:
+        self._servers, self._tls = tuple(servers), tls
         self._producer = self._make()
         self._answers: list[Probe] = []
         self._out: dict[int, int] = {}
@@ -85,6 +87,7 @@ class Prober:
                 "log_level": 0,
                 "error_cb": _note,
             }
+            | librdkafka_tls(self._tls)
         )
 
     def _send(self, partition: int, leaders: Sequence[int | None]) -> None:

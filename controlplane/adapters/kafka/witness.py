@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from controlplane.domain.observation import ClientObservation
 from controlplane.domain.rolling import canary
+from controlplane.ports import ClientTls
 
 if TYPE_CHECKING:
     from controlplane.adapters.kafka.lags import GroupLags
@@ -52,12 +53,13 @@ class ClientWitnesses:
         bootstrap_servers: Sequence[str],
         leaders: Sequence[int | None] | None,
         as_of: float,
+        tls: ClientTls | None = None,
     ) -> ClientObservation:
         watch = self._watches.get(cluster_key)
         if watch is None or watch.over:
             self._left = [old for old in (*self._left, watch) if old is not None and not old.ended]
             watch = self._watches[cluster_key] = _Watch(self._executor, cluster_key, self._idle)
-        return watch.look(tuple(bootstrap_servers), None if leaders is None else tuple(leaders), as_of)
+        return watch.look(tuple(bootstrap_servers), None if leaders is None else tuple(leaders), as_of, tls)
 
     async def forget(self, cluster_key: str) -> None:
         watch = self._watches.pop(cluster_key, None)
@@ -78,6 +80,7 @@ class _Watch:
         self._executor, self._key, self._idle_after = executor, key, idle
         self._failures: set[str] = set()
         self._servers: tuple[str, ...] = ()
+        self._tls: ClientTls | None = None
         self._leaders: tuple[int | None, ...] = ()
         self._probes: deque[canary.Probe] = deque()
         self._samples: deque[canary.LagSample] = deque()
@@ -93,9 +96,15 @@ class _Watch:
     def ended(self) -> bool:
         return all(task.done() for task in self._tasks)
 
-    def look(self, servers: tuple[str, ...], leaders: tuple[int | None, ...] | None, as_of: float) -> ClientObservation:
+    def look(
+        self,
+        servers: tuple[str, ...],
+        leaders: tuple[int | None, ...] | None,
+        as_of: float,
+        tls: ClientTls | None,
+    ) -> ClientObservation:
         self._looked = now = time.monotonic()
-        self._servers = servers
+        self._servers, self._tls = servers, tls
         if leaders is not None:
             self._leaders = leaders
         if not self._tasks:
@@ -138,12 +147,17 @@ class _Watch:
         from controlplane.adapters.kafka.prober import Prober  # noqa: PLC0415 - librdkafka, only while it is needed
 
         prober: Prober | None = None
+        shown: ClientTls | None = None
         try:
             while not self._idle():
                 began = time.monotonic()
+                if prober is not None and shown != self._tls:
+                    await self._run(prober.close)
+                    prober = None
                 if self._leaders:
                     if prober is None:
-                        prober = await self._run(Prober, self._servers)
+                        shown = self._tls
+                        prober = await self._run(Prober, self._servers, shown)
                     self._probes.extend(await self._run(prober.round, self._servers, self._leaders))
                 while self._probes and self._probes[0].at <= began - canary.WINDOW_SECONDS:
                     self._probes.popleft()
@@ -157,11 +171,12 @@ class _Watch:
 
         lags: GroupLags | None = None
         known: tuple[str, ...] = ()
+        shown: ClientTls | None = None
         while not self._idle():
             began = time.monotonic()
-            if lags is None or not set(known) & set(self._servers):
-                known = self._servers
-                lags = await self._run(GroupLags, known)
+            if lags is None or shown != self._tls or not set(known) & set(self._servers):
+                known, shown = self._servers, self._tls
+                lags = await self._run(GroupLags, known, shown)
             sample = await self._run(lags.sample, SAMPLE_SECONDS)
             if sample is None:
                 lags = None

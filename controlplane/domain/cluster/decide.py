@@ -103,7 +103,7 @@ def decide(world: World, placement: Placement, permit: Permit, now: float) -> De
     stopped = (*permit.holds, *drain.kept_by(target.nodes, permit)) if permit.stop and operation is None else ()
     verdict = Verdict(
         blocked=tuple(dict.fromkeys((*permit.refused, *stopped, *_standing_still(world, target, action, permit)))),
-        pending=tuple(sorted({type(step).__name__ for step in steps})),
+        pending=setup.pending(steps),
         operation=operation,
         last_operation=ended,
         rolled_back=back,
@@ -162,7 +162,7 @@ def _change_members(
     refused = change.action.checks if isinstance(change.action, membership.Refused) else ()
     verdict = Verdict(
         blocked=tuple(dict.fromkeys((*permit.refused, *stopped, *refused))),
-        pending=tuple(sorted({type(step).__name__ for step in steps})),
+        pending=setup.pending(steps),
         operation=operation,
         last_operation=ended,
         rolled_back=back,

@@ -14,6 +14,7 @@ from controlplane.api.kafka_cluster import KafkaCluster, NodePool
 from controlplane.api.owned_config import config_texts
 from controlplane.api.quantity import parse_bytes
 from controlplane.domain import versions
+from controlplane.domain.access.listeners import CLIENTS_CA, CLUSTER_CA, LISTENER_PEM, NODE_PEM, TLS_DIR
 from controlplane.domain.cluster import dynamic, naming, properties
 from controlplane.domain.cluster.layout import Layout, NodeLayout, VolumeLayout
 from controlplane.domain.cluster.observe import identity_mark
@@ -44,7 +45,7 @@ POD_TEMPLATE = "pod.json"
 def config_map(cluster: KafkaCluster, node: NodeLayout, layout: Layout, placement: Placement) -> Manifest:
     """server.properties and pod of one node, applied right before the pod is made."""
     return {
-        "metadata": _meta(cluster, naming.config(cluster.metadata.name, node.pool, node.id), node, owned=True),
+        "metadata": meta_of(cluster, naming.config(cluster.metadata.name, node.pool, node.id), node, owned=True),
         "data": {
             "server.properties": server_properties(cluster, node, layout),
             POD_TEMPLATE: json.dumps(_pod(cluster, node, layout, placement), sort_keys=True),
@@ -63,7 +64,14 @@ def server_properties(cluster: KafkaCluster, node: NodeLayout, layout: Layout) -
             broker=node.is_broker,
             rack=node.zone,
             volumes=[volume.volume_id for volume in node.volumes],
-            listeners=[properties.Listener(item.name, item.port) for item in cluster.spec.listeners],
+            listeners=[
+                properties.Listener(
+                    item.name, item.port, item.tls, item.authentication, given=item.certificate_secret_ref is not None
+                )
+                for item in cluster.spec.listeners
+            ],
+            mutual_tls=cluster.spec.mutual_tls,
+            authorizer=cluster.spec.authorization is not None,
             static_config=static,
             min_isr=declared.get(dynamic.MIN_ISR, properties.default_min_isr(brokers)),
         )
@@ -119,7 +127,7 @@ def with_marks(template: Manifest, observed: NodeObservation) -> Manifest:
 
 
 def _pod(cluster: KafkaCluster, node: NodeLayout, layout: Layout, placement: Placement) -> Manifest:
-    meta = _meta(cluster, naming.pod(cluster.metadata.name, node.pool, node.id), node, owned=True)
+    meta = meta_of(cluster, naming.pod(cluster.metadata.name, node.pool, node.id), node, owned=True)
     meta["annotations"] = {
         names.SPEC_HASH: spec_hash(cluster, node, layout, placement),
         names.KAFKA_VERSION: cluster.spec.version,
@@ -152,6 +160,10 @@ def _pod_spec(cluster: KafkaCluster, node: NodeLayout, placement: Placement) -> 
         "KAFKA_CLUSTER_ID": node.volumes[0].identity.cluster_id,
         "KAFKA_LOG_DIRS": ",".join(properties.DATA_DIR.format(volume=v) for v in volumes),
     }
+    secured = cluster.spec.mutual_tls
+    if secured:
+        mounts.append({"name": "tls", "mountPath": TLS_DIR, "readOnly": True})
+        format_env["KAFKA_TLS"] = ",".join(_tls_files(cluster, node))
     probe_port = properties.REPLICATION_PORT if node.is_broker else properties.CONTROLLER_PORT
     return {
         "restartPolicy": "Always",
@@ -193,12 +205,26 @@ def _pod_spec(cluster: KafkaCluster, node: NodeLayout, placement: Placement) -> 
             {"name": "config", "configMap": {"name": naming.config(name, node.pool, node.id)}},
             {"name": "peers", "configMap": {"name": naming.peers(name), "optional": True}},
             {"name": "run", "emptyDir": {}},
+            # Optional, since a pod's address stands in its certificate: the init container waits for the files.
+            *([{"name": "tls", "secret": _tls_secret(cluster, node)}] if secured else []),
             *(
                 {"name": f"data-{volume.volume_id}", "persistentVolumeClaim": {"claimName": volume.claim}}
                 for volume in node.volumes
             ),
         ],
     }
+
+
+def _tls_secret(cluster: KafkaCluster, node: NodeLayout) -> Manifest:
+    name = naming.node_tls(cluster.metadata.name, node.pool, node.id)
+    return {"secretName": name, "optional": True}
+
+
+def _tls_files(cluster: KafkaCluster, node: NodeLayout) -> list[str]:
+    """What has to lie in TLS_DIR before a node can start."""
+    given = [item.name for item in cluster.spec.listeners if item.certificate_secret_ref is not None]
+    names = [NODE_PEM, CLUSTER_CA, CLIENTS_CA] + [LISTENER_PEM.format(name=name) for name in given if node.is_broker]
+    return [f"{TLS_DIR}/{name}" for name in names]
 
 
 def format_version(cluster: KafkaCluster) -> str:
@@ -251,7 +277,7 @@ def dns_name(cluster: KafkaCluster, node: NodeLayout) -> str:
 
 def claim(cluster: KafkaCluster, node: NodeLayout, volume: VolumeLayout) -> Manifest:
     """A PVC with its identity mark. No owner reference: it outlives the object that asked for it (Retain)."""
-    meta = _meta(cluster, volume.claim, node, owned=False)
+    meta = meta_of(cluster, volume.claim, node, owned=False)
     meta["labels"][names.VOLUME_ID] = str(volume.volume_id)
     if node.zone is not None:
         meta["labels"][names.ZONE] = node.zone
@@ -267,7 +293,7 @@ def services(cluster: KafkaCluster) -> list[Manifest]:
     name = cluster.metadata.name
     selector = {names.CLUSTER: name, names.APP_MANAGED_BY: names.MANAGED_BY_KFLEET}
     headless = {
-        "metadata": _meta(cluster, naming.headless(name), None, owned=True),
+        "metadata": meta_of(cluster, naming.headless(name), None, owned=True),
         "spec": {
             "clusterIP": "None",
             "publishNotReadyAddresses": True,
@@ -282,7 +308,7 @@ def services(cluster: KafkaCluster) -> list[Manifest]:
         headless,
         *(
             {
-                "metadata": _meta(cluster, naming.listener_service(name, listener.name), None, owned=True),
+                "metadata": meta_of(cluster, naming.listener_service(name, listener.name), None, owned=True),
                 "spec": {
                     "type": "ClusterIP",
                     "selector": selector | {names.ROLE_BROKER: "true"},
@@ -298,7 +324,7 @@ def disruption_budget(cluster: KafkaCluster, min_available: int) -> Manifest:
     """The drain gate: all nodes must stay while anything is under way or out of sync, all but one otherwise."""
     name = cluster.metadata.name
     return {
-        "metadata": _meta(cluster, naming.disruption_budget(name), None, owned=True),
+        "metadata": meta_of(cluster, naming.disruption_budget(name), None, owned=True),
         "spec": {
             "minAvailable": min_available,
             "selector": {"matchLabels": {names.CLUSTER: name, names.APP_MANAGED_BY: names.MANAGED_BY_KFLEET}},
@@ -312,7 +338,7 @@ def peers(cluster: KafkaCluster, bootstrap: str, initial_controllers: str) -> Ma
     No owner reference: with the volumes it is what an operator that starts from nothing adopts a cluster by.
     """
     return {
-        "metadata": _meta(cluster, naming.peers(cluster.metadata.name), None, owned=False),
+        "metadata": meta_of(cluster, naming.peers(cluster.metadata.name), None, owned=False),
         "data": {
             "peers.properties": f"controller.quorum.bootstrap.servers={bootstrap}\n",
             "initial-controllers": initial_controllers,
@@ -320,7 +346,8 @@ def peers(cluster: KafkaCluster, bootstrap: str, initial_controllers: str) -> Ma
     }
 
 
-def _meta(cluster: KafkaCluster, name: str, node: NodeLayout | None, *, owned: bool) -> Manifest:
+def meta_of(cluster: KafkaCluster, name: str, node: NodeLayout | NodeObservation | None, *, owned: bool) -> Manifest:
+    """metadata of an object of the cluster, or of one of its nodes; `owned`: it goes with the cluster's object."""
     meta = cluster.metadata
     labels = {
         names.APP_NAME: names.KAFKA_APP,

@@ -33,3 +33,28 @@ def listener_service(cluster: str, listener: str) -> str:
 
 def disruption_budget(cluster: str) -> str:
     return f"{cluster}-nodes"
+
+
+def cluster_ca(cluster: str) -> str:
+    """The Secret whose ca.crt signs the nodes' and the operator's certificates; what clients trust."""
+    return f"{cluster}-cluster-ca"
+
+
+def clients_ca(cluster: str) -> str:
+    """The Secret whose ca.crt signs users' certificates."""
+    return f"{cluster}-clients-ca"
+
+
+def authority_key(authority: str) -> str:
+    """The Secret with the private key of an authority, for the operator alone."""
+    return f"{authority}-key"
+
+
+def node_tls(cluster: str, pool: str, node_id: int) -> str:
+    """The Secret with a node's certificate and what it trusts."""
+    return f"{pod(cluster, pool, node_id)}-tls"
+
+
+def operator_tls(cluster: str) -> str:
+    """The Secret with the operator's own certificate for this cluster."""
+    return f"{cluster}-operator-tls"

@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from controlplane.domain.access import listeners as access
+from controlplane.domain.access.listeners import Listener as Listener
+
 CONTROLLER_PORT = 9090
 REPLICATION_PORT = 9091
 CONTROLLER_LISTENER = "CONTROLLER"
@@ -17,14 +20,6 @@ REPLICATION_LISTENER = "REPLICATION"
 DATA_DIR = "/var/lib/kafka/data-{volume}"
 POD_ROOT = "${env:KFLEET_POD_ROOT}"
 POD_HOST = "${env:KFLEET_NODE_HOST}"
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """A users' listener; the name is upper-cased for Kafka."""
-
-    name: str
-    port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +34,9 @@ class NodeProperties:
     listeners: Sequence[Listener]
     static_config: Mapping[str, str]
     min_isr: str
+    mutual_tls: bool = False
+    """Nodes know one another by certificates."""
+    authorizer: bool = False
 
 
 SMALL_HEAP_BYTES = 2**30
@@ -82,7 +80,10 @@ def render(node: NodeProperties) -> str:
     ports = {CONTROLLER_LISTENER: CONTROLLER_PORT, REPLICATION_LISTENER: REPLICATION_PORT} | {
         listener.name.upper(): listener.port for listener in node.listeners
     }
-    every = [CONTROLLER_LISTENER, REPLICATION_LISTENER, *(listener.name.upper() for listener in node.listeners)]
+    inner = "SSL" if node.mutual_tls else "PLAINTEXT"
+    protocols = {CONTROLLER_LISTENER: inner, REPLICATION_LISTENER: inner} | {
+        listener.name.upper(): listener.protocol for listener in node.listeners
+    }
     bind = ",".join(f"{name}://{POD_HOST}:{ports[name]}" for name in names)
     owned = {
         "process.roles": ",".join(
@@ -92,7 +93,7 @@ def render(node: NodeProperties) -> str:
         "controller.listener.names": CONTROLLER_LISTENER,
         "listeners": bind,
         "advertised.listeners": bind,
-        "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in every),
+        "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
         "log.dirs": ",".join(POD_ROOT + DATA_DIR.format(volume=volume) for volume in node.volumes),
         "config.providers": "env",
         "config.providers.env.class": "org.apache.kafka.common.config.provider.EnvVarConfigProvider",
@@ -105,6 +106,10 @@ def render(node: NodeProperties) -> str:
         owned["broker.rack"] = node.rack
     if node.controller:
         owned["min.insync.replicas"] = node.min_isr
+    if node.mutual_tls:
+        own = [CONTROLLER_LISTENER, *([REPLICATION_LISTENER] if node.broker else [])]
+        listeners = node.listeners if node.broker else ()
+        owned |= access.settings(listeners, own, authorizer=node.authorizer, root=POD_ROOT)
     lines = {**node.static_config, **owned}
     return "".join(f"{escape(key, key=True)}={escape(value)}\n" for key, value in sorted(lines.items()))
 

@@ -8,13 +8,24 @@ from marks that were read, never from memory.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from controlplane.api import names
 from controlplane.api.owned_config import config_texts
+from controlplane.domain.access.values import FIRST_EPOCH
 from controlplane.domain.cluster import dynamic, growth, lost, manifests, naming, properties
+from controlplane.domain.cluster.access import (
+    AccessStep,
+    IssueCertificate,
+    MakeAuthority,
+    NoteLoaded,
+    PublishAuthority,
+    ReloadCertificates,
+    RequireRestart,
+    access_steps,
+)
 from controlplane.domain.cluster.clients import CreateCanaryTopic, DeleteCanaryTopic, canary_steps
 from controlplane.domain.cluster.layout import Layout, NodeLayout
 from controlplane.domain.cluster.manifests import Manifest, Placement
@@ -107,6 +118,12 @@ SetupStep = (
     | AlterClusterConfig
     | CreateCanaryTopic
     | DeleteCanaryTopic
+    | MakeAuthority
+    | PublishAuthority
+    | IssueCertificate
+    | ReloadCertificates
+    | NoteLoaded
+    | RequireRestart
 )
 
 
@@ -131,6 +148,7 @@ def setup_steps(
         *_services(world),
         *_volumes(world, layout, withheld),
         *_peers(world, layout, placement),
+        *access_steps(world, layout),
         *_pods(world, layout, placement, restored, withheld),
         *_leaving_pods(world, layout, departing),
         *_marks(world),
@@ -138,6 +156,12 @@ def setup_steps(
         *_dynamic_config(world, layout),
         *canary_steps(world, frozenset(layout.leaving)),
     )
+
+
+def pending(steps: Iterable[SetupStep]) -> tuple[str, ...]:
+    """Names of the actions that keep the spec from being in effect. Certificates are renewed without anybody's asking
+    and while all is in effect: those that are missing keep their nodes from being ready."""
+    return tuple(sorted({type(step).__name__ for step in steps if not isinstance(step, AccessStep)}))
 
 
 def _services(world: World) -> Iterator[SetupStep]:
@@ -282,7 +306,7 @@ def restore_steps(world: World, layout: Layout, refused: frozenset[str]) -> tupl
             steps.append(RemoveEndedPod(node.pod.name, node.pod.uid, node.pod.resource_version))
         elif node.pod is None and (again := _as_it_was(world, node)):
             steps.append(again)
-    return (*steps, *_marks(world))
+    return (*access_steps(world, None), *steps, *_marks(world))
 
 
 def _as_it_was(world: World, node: NodeObservation) -> StartPod | None:
@@ -307,7 +331,10 @@ def start_pod(
 
 def _certified(world: World, node_id: int, pod: Manifest) -> Manifest:
     """Which certificates a pod starts with, whatever else it is made from; without any it has no such annotation."""
-    if digest := world.certificates.get(node_id):
+    digest = world.certificates.get(node_id)
+    if digest is None and world.access is not None:
+        digest = FIRST_EPOCH
+    if digest:
         pod["metadata"]["annotations"][names.CERTIFICATES] = digest
     return pod
 

@@ -8,11 +8,18 @@ from typing import Any, Literal
 
 from controlplane.api import conditions as c
 from controlplane.api import names
-from controlplane.api.kafka_cluster import KafkaClusterStatus, NodeStatus, Replacement, RolledBack
+from controlplane.api.kafka_cluster import (
+    CertificateStatus,
+    KafkaClusterStatus,
+    ListenerStatus,
+    NodeStatus,
+    Replacement,
+    RolledBack,
+)
 from controlplane.api.operation import Operation
 from controlplane.domain import versions
 from controlplane.domain.check import Check, explain
-from controlplane.domain.cluster import drain, growth, setup
+from controlplane.domain.cluster import access, drain, growth, naming, setup
 from controlplane.domain.cluster.layout import Layout
 from controlplane.domain.cluster.world import World
 from controlplane.domain.observation import NodeObservation
@@ -62,6 +69,8 @@ def cluster_status(
         version=running.pop() if len(running) == 1 else old.version,
         metadata_version=versions.level_name(level) if level is not None else old.metadata_version,
         bootstrap_servers=bootstrap or old.bootstrap_servers,
+        listeners=_listeners(world, bootstrap) or old.listeners,
+        certificates=_certificates(world),
         nodes=nodes,
         last_handled_reconcile_at=cluster.metadata.annotations.get(names.RECONCILE_AT, "")[:64] or None,
         dynamic_config=_claimed(world, layout) if kafka and not verdict.refused else old.dynamic_config,
@@ -93,6 +102,7 @@ def _conditions(
 ) -> dict[str, Entry]:
     operation = verdict.operation
     ready = _ready(world, layout, verdict, nodes, bootstrap)
+    certificates = access.problems(world)
     blocked = (*verdict.refused, *_disks(nodes), *verdict.blocked)
     record = verdict.rolled_back
     helpless = bool(blocked) or ready[1] == "RolledBack"
@@ -110,6 +120,10 @@ def _conditions(
         entries[c.ROLLED_BACK] = (True, record.reason, _rolled_back(world, record))
     elif c.find_condition(world.cluster.status.conditions, c.ROLLED_BACK) is not None:
         entries[c.ROLLED_BACK] = (False, "NotRolledBack", "")
+    if certificates:
+        entries[c.CERTIFICATES] = (False, certificates[0].name, explain(certificates))
+    elif world.access is not None and access.in_use(world):
+        entries[c.CERTIFICATES] = (True, "CertificatesValid", "")
     said = c.find_condition(world.cluster.status.conditions, c.DRAINABLE)
     if hindrances := drain.hindrances(world):
         entries[c.DRAINABLE] = (False, hindrances[0].name, explain(hindrances))
@@ -134,7 +148,9 @@ def _ready(
         return False, "RollInProgress", verdict.operation.message
     waiting = [node for node in nodes if not node.ready]
     if len(nodes) < len(layout.nodes) or waiting:
-        return False, "NodesStarting", f"{len(layout.nodes) - len(nodes) + len(waiting)} of {len(layout.nodes)} nodes."
+        wrong = access.problems(world)
+        missing = f"{len(layout.nodes) - len(nodes) + len(waiting)} of {len(layout.nodes)} nodes."
+        return (False, wrong[0].name, explain(wrong)) if wrong else (False, "NodesStarting", missing)
     if not bootstrap:
         return False, "Registering", "Waiting for every node to register for the first time."
     if verdict.pending:
@@ -219,6 +235,22 @@ def _state(node: NodeObservation) -> tuple[str, str | None]:
     if not pod.scheduled:
         return "Pending", pod.waiting_message
     return "Starting", None
+
+
+def _listeners(world: World, bootstrap: Sequence[str]) -> tuple[ListenerStatus, ...]:
+    """Known together with `bootstrap`, which has one server for each listener, in their order."""
+    own = naming.cluster_ca(world.cluster.metadata.name)
+    found = []
+    for item, server in zip(world.cluster.spec.listeners, bootstrap, strict=False):
+        given = item.certificate_secret_ref
+        authority = (given.name if given is not None else own) if item.tls else None
+        found.append(ListenerStatus(name=item.name, bootstrap_servers=(server,), ca_secret=authority))
+    return tuple(found)
+
+
+def _certificates(world: World) -> tuple[CertificateStatus, ...]:
+    found = sorted(access.in_use(world).items())
+    return tuple(CertificateStatus(name=name, not_after=c.timestamp(one.not_after)) for name, one in found)
 
 
 def _bootstrap(world: World, layout: Layout, addressing: Literal["PodIP", "DNS"]) -> tuple[str, ...]:

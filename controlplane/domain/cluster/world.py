@@ -10,6 +10,7 @@ from typing import Any
 
 from controlplane.api import names
 from controlplane.api.kafka_cluster import KafkaCluster
+from controlplane.domain.access.values import Access
 from controlplane.domain.cluster import naming
 from controlplane.domain.cluster.layout import Lost
 from controlplane.domain.cluster.manifests import POD_TEMPLATE
@@ -29,7 +30,7 @@ class World:
     `zones` are the zones of nodes that exist, read from their volumes. `storage_classes` says whether volumes of a
     class can be expanded: of those whose volumes are declared larger than they are, and that we may read. `stuck` are
     classes of claims that are not bound and do not just wait for a pod: it is not there, or binds at once and has not.
-    `certificates` are digests by node id, of what a node's certificates are now; who is not in it needs none.
+    `certificates` are marks by node id, of what a node's pod has to be started with; who is not in it needs none.
     """
 
     cluster: KafkaCluster
@@ -41,6 +42,8 @@ class World:
     storage_classes: Mapping[str, bool] = field(default_factory=dict)
     stuck: frozenset[str] = frozenset()
     certificates: Mapping[int, str] = field(default_factory=dict)
+    access: Access | None = None
+    """Authorities and certificates; None where nodes talk in plaintext."""
     retired: frozenset[int] = frozenset()
     """Ids of nodes that have left for good and whose claims are kept: no node is made under such an id."""
     retired_claims: frozenset[str] = frozenset()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 
+from controlplane.domain.explain.access import ACCESS, ACCESS_ACTIONS
 from controlplane.domain.explain.clients import CANARY_ACTIONS, CLIENTS
 from controlplane.domain.explain.conditions import CONDITIONS, REASONS
 from controlplane.domain.explain.entry import Entry as Entry
@@ -26,6 +27,7 @@ CHAPTERS: dict[str, tuple[Entry, ...]] = {
     "States of a cluster": CLUSTER_STATES,
     "What `kfleet cluster health` asks": HEALTH_CHECKS,
     "What a cluster's spec is refused for": CLUSTER_SPEC,
+    "Certificates and listeners": ACCESS,
     "What a topic is refused for": TOPICS,
     "Users": USERS,
     "States of an operation": OPERATION_STATES,
@@ -40,7 +42,7 @@ CHAPTERS: dict[str, tuple[Entry, ...]] = {
     "What a change of members waits for": MEMBER_CHECKS,
     "Steps of a change of members": MEMBER_STEPS,
     "Why a node is restarted": CAUSES,
-    "Actions": (*ACTIONS, *CANARY_ACTIONS),
+    "Actions": (*ACTIONS, *ACCESS_ACTIONS, *CANARY_ACTIONS),
     "How an operation ends": OUTCOMES,
     "Events": (*EVENTS, *MEMBER_EVENTS),
     "States of a node": NODES,

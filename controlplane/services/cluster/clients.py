@@ -10,7 +10,7 @@ from controlplane.domain.cluster.world import World
 from controlplane.domain.rolling import canary
 from controlplane.domain.rolling.witness import Learning
 from controlplane.ports import ClientWitness, KafkaAdmin, KafkaError
-from controlplane.services.cluster.observe import bootstrap
+from controlplane.services.access.way import Way
 
 log = logging.getLogger(__name__)
 NOT_OURS = (
@@ -28,10 +28,12 @@ async def watched(world: World, witness: ClientWitness, admin: KafkaAdmin | None
     """
     cluster, observation = world.cluster, world.observation
     key = f"{cluster.metadata.namespace}/{cluster.metadata.name}"
-    partitions, servers = canary.partitions(observation), bootstrap(observation.nodes)
+    tls = world.access.client if world.access is not None else None
+    way = Way(cluster, tls, world.access is not None and world.access.by_name)
+    partitions, servers = canary.partitions(observation), way.bootstrap(observation.nodes)
     ours = await _is_ours(admin) if admin is not None and partitions else False
     world = replace(world, learning=learning, canary_is_ours=bool(ours))
-    if not servers or not clients.is_watched(cluster, observation):
+    if not servers or not way.is_open or not clients.is_watched(cluster, observation):
         await witness.forget(key)
         if ours is False and partitions and clients.has_canary(cluster) and clients.is_upgrading(cluster, observation):
             log.warning("%s: the upgrade has no canary: %s", key, NOT_OURS)
@@ -39,7 +41,7 @@ async def watched(world: World, witness: ClientWitness, admin: KafkaAdmin | None
     leaders: tuple[int | None, ...] | None = None
     if admin is not None and ours is not None:
         leaders = tuple(partition.leader for partition in partitions if ours) if clients.has_canary(cluster) else ()
-    found = await witness.look(key, servers, leaders, observation.as_of)
+    found = await witness.look(key, servers, leaders, observation.as_of, way.tls)
     return replace(world, observation=replace(observation, clients=found))
 
 

@@ -9,6 +9,7 @@ from controlplane.api.kafka_cluster import ApprovalPolicy, KafkaCluster, KafkaCl
 from controlplane.api.operation import Operation, OperationStatus, OperationStep
 from controlplane.domain.check import Check
 from controlplane.domain.cluster import setup
+from controlplane.domain.cluster.access import AccessStep
 from controlplane.domain.cluster.clients import CreateCanaryTopic, DeleteCanaryTopic
 from controlplane.domain.cluster.decide import decide
 from controlplane.domain.cluster.guards import guards
@@ -33,10 +34,13 @@ from controlplane.ports import (
     Object,
     Resource,
 )
+from controlplane.services.access.execute import carry_out
+from controlplane.services.access.observe import Certificates
+from controlplane.services.access.way import Way
 from controlplane.services.cluster import execute
 from controlplane.services.cluster.clients import watched
 from controlplane.services.cluster.members import change_members
-from controlplane.services.cluster.observe import bootstrap, observe_world
+from controlplane.services.cluster.observe import observe_world
 from controlplane.services.events import EventRecorder
 from controlplane.services.operation.kind import Decision, Request
 from controlplane.settings import OperatorSettings
@@ -59,8 +63,11 @@ class ClusterKind:
         settings: OperatorSettings,
         *,
         witness: ClientWitness | None = None,
+        certificates: Certificates | None = None,
     ) -> None:
-        """Without a `witness` nothing is known of what clients feel, and there is no canary."""
+        """Without a `witness` nothing is known of what clients feel, and there is no canary; without `certificates`
+        none is made, and only clusters in plaintext are."""
+        self._certificates = certificates
         self._kube, self._admins, self._clock, self._events, self._settings = kube, admins, clock, events, settings
         self._placement, self._witness = placement(settings), witness
         self._learning = Learning(settings.learn_seconds, settings.learn_longest)
@@ -72,7 +79,8 @@ class ClusterKind:
         return KafkaClusterStatus.model_validate(obj.get("status") or {})
 
     async def observe(self, obj: Object) -> World:
-        world = await observe_world(self._kube, self._admins, self._clock, KafkaCluster.model_validate(obj))
+        cluster = KafkaCluster.model_validate(obj)
+        world = await observe_world(self._kube, self._admins, self._clock, cluster, certificates=self._certificates)
         if self._witness is None:
             return world
         return await watched(world, self._witness, self._admin(world), self._learning)
@@ -97,6 +105,11 @@ class ClusterKind:
         )
 
     async def act(self, action: Action, world: World) -> bool:
+        if isinstance(action, AccessStep):
+            if self._certificates is None:
+                return False
+            await carry_out(self._kube, self._certificates, self._admins, action, world)
+            return True
         if isinstance(action, setup.SetupStep):
             await execute.set_up(self._kube, action, self._admin(world), world.cluster.metadata.namespace)
             return True
@@ -134,8 +147,9 @@ class ClusterKind:
     def _admin(self, world: World) -> KafkaAdmin | None:
         if world.observation.kafka is None:
             return None
-        meta = world.cluster.metadata
-        return self._admins.get(f"{meta.namespace}/{meta.name}", bootstrap(world.observation.nodes))
+        meta, access = world.cluster.metadata, world.access
+        way = Way(world.cluster, access.client, access.by_name) if access else Way(world.cluster, None, by_name=False)
+        return self._admins.get(f"{meta.namespace}/{meta.name}", way.bootstrap(world.observation.nodes), way.tls)
 
     async def tell(self, obj: Object, before: OperationStatus, after: OperationStatus) -> None:
         """Events for what changed between two statuses: an operation begun, moved on or ended, a block found."""
@@ -165,15 +179,14 @@ class ClusterKind:
             await self._events.record(obj, "Warning", "RollingBack", message, new.id if new else "")
         for condition in after.conditions:
             was = c.find_condition(before.conditions, condition.type)
-            if (
-                condition.type == "Blocked"
-                and condition.status == "True"
-                and (was is None or was.status != "True" or was.reason != condition.reason)
+            if (condition.type, condition.status) in _TOLD_CONDITIONS and (
+                was is None or was.status != condition.status or was.reason != condition.reason
             ):
                 operation = new.id if new else ""
                 await self._events.record(obj, "Warning", condition.reason, condition.message, operation)
 
 
+_TOLD_CONDITIONS = frozenset({(c.BLOCKED, "True"), (c.CERTIFICATES, "False")})
 _TOLD = frozenset(
     action.__name__
     for action in (

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from controlplane.api import names
 from controlplane.api.kafka_cluster import KafkaCluster
-from controlplane.domain.cluster import growth, properties
+from controlplane.domain.cluster import growth
+from controlplane.domain.cluster.access import epochs
 from controlplane.domain.cluster.observe import observe_nodes
 from controlplane.domain.cluster.places import stay
 from controlplane.domain.cluster.world import World, is_retired, node_id_of, retired_ids, zone_of
@@ -29,6 +30,8 @@ from controlplane.ports import (
     Object,
     Resource,
 )
+from controlplane.services.access.observe import Certificates, observe_access
+from controlplane.services.access.way import Way, way_to
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +46,20 @@ STORAGE_CLASSES = Resource("storage.k8s.io", "v1", "storageclasses", "StorageCla
 CORDONED = "spec.unschedulable=true"
 
 
-async def observe_world(kube: KubeApi, admins: KafkaAdmins, clock: Clock, cluster: KafkaCluster) -> World:
-    """One World. A cluster whose brokers do not answer has `kafka` and `quorum` None; raises KubeError."""
+async def observe_world(
+    kube: KubeApi,
+    admins: KafkaAdmins,
+    clock: Clock,
+    cluster: KafkaCluster,
+    *,
+    certificates: Certificates | None = None,
+    by_name: bool = False,
+) -> World:
+    """One World. A cluster whose brokers do not answer has `kafka` and `quorum` None; raises KubeError.
+
+    `certificates` is what looking at them takes, which only the operator may: without it nothing is known of them, but
+    for the operator's own where this account may read it. `by_name` says then how brokers are reached.
+    """
     meta = cluster.metadata
     ours = f"{names.CLUSTER}={meta.name},{names.APP_MANAGED_BY}={names.MANAGED_BY_KFLEET}"
     pods, claims, services, config_maps, budgets, cordoned = await asyncio.gather(
@@ -58,7 +73,9 @@ async def observe_world(kube: KubeApi, admins: KafkaAdmins, clock: Clock, cluste
     retired, marked = retired_ids(claims), frozenset(c["metadata"]["name"] for c in claims if is_retired(c))
     claims = [claim for claim in claims if node_id_of(claim) not in retired]
     nodes = observe_nodes(pods, claims, await _stays(kube, pods, claims, cordoned))
-    kafka, quorum = await _observe_kafka(admins, cluster, nodes)
+    access = await observe_access(kube, certificates, cluster, nodes) if certificates is not None else None
+    way = Way(cluster, access.client, access.by_name) if access else await way_to(kube, cluster, by_name=by_name)
+    kafka, quorum = await _observe_kafka(admins, cluster, nodes, way)
     return World(
         cluster=cluster,
         observation=ClusterObservation(
@@ -76,6 +93,8 @@ async def observe_world(kube: KubeApi, admins: KafkaAdmins, clock: Clock, cluste
         zones=dict(zone for claim in claims if (zone := zone_of(claim))),
         storage_classes=await _storage_classes(kube, growth.classes(cluster, nodes)),
         stuck=await _stuck(kube, nodes),
+        certificates=epochs(nodes, access) if access is not None else {},
+        access=access,
         retired=retired,
         retired_claims=marked,
     )
@@ -166,22 +185,18 @@ async def _storage_classes(kube: KubeApi, wanted: frozenset[str]) -> dict[str, b
     return found
 
 
-def bootstrap(nodes: tuple[NodeObservation, ...]) -> list[str]:
-    """The replication listeners of all brokers that have an address; the same list while addresses stick."""
-    return [
-        f"{node.pod.ip}:{properties.REPLICATION_PORT}" for node in nodes if node.is_broker and node.pod and node.pod.ip
-    ]
-
-
 async def _observe_kafka(
-    admins: KafkaAdmins, cluster: KafkaCluster, nodes: tuple[NodeObservation, ...]
+    admins: KafkaAdmins, cluster: KafkaCluster, nodes: tuple[NodeObservation, ...], way: Way
 ) -> tuple[KafkaObservation | None, QuorumObservation | None]:
     """Not even tried before some broker's pod is ready: until then nothing can answer."""
     if not any(node.is_broker and node.pod and node.pod.ready for node in nodes):
         return None, None
     meta = cluster.metadata
+    if not way.is_open:
+        log.info("%s/%s: no certificate to ask its brokers with", meta.namespace, meta.name)
+        return None, None
     try:
-        return await admins.get(f"{meta.namespace}/{meta.name}", bootstrap(nodes)).observe()
+        return await admins.get(f"{meta.namespace}/{meta.name}", way.bootstrap(nodes), way.tls).observe()
     except KafkaError as error:
         log.info("%s/%s: no observation of Kafka: %s", meta.namespace, meta.name, error.message)
         return None, None

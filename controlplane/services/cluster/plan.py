@@ -89,7 +89,8 @@ async def cluster_plan(
 ) -> ClusterPlan:
     """Reads only. Raises KubeError; a spec that cannot be read is a pydantic.ValidationError."""
     obj = await kube.get(KAFKA_CLUSTERS, name, namespace)
-    world = await observe_world(kube, admins, clock, what_if.applied(KafkaCluster.model_validate(obj)))
+    cluster = what_if.applied(KafkaCluster.model_validate(obj))
+    world = await observe_world(kube, admins, clock, cluster, by_name=placement.addressing == "DNS")
     return plan_next(world, placement, clock.now())
 
 

@@ -6,7 +6,6 @@ Only a Secret that the user owns is ever written or deleted. Keys that are not k
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,9 +19,9 @@ from controlplane.api.group import API_VERSION
 from controlplane.api.kafka_user import KIND, KafkaUser
 from controlplane.domain.users import secret as files
 from controlplane.domain.users.credentials import Stored
-from controlplane.ports import KubeApi, NotFoundError, Object, Resource
+from controlplane.ports import KubeApi, NotFoundError, Object
+from controlplane.services.access.secrets import SECRETS, texts
 
-SECRETS = Resource("", "v1", "secrets", "Secret")
 OURS = frozenset(
     {
         "type",
@@ -135,11 +134,6 @@ def held(obj: Object, user: KafkaUser) -> Held:
     )
 
 
-def texts(obj: Object) -> dict[str, str]:
-    """What can be read as text of a Secret's data, by key."""
-    return {key: text for key, value in (obj.get("data") or {}).items() if (text := _text(value)) is not None}
-
-
 def _meta(user: KafkaUser, wanted: Wanted) -> dict[str, Any]:
     return {
         "name": user.secret_name,
@@ -169,13 +163,6 @@ def _encoded(data: Mapping[str, str]) -> dict[str, str]:
 
 def _base64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
-
-
-def _text(value: str) -> str | None:
-    try:
-        return base64.b64decode(value, validate=True).decode()
-    except (binascii.Error, ValueError):
-        return None
 
 
 def _secret(data: Mapping[str, str], key: str) -> SecretStr | None:

@@ -66,8 +66,8 @@ class UserService:
         settings: OperatorSettings,
     ) -> None:
         self._kube, self._clock, self._events, self._settings = kube, clock, events, settings
-        self._ground = GroundReader(kube, admins)
-        self._credentials = Credentials(kube, pki, passwords, clock, lifetime=settings.user_certificate_seconds)
+        self._ground = GroundReader(kube, admins, by_name=settings.addressing == "DNS")
+        self._credentials = Credentials(kube, pki, passwords, clock, lifetime=settings.user_certificate_lifetime)
         self._uncounted: dict[str, int] = {}
         """Corrections by uid that no status has yet; lost when the operator ends, which costs a count and no more."""
 

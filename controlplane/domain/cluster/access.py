@@ -1,0 +1,406 @@
+"""A cluster's authorities and certificates: what is missing, what is due, what is wrong. Pure.
+
+Each step is idempotent and stops nobody. The order is the crash safety: an authority's key is written before anything
+that it signs, and what is trusted is published before anything is signed by it.
+
+A leaf is renewed in its Secret; the node reads it from there without a restart, once Kubernetes has brought the file
+and the operator has asked it to (KAFKA-14136: writing a broker's config again reloads its stores). What a node shows to
+the controllers as their client it reads only when it starts, so a node that has not been restarted for long is marked
+for a restart (`epoch`) well before that certificate ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from controlplane.api import names
+from controlplane.api.conditions import timestamp
+from controlplane.domain.access import listeners
+from controlplane.domain.access.pki import Certificate, Leaf
+from controlplane.domain.access.values import FIRST_EPOCH, Access, Authority, Held
+from controlplane.domain.check import Check
+from controlplane.domain.cluster import manifests, naming, properties
+from controlplane.domain.cluster.layout import Layout, NodeLayout
+from controlplane.domain.cluster.manifests import Manifest
+from controlplane.domain.cluster.world import World
+from controlplane.domain.observation import NodeObservation
+
+ASK_AGAIN_SECONDS = 10.0
+"""Kubernetes brings a changed Secret to a pod when it gets round to it, usually within a minute."""
+CA_CRT, CA_KEY, TLS_CRT, TLS_KEY = "ca.crt", "ca.key", "tls.crt", "tls.key"
+
+
+@dataclass(frozen=True, slots=True)
+class MakeAuthority:
+    """Create the Secret with an authority's key and certificate; one that is there is never made again."""
+
+    secret: Manifest
+    common_name: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PublishAuthority:
+    """Write the Secret with what is to be trusted (PEM)."""
+
+    secret: Manifest
+    trusted: str
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IssueCertificate:
+    """Sign a new leaf with the key in Secret `authority`, and write it with what stands beside it.
+
+    `files` are public ones; `given` are files made of the Secrets that listeners name. A node's key and certificate are
+    one file, as Kafka reads them; the operator's are two, as in Kubernetes' own layout.
+    """
+
+    secret: Manifest
+    authority: str
+    leaf: Leaf
+    seconds: float
+    files: Mapping[str, str]
+    given: Mapping[str, str]
+    of_node: bool
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadCertificates:
+    """Ask a node to read its files again; `secret` remembers when."""
+
+    node: int
+    secret: str
+    broker: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NoteLoaded:
+    """A node was seen to serve this certificate."""
+
+    secret: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequireRestart:
+    """Another epoch: what nodes were started with ends too soon."""
+
+    secret: str
+    epoch: str
+    oldest: float
+
+
+AccessStep = MakeAuthority | PublishAuthority | IssueCertificate | ReloadCertificates | NoteLoaded | RequireRestart
+
+
+def access_steps(world: World, layout: Layout | None) -> tuple[AccessStep, ...]:
+    """Everything that is missing or due. Without a layout (the spec is refused) nodes that are there are kept going."""
+    access = world.access
+    if access is None:
+        return ()
+    now = world.observation.as_of
+    found: list[AccessStep] = [*_authorities(world, access)]
+    if found:
+        return tuple(found)
+    found += _operator(world, access, now)
+    for node in _nodes(world, layout):
+        found += _of_node(world, access, node, now)
+    return tuple(found)
+
+
+def epochs(nodes: Iterable[NodeObservation], access: Access) -> dict[int, str]:
+    """What each node's pod has to be marked with; see `reasons.leaving`."""
+    return {node.id: access.nodes[node.id].epoch if node.id in access.nodes else FIRST_EPOCH for node in nodes}
+
+
+def _authorities(world: World, access: Access) -> Iterator[AccessStep]:
+    name = world.cluster.metadata.name
+    for authority, words in ((access.cluster_ca, "cluster"), (access.clients_ca, "clients")):
+        if authority.problem or {authority.name, naming.authority_key(authority.name)} & access.taken:
+            continue
+        if authority.current is None and not _is_used(access, authority):
+            secret = secret_of(world, naming.authority_key(authority.name), None, owned=False)
+            yield MakeAuthority(secret, f"{name} {words} CA", access.lifetimes.authority)
+        elif authority.current is not None and authority.published != authority.trusted:
+            public = secret_of(world, authority.name, None, owned=False)
+            yield PublishAuthority(public, authority.trusted, authority.published is not None)
+
+
+def _is_used(access: Access, authority: Authority) -> bool:
+    """Something relies on it: where its Secrets were deleted another one is not made in its place unasked."""
+    file = listeners.CLUSTER_CA if authority is access.cluster_ca else listeners.CLIENTS_CA
+    return authority.published is not None or any(file in held.files for held in access.nodes.values())
+
+
+def _nodes(world: World, layout: Layout | None) -> Iterator[NodeLayout | NodeObservation]:
+    if layout is not None:
+        yield from layout.nodes
+    there = {node.id for node in layout.nodes} if layout is not None else set()
+    yield from (node for node in world.observation.nodes if node.id not in there and node.pod is not None)
+
+
+def _operator(world: World, access: Access, now: float) -> Iterator[AccessStep]:
+    name = naming.operator_tls(world.cluster.metadata.name)
+    trust = {CA_CRT: access.cluster_ca.trusted}
+    if name not in access.taken and _is_due(access.operator, listeners.OPERATOR, trust, access, now):
+        yield IssueCertificate(
+            secret=secret_of(world, name, None, owned=True),
+            authority=naming.authority_key(access.cluster_ca.name),
+            leaf=listeners.OPERATOR,
+            seconds=access.lifetimes.leaf,
+            files=trust,
+            given={},
+            of_node=False,
+            ours=access.operator is not None,
+        )
+
+
+def _of_node(world: World, access: Access, node: NodeLayout | NodeObservation, now: float) -> Iterator[AccessStep]:
+    cluster, held, observed = world.cluster, access.nodes.get(node.id), world.observation.node(node.id)
+    name = naming.node_tls(cluster.metadata.name, node.pool, node.id)
+    if name in access.taken:
+        return
+    leaf = Leaf(listeners.NODES.common_name, listeners.NODES.unit, _hosts(world, access, node))
+    files = {listeners.CLUSTER_CA: access.cluster_ca.trusted, listeners.CLIENTS_CA: access.clients_ca.trusted}
+    given = _given(world, access, node)
+    public = {name: access.given[listener].public for listener, name in given.items()}
+    if leaf.hosts and _is_due(held, leaf, files | public, access, now):
+        secret = secret_of(world, name, node, owned=True)
+        secret["metadata"]["annotations"] = _marks(access, held, observed, now)
+        yield IssueCertificate(
+            secret=secret,
+            authority=naming.authority_key(access.cluster_ca.name),
+            leaf=leaf,
+            seconds=access.lifetimes.leaf,
+            files=files,
+            given={file: access.given[listener].secret for listener, file in given.items()},
+            of_node=True,
+            ours=held is not None,
+        )
+        return
+    if held is not None and observed is not None:
+        yield from _follow(access, held, observed, name, now)
+
+
+def _follow(access: Access, held: Held, node: NodeObservation, secret: str, now: float) -> Iterator[AccessStep]:
+    """After a leaf was renewed: until the node serves it, and before the one that it was started with ends."""
+    certificate = held.certificate
+    if certificate is None or held.problem:
+        return
+    if held.loaded != certificate.fingerprint and node.id in access.serving:
+        if access.serving[node.id] == certificate.fingerprint:
+            yield NoteLoaded(secret, certificate.fingerprint)
+        elif now >= held.asked_at + ASK_AGAIN_SECONDS:
+            yield ReloadCertificates(node.id, secret, node.is_broker)
+    ends_soon = now > held.oldest - access.lifetimes.restart_before
+    if ends_soon and certificate.not_after > held.oldest and held.loaded == certificate.fingerprint:
+        yield RequireRestart(secret, _after(held.epoch), certificate.not_after)
+
+
+def _marks(access: Access, held: Held | None, node: NodeObservation | None, now: float) -> dict[str, str]:
+    """Annotations of a node's Secret with a new leaf.
+
+    Where a Secret is gone that a node was started with, what it holds is not known: its epoch ends too.
+    """
+    started = node is not None and any(volume.formatted for volume in node.volumes)
+    known = held is not None and held.oldest > 0
+    end = min(now + access.lifetimes.leaf, _end(access.cluster_ca))
+    epoch = held.epoch if held is not None else FIRST_EPOCH
+    if not known and started and node is not None and node.pod is not None:
+        epoch = _after(node.pod.certificates or FIRST_EPOCH)
+    oldest = held.oldest if held is not None and known else end
+    return {
+        names.CERTIFICATE_EPOCH: epoch,
+        names.CERTIFICATE_OLDEST: f"{oldest:.0f}",
+        names.CERTIFICATE_LOADED: held.loaded if held is not None else "",
+    }
+
+
+def _after(epoch: str) -> str:
+    return str(int(epoch) + 1) if epoch.isdecimal() else FIRST_EPOCH + "1"
+
+
+def _end(authority: Authority) -> float:
+    return authority.current.not_after if authority.current is not None else 0.0
+
+
+def _is_due(held: Held | None, leaf: Leaf, files: Mapping[str, str], access: Access, now: float) -> bool:
+    """Whether a leaf has to be signed, and can be. One that its authority cuts short is not signed over and over."""
+    authority, times = access.cluster_ca, access.lifetimes
+    if authority.current is None or authority.published != authority.trusted or not all(files.values()):
+        return False
+    found = held.certificate if held is not None else None
+    if held is None or found is None or held.problem or not held.signed:
+        return True
+    if found.subject != leaf.subject or set(found.hosts) != set(leaf.hosts) or dict(held.files) != dict(files):
+        return True
+    gained = min(now + times.leaf, authority.current.not_after) - found.not_after
+    return now > found.not_after - times.renew_before and gained > (times.leaf - times.renew_before) / 2
+
+
+def _hosts(world: World, access: Access, node: NodeLayout | NodeObservation) -> tuple[str, ...]:
+    """Every name and address that a node is reached by; empty while one of them is not known yet.
+
+    With pod addresses these stick to pod names, so that a pod that is away keeps the one that its certificate says.
+    """
+    meta, observed = world.cluster.metadata, world.observation.node(node.id)
+    short = f"{naming.pod(meta.name, node.pool, node.id)}.{naming.headless(meta.name)}.{meta.namespace}.svc"
+    hosts = [short, f"{short}.cluster.local"]
+    if not access.by_name:
+        address = observed.pod.ip if observed is not None and observed.pod is not None else None
+        held = access.nodes.get(node.id)
+        if address is None:
+            return held.certificate.hosts if held is not None and held.certificate is not None else ()
+        hosts.append(address)
+    if node.is_broker:
+        for item in world.cluster.spec.listeners:
+            service = world.services.get(naming.listener_service(meta.name, item.name))
+            if service is None or not service["spec"].get("clusterIP"):
+                return ()
+            name = f"{naming.listener_service(meta.name, item.name)}.{meta.namespace}.svc"
+            hosts += [name, f"{name}.cluster.local", service["spec"]["clusterIP"]]
+    return tuple(dict.fromkeys(hosts))
+
+
+def _given(world: World, access: Access, node: NodeLayout | NodeObservation) -> dict[str, str]:
+    """File by listener, of listeners whose certificate was given and can be used."""
+    if not node.is_broker:
+        return {}
+    wanted = [item.name for item in world.cluster.spec.listeners if item.certificate_secret_ref is not None]
+    usable = [name for name in wanted if (given := access.given.get(name)) is not None and not given.problem]
+    return {name: listeners.LISTENER_PEM.format(name=name) for name in usable}
+
+
+def secret_of(world: World, name: str, node: NodeLayout | NodeObservation | None, *, owned: bool) -> Manifest:
+    """Authorities outlive the object like its volumes do (Retain); leaves are signed anew at any time."""
+    return {"metadata": manifests.meta_of(world.cluster, name, node, owned=owned), "type": "Opaque"}
+
+
+def problems(world: World) -> tuple[Check, ...]:
+    """What is wrong and touches nobody yet, the worst first: keys that are gone, certificates that end."""
+    return tuple(_problems(world))
+
+
+def _problems(world: World) -> Iterator[Check]:
+    access = world.access
+    if access is None:
+        return
+    for name in sorted(access.taken):
+        yield Check(
+            "NameTaken",
+            ok=False,
+            evidence=f"Secret {name} exists and is not kfleet's.",
+            remedy="It is not touched. Remove it, or rename the cluster.",
+        )
+    for authority in (access.cluster_ca, access.clients_ca):
+        key = naming.authority_key(authority.name)
+        if authority.problem or (authority.current is None and _is_used(access, authority)):
+            yield Check(
+                "AuthorityKeyMissing",
+                ok=False,
+                evidence=f"Secret {key}: {authority.problem or 'it is gone, and what it signed is in use'}.",
+                remedy="Put it back from a copy; no certificate can be signed or renewed without it. Those in use work "
+                "until they end.",
+            )
+    for item in world.cluster.spec.listeners:
+        found = access.given.get(item.name)
+        if found is not None and found.problem:
+            yield _bad_certificate(item.name, found.secret, found.problem)
+    yield from _ends(world, access)
+
+
+def _bad_certificate(listener: str, secret: str, problem: str) -> Check:
+    return Check(
+        "ListenerCertificateInvalid",
+        ok=False,
+        evidence=f"spec.listeners[{listener}].certificateSecretRef: Secret {secret} {problem}.",
+        remedy="Correct the Secret, or take the field out for a certificate of the cluster's own authority.",
+    )
+
+
+def _ends(world: World, access: Access) -> Iterator[Check]:
+    now = world.observation.as_of
+    for secret, certificate in sorted(in_use(world).items(), key=lambda item: item[1].not_after):
+        if now < certificate.not_after - access.lifetimes.warn_before:
+            continue
+        over = now >= certificate.not_after
+        yield Check(
+            "CertificateExpired" if over else "CertificateExpiring",
+            ok=False,
+            evidence=f"The certificate in Secret {secret} {'ended' if over else 'ends'} at "
+            f"{timestamp(certificate.not_after)}.",
+            remedy="The operator renews its own long before; its log says what keeps it. One that was given for a "
+            "listener is its owner's to renew.",
+        )
+
+
+def in_use(world: World) -> dict[str, Certificate]:
+    """By Secret: authorities, the operator's, that of a node which ends first, and those given for listeners."""
+    access, name = world.access, world.cluster.metadata.name
+    if access is None:
+        return {}
+    found = {authority.name: authority.current for authority in (access.cluster_ca, access.clients_ca)}
+    if access.operator is not None:
+        found[naming.operator_tls(name)] = access.operator.certificate
+    nodes = [
+        (held.certificate.not_after, naming.node_tls(name, node.pool, node.id), held.certificate)
+        for node in world.observation.nodes
+        if (held := access.nodes.get(node.id)) is not None and held.certificate is not None
+    ]
+    if nodes:
+        _, secret, certificate = min(nodes, key=lambda entry: entry[:2])
+        found[secret] = certificate
+    found |= {given.secret: given.certificate for given in access.given.values()}
+    return {secret: certificate for secret, certificate in found.items() if certificate is not None}
+
+
+def refusals(world: World) -> Iterator[Check]:
+    """What a spec is refused for: what was chosen for good, and certificates that no node could serve."""
+    spec = world.cluster.spec
+    for node in world.observation.nodes:
+        last = last_protocols(world, node)
+        inner = last.get(properties.CONTROLLER_LISTENER)
+        if inner is not None and (inner == "SSL") != spec.mutual_tls:
+            yield Check(
+                "SecurityChangeRefused",
+                ok=False,
+                evidence=f"spec.security.nodes: node {node.id} runs with "
+                f"{'MutualTls' if inner == 'SSL' else 'Plaintext'}, which never changes.",
+                remedy="Set it back. Another cluster is where it is chosen anew.",
+            )
+            return
+        for item in spec.listeners:
+            before = last.get(item.name.upper())
+            wanted = properties.Listener(item.name, item.port, item.tls, item.authentication)
+            if before is not None and before != wanted.protocol:
+                yield Check(
+                    "ListenerChangeRefused",
+                    ok=False,
+                    evidence=f"spec.listeners[{item.name}]: tls and authentication never change, and node {node.id} "
+                    f"has it as {before}.",
+                    remedy="Set them back. Add another listener, move the clients, then remove this one.",
+                )
+                return
+    if world.access is not None:
+        yield from _unusable(world, world.access)
+
+
+def _unusable(world: World, access: Access) -> Iterator[Check]:
+    """A given certificate that cannot be used, where no node has an earlier one that can."""
+    for item in world.cluster.spec.listeners:
+        given, file = access.given.get(item.name), listeners.LISTENER_PEM.format(name=item.name)
+        if given is not None and given.problem and not any(file in held.files for held in access.nodes.values()):
+            yield _bad_certificate(item.name, given.secret, given.problem)
+
+
+def last_protocols(world: World, node: NodeObservation) -> dict[str, str]:
+    """Security protocol by Kafka's listener name, as a node was last started; empty for one that never was."""
+    name = naming.config(world.cluster.metadata.name, node.pool, node.id)
+    for line in world.config_maps.get(name, {}).get("server.properties", "").splitlines():
+        key, _, value = line.partition("=")
+        if key == "listener.security.protocol.map":
+            return dict(entry.split(":", 1) for entry in value.split(","))
+    return {}

@@ -1,0 +1,128 @@
+"""Certificates, listeners and who is let in."""
+
+from __future__ import annotations
+
+from controlplane.domain.explain.entry import Entry, Sort
+
+_CHECK = (Sort.CHECK,)
+_ACTION = (Sort.ACTION,)
+_SHOW = ("kfleet cluster describe NAME", "kubectl get kfc NAME -o jsonpath='{.status.certificates}'")
+_UNTOUCHED = "Nothing is created, restarted, formatted or deleted. Nodes that were down come back as they were last."
+
+ACCESS = (
+    Entry(
+        "CertificatesCurrent",
+        (Sort.CONDITION,),
+        "Of a cluster with spec.security.nodes MutualTls. True: every authority has its key and no certificate ends "
+        "soon. False: the reason says what is wrong; the cluster serves all the same until a certificate has ended.",
+        "Certificates of its own are renewed long before they end, without a restart where Kafka allows it.",
+        "While it is False look at its reason: `kfleet explain REASON`.",
+        _SHOW,
+    ),
+    Entry(
+        "CertificatesValid",
+        (Sort.REASON,),
+        "Every authority has its key, and no certificate of the cluster ends soon.",
+        "status.certificates says when each kind of them ends.",
+    ),
+    Entry(
+        "CertificateExpiring",
+        _CHECK,
+        "A certificate ends within the time that the operator warns before (KFLEET_CERTIFICATE_WARN_BEFORE, 30 days). "
+        "Its own it would have renewed by then: something keeps it. One that was given for a listener is its owner's.",
+        "It tries to renew its own at every pass.",
+        "Of a listener: renew the Secret that the message names; brokers take it over without a restart. Else see the "
+        "operator's log, and whether an authority's key is missing.",
+        ("kfleet explain AuthorityKeyMissing", *_SHOW),
+    ),
+    Entry(
+        "CertificateExpired",
+        _CHECK,
+        "A certificate has ended: new connections that rely on it are refused.",
+        "It tries to renew its own at every pass. Connections that are open stay.",
+        "As for CertificateExpiring, at once.",
+        ("kfleet explain CertificateExpiring", *_SHOW),
+    ),
+    Entry(
+        "AuthorityKeyMissing",
+        _CHECK,
+        "The Secret with an authority's private key (NAME-cluster-ca-key or NAME-clients-ca-key) is gone or does not "
+        "hold its key, while certificates that it signed are in use.",
+        "No other authority is made in its place: nobody would trust it. Nothing new is signed and nothing renewed; "
+        "what is in use works until it ends. New nodes wait.",
+        "Put the Secret back from a copy, with its labels.",
+        _SHOW,
+    ),
+    Entry(
+        "ListenerCertificateInvalid",
+        _CHECK,
+        "The Secret that a listener's certificateSecretRef names cannot be shown to clients: it or one of tls.crt, "
+        "tls.key and ca.crt is missing, they do not belong together, it has ended, or it is not for the addresses that "
+        "clients connect to.",
+        "Before brokers have one that they can use the spec is refused and nothing is touched. Afterwards they go on "
+        "with the one that they have.",
+        "Correct the Secret, as cert-manager writes it; or take the field out for a certificate of the cluster's own "
+        "authority.",
+        _SHOW,
+    ),
+    Entry(
+        "SecurityChangeRefused",
+        _CHECK,
+        "spec.security.nodes was changed. Nodes find one another through it: half of them changed make two clusters.",
+        _UNTOUCHED,
+        "Set it back. To change it make another cluster and move the data.",
+    ),
+    Entry(
+        "ListenerChangeRefused",
+        _CHECK,
+        "tls or authentication of a listener was changed. Its clients would be cut off one broker after the other.",
+        _UNTOUCHED,
+        "Set it back. Add another listener beside it, move the clients, then remove this one: two rolls, and nobody is "
+        "cut off.",
+    ),
+)
+
+ACCESS_ACTIONS = (
+    Entry(
+        "MakeAuthority",
+        _ACTION,
+        "The private key and certificate of an authority are made: the cluster's own, or that of its users.",
+        "Once; one that is there is never made again. It stays when the cluster's object is deleted.",
+    ),
+    Entry(
+        "PublishAuthority",
+        _ACTION,
+        "What clients and nodes shall trust is written into NAME-cluster-ca or NAME-clients-ca.",
+        "Also when somebody edited or deleted it: its contents follow from the authority's key.",
+    ),
+    Entry(
+        "IssueCertificate",
+        _ACTION,
+        "A certificate is signed for a node or for the operator, with a new key: it is missing, due, of no use, or "
+        "does not say what it should.",
+        "It lies in a Secret. Nobody is restarted for it.",
+        see=("kfleet explain ReloadCertificates",),
+    ),
+    Entry(
+        "ReloadCertificates",
+        _ACTION,
+        "A node is asked to read its certificates again, because it does not serve the newest one yet.",
+        "Every ten seconds until it does: Kubernetes brings a changed Secret to a pod within a minute or two. Nothing "
+        "restarts and no connection is closed.",
+    ),
+    Entry(
+        "NoteLoaded",
+        _ACTION,
+        "A node was seen to serve its newest certificate, which is noted on its Secret.",
+        "It is not asked again before the next one.",
+    ),
+    Entry(
+        "RequireRestart",
+        _ACTION,
+        "What a node was started with ends soon. It has served newer ones since, but to the controllers it shows the "
+        "one of its start.",
+        "Its epoch (annotation kfleet.dev/certificate-epoch of its Secret) is raised, and a roll restarts it, in a "
+        "maintenance window.",
+        see=("kfleet explain CertificateChanged",),
+    ),
+)

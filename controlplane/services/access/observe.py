@@ -1,0 +1,181 @@
+"""Observe a cluster's authorities and certificates. Reads only; no private key leaves this module, but for the
+operator's own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from controlplane.api import names
+from controlplane.api.kafka_cluster import KafkaCluster, Listener
+from controlplane.domain.access import listeners
+from controlplane.domain.access.given import problem
+from controlplane.domain.access.values import Access, Authority, ClientTls, Given, Held, Lifetimes
+from controlplane.domain.cluster import naming
+from controlplane.domain.cluster.access import CA_CRT, CA_KEY, TLS_CRT, TLS_KEY
+from controlplane.domain.observation import NodeObservation
+from controlplane.ports import CertificateProbe, Clock, KeyPair, KubeApi, Object, Pki, PkiError
+from controlplane.services.access import secrets
+from controlplane.services.access.secrets import client_tls, is_ours, public_part, texts
+from controlplane.services.access.way import Way
+from controlplane.settings import OperatorSettings
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """What observing and signing certificates takes. `by_name`: nodes are reached by name (addressing DNS)."""
+
+    pki: Pki
+    probe: CertificateProbe
+    clock: Clock
+    lifetimes: Lifetimes
+    by_name: bool
+
+
+def lifetimes(settings: OperatorSettings) -> Lifetimes:
+    return Lifetimes(
+        authority=settings.authority_lifetime,
+        authority_renew_before=settings.authority_renew_before,
+        overlap=settings.authority_overlap,
+        leaf=settings.certificate_lifetime,
+        renew_before=settings.certificate_renew_before,
+        restart_before=settings.certificate_restart_before,
+        warn_before=settings.certificate_warn_before,
+    )
+
+
+async def observe_access(
+    kube: KubeApi, tools: Certificates, cluster: KafkaCluster, nodes: tuple[NodeObservation, ...]
+) -> Access | None:
+    """None for a cluster in plaintext. Raises KubeError."""
+    if not cluster.spec.mutual_tls:
+        return None
+    look = _Look(kube, tools.pki, cluster)
+    cluster_ca, clients_ca = await asyncio.gather(
+        look.authority(naming.cluster_ca(cluster.metadata.name)),
+        look.authority(naming.clients_ca(cluster.metadata.name)),
+    )
+    held = await asyncio.gather(*(look.of_node(node, cluster_ca) for node in nodes))
+    known = {node.id: one for node, one in zip(nodes, held, strict=True) if one is not None}
+    operator, client = await look.operator(cluster_ca)
+    way = Way(cluster, client, tools.by_name)
+    hosts = [host for node in nodes if node.is_broker and (host := way.host(node))]
+    given = [item for item in cluster.spec.listeners if item.certificate_secret_ref is not None]
+    found = Access(
+        lifetimes=tools.lifetimes,
+        cluster_ca=cluster_ca,
+        clients_ca=clients_ca,
+        by_name=tools.by_name,
+        operator=operator,
+        nodes=known,
+        given={item.name: await look.given(item, hosts, tools.clock.now()) for item in given},
+        client=client,
+        taken=frozenset(look.taken),
+    )
+    return replace(found, serving=await _serving(tools.probe, way, nodes, known))
+
+
+async def _serving(
+    probe: CertificateProbe, way: Way, nodes: Iterable[NodeObservation], held: Mapping[int, Held]
+) -> dict[int, str]:
+    """Asked only of nodes whose certificate was renewed since they were last seen to serve it."""
+    if way.tls is None:
+        return {}
+    asked: dict[int, tuple[str, int]] = {}
+    for node in nodes:
+        one = held.get(node.id)
+        behind = one is not None and one.certificate is not None and one.loaded != one.certificate.fingerprint
+        listener = way.own_listener(node)
+        if behind and listener is not None and node.pod is not None and node.pod.ready:
+            asked[node.id] = listener
+    found = await asyncio.gather(*(probe.serving(host, port, way.tls) for host, port in asked.values()))
+    return {node: one for node, one in zip(asked, found, strict=True) if one is not None}
+
+
+@dataclass
+class _Look:
+    kube: KubeApi
+    pki: Pki
+    cluster: KafkaCluster
+    taken: set[str] = field(default_factory=set)
+
+    async def authority(self, name: str) -> Authority:
+        key_secret, public = await asyncio.gather(self._ours(naming.authority_key(name)), self._ours(name))
+        published = texts(public).get(CA_CRT, "") if public is not None else None
+        if key_secret is None:
+            return Authority(name, published=published)
+        data = texts(key_secret)
+        try:
+            found = self.pki.inspect(KeyPair(data.get(CA_CRT, ""), data.get(CA_KEY, "")), data.get(CA_CRT, ""))
+        except PkiError as error:
+            return Authority(name, published=published, problem=str(error))
+        if not found.key_matches or not found.leaf.is_authority:
+            return Authority(name, published=published, problem="ca.key is not the key of ca.crt")
+        return Authority(name, found.leaf, trusted=public_part(data[CA_CRT]), published=published)
+
+    async def of_node(self, node: NodeObservation, authority: Authority) -> Held | None:
+        name = naming.node_tls(self.cluster.metadata.name, node.pool, node.id)
+        secret = await self._ours(name)
+        if secret is None:
+            return None
+        data, marks = texts(secret), secret["metadata"].get("annotations") or {}
+        pem = data.get(listeners.NODE_PEM, "")
+        given = {key: public_part(text) for key, text in data.items() if key.startswith("listener-")}
+        trusted = {key: data[key] for key in (listeners.CLUSTER_CA, listeners.CLIENTS_CA) if key in data}
+        return replace(
+            self._held(public_part(pem), pem, authority),
+            files=trusted | given,
+            epoch=marks.get(names.CERTIFICATE_EPOCH) or "1",
+            oldest=_number(marks.get(names.CERTIFICATE_OLDEST)),
+            loaded=marks.get(names.CERTIFICATE_LOADED, ""),
+            asked_at=_number(marks.get(names.CERTIFICATE_ASKED)),
+        )
+
+    async def operator(self, authority: Authority) -> tuple[Held | None, ClientTls | None]:
+        secret = await self._ours(naming.operator_tls(self.cluster.metadata.name))
+        if secret is None:
+            return None, None
+        data = texts(secret)
+        held = self._held(data.get(TLS_CRT, ""), data.get(TLS_KEY, ""), authority)
+        return replace(held, files={CA_CRT: data.get(CA_CRT, "")}), None if held.problem else client_tls(data)
+
+    async def given(self, item: Listener, hosts: Iterable[str], now: float) -> Given:
+        name = item.certificate_secret_ref.name if item.certificate_secret_ref is not None else ""
+        secret = await secrets.read(self.kube, name, self.cluster.metadata.namespace)
+        if secret is None:
+            return Given(name, problem="is not there")
+        data = texts(secret)
+        missing = [key for key in (TLS_CRT, TLS_KEY, CA_CRT) if not data.get(key)]
+        if missing:
+            return Given(name, problem=f"has no {', '.join(missing)}")
+        try:
+            found = self.pki.inspect(KeyPair(data[TLS_CRT], data[TLS_KEY]), data[CA_CRT])
+        except PkiError as error:
+            return Given(name, problem=f"cannot be read: {error}")
+        wrong = problem(found, hosts, now)
+        return Given(name, found.leaf, problem=wrong, public=public_part(data[TLS_CRT]))
+
+    async def _ours(self, name: str) -> Object | None:
+        """A Secret of ours; one of that name that is not is noted, and left alone."""
+        secret = await secrets.read(self.kube, name, self.cluster.metadata.namespace)
+        if secret is None or is_ours(secret, self.cluster.metadata.name):
+            return secret
+        self.taken.add(name)
+        return None
+
+    def _held(self, certificate: str, key: str, authority: Authority) -> Held:
+        try:
+            found = self.pki.inspect(KeyPair(certificate, key), authority.trusted or certificate)
+        except PkiError as error:
+            return Held(problem=str(error))
+        if not found.key_matches:
+            return Held(found.leaf, problem="the key is not its own")
+        return Held(found.leaf, signed=found.trusted and authority.current is not None)
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or 0)
+    except ValueError:
+        return 0.0

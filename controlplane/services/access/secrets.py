@@ -1,0 +1,52 @@
+"""Secrets that hold certificates: read one by one by name, never listed or watched, and what they hold as values."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+
+from controlplane.api import names
+from controlplane.domain.access.values import ClientTls
+from controlplane.domain.cluster.access import CA_CRT, TLS_CRT, TLS_KEY
+from controlplane.ports import KubeApi, NotFoundError, Object, Resource
+
+SECRETS = Resource("", "v1", "secrets", "Secret")
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+
+async def read(kube: KubeApi, name: str, namespace: str) -> Object | None:
+    """None where there is none."""
+    try:
+        return await kube.get(SECRETS, name, namespace)
+    except NotFoundError:
+        return None
+
+
+def texts(secret: Object) -> dict[str, str]:
+    """Its data as text; what is no text is left out, which then counts as missing."""
+    found = {}
+    for key, value in (secret.get("data") or {}).items():
+        try:
+            found[key] = base64.b64decode(value, validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            continue
+    return found
+
+
+def is_ours(secret: Object, cluster: str) -> bool:
+    """Whether it was made by kfleet for this cluster."""
+    labels = secret["metadata"].get("labels") or {}
+    return labels.get(names.APP_MANAGED_BY) == names.MANAGED_BY_KFLEET and labels.get(names.CLUSTER) == cluster
+
+
+def public_part(pem: str) -> str:
+    """The certificates of a PEM text, without anything else that stands in it."""
+    return "".join(f"{block}\n" for block in _CERTIFICATE.findall(pem))
+
+
+def client_tls(data: Mapping[str, str]) -> ClientTls | None:
+    """From a Secret in Kubernetes' own layout; None where something is missing."""
+    parts = [data.get(key, "") for key in (CA_CRT, TLS_CRT, TLS_KEY)]
+    return ClientTls(*parts) if all(parts) else None

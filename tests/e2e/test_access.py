@@ -1,0 +1,270 @@
+"""Who is let in: a cluster with TLS, passwords, certificates and ACLs on real brokers, seen by real clients."""
+
+from __future__ import annotations
+
+import os
+import secrets as randomness
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    NewTopic,
+    ResourcePatternType,
+    ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
+from support.cell import Cell, combined_cluster, topic
+from support.leaks import key_lines, leaks, places
+from support.secure_clients import SECONDS, SecureTraffic, admin, forwarder, is_let_in, mutual, scram, secret
+
+from controlplane.adapters.clock import SystemClock
+from controlplane.adapters.pki import CryptographyPki
+from controlplane.domain.access.pki import UNIT, Leaf
+from controlplane.ports import KeyPair
+from controlplane.services.access.secrets import public_part
+
+pki = CryptographyPki(SystemClock())
+PASSWORD = randomness.token_urlsafe(24)
+HOUR = 3600
+ORDINARY = {"KFLEET_CERTIFICATE_LIFETIME": "36000", "KFLEET_CERTIFICATE_RENEW_BEFORE": "7200"} | {
+    "KFLEET_CERTIFICATE_RESTART_BEFORE": "600",
+    "KFLEET_CERTIFICATE_WARN_BEFORE": "60",
+}
+"""Certificates of ten hours. A quarter of a minute later they are due with `RENEW`, and the next ones again."""
+RENEW = {"KFLEET_CERTIFICATE_RENEW_BEFORE": "35985"}
+
+
+@dataclass(repr=False)
+class Doors:
+    """The addresses of a cluster's listeners, and the authorities."""
+
+    controller: str
+    replication: str
+    passwords: str
+    certificates: str
+    cluster_ca: str
+    clients_ca: KeyPair
+    operator: dict[str, Any]
+
+    def user(self, name: str) -> dict[str, Any]:
+        """Settings of a user with a certificate of the right authority."""
+        pair = pki.issue(self.clients_ca, Leaf(name), HOUR)
+        return mutual(self.cluster_ca, pair.certificate, pair.key)
+
+    @property
+    def every(self) -> dict[str, str]:
+        return {name: getattr(self, name) for name in ("controller", "replication", "passwords", "certificates")}
+
+
+@pytest.fixture(scope="module")
+def ledger(cell: Cell, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ledger") / "ledger.db"
+
+
+@pytest.fixture(scope="module")
+def doors(cell: Cell, ledger: Path) -> Doors:
+    cell.operator.stop()
+    cell.operator.settings |= ORDINARY | {"KFLEET_LEDGER_URL": f"sqlite:///{ledger}"}
+    cell.operator.start()
+    cell.apply(
+        combined_cluster(
+            version="4.3.1",
+            security={"nodes": "MutualTls"},
+            authorization={"type": "Standard"},
+            listeners=[
+                {"name": "passwords", "port": 9093, "tls": True, "authentication": {"type": "scram-sha-512"}},
+                {"name": "certificates", "port": 9094, "tls": True, "authentication": {"type": "tls"}},
+            ],
+        ),
+        topic("orders"),
+    )
+    cell.wait_ready()
+    cell.wait_topic("orders")
+    found = {item["name"]: item for item in cell.cluster()["status"]["listeners"]}
+    address = cell.pods()[0]["status"]["podIP"]
+    own, authority = secret(cell, "cell-operator-tls"), secret(cell, "cell-clients-ca-key")
+    return Doors(
+        controller=f"{address}:9090",
+        replication=f"{address}:9091",
+        passwords=found["passwords"]["bootstrapServers"][0],
+        certificates=found["certificates"]["bootstrapServers"][0],
+        cluster_ca=secret(cell, found["passwords"]["caSecret"])["ca.crt"],
+        clients_ca=KeyPair(authority["ca.crt"], authority["ca.key"]),
+        operator=mutual(own["ca.crt"], own["tls.crt"], own["tls.key"]),
+    )
+
+
+def allow(doors: Doors, user: str, *operations: AclOperation) -> None:
+    acls = [
+        AclBinding(
+            ResourceType.TOPIC,
+            "orders",
+            ResourcePatternType.LITERAL,
+            f"User:{user}",
+            "*",
+            operation,
+            AclPermissionType.ALLOW,
+        )
+        for operation in operations
+    ]
+    client = admin(doors.replication, doors.operator)
+    for future in client.create_acls(acls).values():
+        future.result(SECONDS)
+
+
+def make_user(doors: Doors, name: str, password: str) -> None:
+    info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+    asked = [UserScramCredentialUpsertion(name, info, password.encode())]
+    client = admin(doors.replication, doors.operator)
+    for future in client.alter_user_scram_credentials(asked).values():
+        future.result(SECONDS)
+
+
+def test_who_is_not_known_is_refused_on_every_listener(doors: Doors) -> None:
+    """Each attempt by a real client; those that are known are its control."""
+    make_user(doors, "alice", PASSWORD)
+    other = pki.make_authority("cell cluster CA", HOUR)
+    theirs = mutual(doors.cluster_ca, *_parts(pki.issue(other, Leaf("operator", UNIT), HOUR)))
+    alike = mutual(doors.cluster_ca, *_parts(pki.issue(doors.clients_ca, Leaf("operator", UNIT), HOUR)))
+    strangers = {
+        "anonymous, in plaintext": {},
+        "anonymous, with TLS": {"security.protocol": "SSL", "ssl.ca.pem": doors.cluster_ca},
+        "wrong password": scram(doors.cluster_ca, "alice", "wrong"),
+        "no such user": scram(doors.cluster_ca, "mallory", PASSWORD),
+        "certificate of another authority": theirs,
+        "a user's certificate that says it is the operator's": alike,
+    }
+    known = {
+        "replication": doors.operator,
+        "passwords": scram(doors.cluster_ca, "alice", PASSWORD),
+        "certificates": doors.user("bob"),
+    }
+    cases = {(who, door): (doors.every[door], config) for who, config in strangers.items() for door in doors.every}
+    cases |= {("a user's certificate", door): (doors.every[door], known["certificates"]) for door in ("controller",)}
+    cases |= {("a user's certificate, for nodes", "replication"): (doors.replication, known["certificates"])}
+    cases |= {("the operator's, for users", "certificates"): (doors.certificates, doors.operator)}
+    cases |= {("known", door): (doors.every[door], config) for door, config in known.items()}
+    with ThreadPoolExecutor(8) as threads:
+        found = dict(zip(cases, threads.map(lambda case: is_let_in(*case), cases.values()), strict=True))
+    assert {case for case, let_in in found.items() if let_in} == {("known", door) for door in known}
+
+
+def _parts(pair: KeyPair) -> tuple[str, str]:
+    return pair.certificate, pair.key
+
+
+def test_clients_trust_no_other_broker_than_ours(doors: Doors) -> None:
+    """Another authority's certificate is not taken for ours, nor ours under another address; with that check off it is:
+    the same client, the same wire."""
+    alice = scram(doors.cluster_ca, "alice", PASSWORD)
+    assert is_let_in(doors.passwords, alice)
+    assert not is_let_in(doors.passwords, alice | {"ssl.ca.pem": pki.make_authority("x", HOUR).certificate})
+    with forwarder(doors.passwords) as elsewhere:
+        assert not is_let_in(elsewhere, alice)
+        assert is_let_in(elsewhere, alice | {"ssl.endpoint.identification.algorithm": "none"})
+
+
+def test_nothing_is_allowed_that_no_acl_allows(doors: Doors) -> None:
+    alice = scram(doors.cluster_ca, "alice", PASSWORD)
+    assert "orders" not in admin(doors.passwords, alice).list_topics(timeout=SECONDS).topics
+    with SecureTraffic(doors.passwords, "orders", alice | {"delivery.timeout.ms": 2000}) as denied:
+        wait_for(lambda: denied.failed > 0)
+    assert denied.acknowledged == 0
+    bob = admin(doors.certificates, doors.user("bob"))
+    with pytest.raises(KafkaException, match="uthoriz"):
+        bob.create_topics([NewTopic("x", 1, 1)])["x"].result(SECONDS)
+    allow(doors, "alice", AclOperation.WRITE, AclOperation.DESCRIBE)
+    with SecureTraffic(doors.passwords, "orders", alice) as allowed:
+        wait_for(lambda: allowed.acknowledged > 10)
+    assert allowed.failed == 0
+    allow(doors, "bob", AclOperation.DESCRIBE)
+    assert bob.list_topics("orders", timeout=SECONDS).topics["orders"].error is None
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def node_certificates(cell: Cell) -> dict[int, str]:
+    """Fingerprints by node, of what its Secret holds."""
+    found = {}
+    for node in range(3):
+        data = secret(cell, f"cell-nodes-{node}-tls")
+        found[node] = pki.read(public_part(data["node.pem"]))[0].fingerprint
+    return found
+
+
+def noted(cell: Cell) -> dict[int, str]:
+    """Fingerprints by node, of what it was seen to serve."""
+    marks = {node: cell.get("secret", f"cell-nodes-{node}-tls")["metadata"]["annotations"] for node in range(3)}
+    return {node: found.get("kfleet.dev/certificate-loaded", "") for node, found in marks.items()}
+
+
+def test_certificates_are_renewed_under_traffic_and_nobody_is_restarted(cell: Cell, doors: Doors) -> None:
+    first, pods = node_certificates(cell), cell.pod_uids()
+    alice = scram(doors.cluster_ca, "alice", PASSWORD)
+    cell.wait("every certificate seen to be served", lambda: noted(cell) == first)
+    cell.operator.stop()
+    cell.operator.settings |= RENEW
+    cell.operator.start()
+    with SecureTraffic(doors.passwords, "orders", alice) as traffic:
+        cell.wait(
+            "every node serves another certificate",
+            lambda: all(now and now != first[node] for node, now in noted(cell).items()),
+        )
+        before = traffic.acknowledged
+        wait_for(lambda: traffic.acknowledged > before + 100)
+        # Those who come now are shown the new one.
+        assert is_let_in(doors.passwords, alice)
+        assert is_let_in(doors.certificates, doors.user("bob"))
+    cell.operator.stop()
+    cell.operator.settings |= ORDINARY
+    cell.operator.start()
+    cell.wait_ready()
+    assert (traffic.failed, traffic.errors) == (0, [])
+    assert cell.pod_uids() == pods
+
+
+def test_no_secret_turns_up_elsewhere(cell: Cell, doors: Doors, ledger: Path) -> None:
+    """The control: what is planted in an Event, a log, a ledger and a process list is found."""
+    names = ["cell-cluster-ca-key", "cell-clients-ca-key", "cell-operator-tls"]
+    names += [f"cell-nodes-{node}-tls" for node in range(3)]
+    keys = [line for name in names for text in secret(cell, name).values() for line in key_lines(text)]
+    assert len(keys) >= 2 * len(names)
+    files = list(ledger.parent.iterdir())
+    assert ledger in files
+    assert leaks(places(cell, files), [*keys, PASSWORD]) == []
+    planted = randomness.token_urlsafe(24)
+    event = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": "planted"},
+        "involvedObject": {"kind": "KafkaCluster", "name": "cell", "namespace": cell.namespace},
+        "message": f"password={planted}",
+    }
+    cell.apply(event)
+    with cell.operator.log.open("a") as log:
+        log.write(f"planted {planted}\n")
+    process = subprocess.Popen([sys.executable, "-c", "input()", planted], stdin=subprocess.PIPE)
+    try:
+        found = set(leaks(places(cell, files), [planted]))
+    finally:
+        process.communicate(b"\n")
+    assert {"objects", str(cell.operator.log), f"cmdline of process {process.pid}"} <= found
+    assert os.getpid() not in found

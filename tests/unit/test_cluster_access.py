@@ -1,0 +1,426 @@
+"""A cluster whose nodes know one another by certificates, on fakes: made, renewed, restored, and refused."""
+
+from __future__ import annotations
+
+import base64
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from support.simulation import KEY, SETTINGS, DieAt, Killed, Namespace, run_until_ready, service, some_topic
+
+from controlplane.adapters.pki import CryptographyPki
+from controlplane.api import names
+from controlplane.domain.access.pki import UNIT, Leaf
+from controlplane.ports import KeyPair
+from controlplane.services.access.secrets import SECRETS, public_part
+
+SCRAM = {"name": "clients", "port": 9093, "tls": True, "authentication": {"type": "scram-sha-512"}}
+MTLS = {"name": "users", "port": 9094, "tls": True, "authentication": {"type": "tls"}}
+SECURE: dict[str, Any] = {
+    "security": {"nodes": "MutualTls"},
+    "authorization": {"type": "Standard"},
+    "listeners": [SCRAM, MTLS],
+}
+DAY = 86400.0
+ALL = {
+    "cell-cluster-ca",
+    "cell-cluster-ca-key",
+    "cell-clients-ca",
+    "cell-clients-ca-key",
+    "cell-operator-tls",
+    *(f"cell-nodes-{node}-tls" for node in range(3)),
+}
+
+
+def secrets(namespace: Namespace) -> dict[str, dict[str, str]]:
+    """Data of every Secret by its name, as text."""
+    return {
+        name: {key: base64.b64decode(value).decode() for key, value in obj.get("data", {}).items()}
+        for (kind, _, name), obj in namespace.kube.objects.items()
+        if kind == "secrets"
+    }
+
+
+def pod_uids(namespace: Namespace) -> dict[str, str]:
+    return {name: obj["metadata"]["uid"] for (kind, _, name), obj in namespace.kube.objects.items() if kind == "pods"}
+
+
+def leaf(namespace: Namespace, node: int = 0) -> Any:
+    pem = secrets(namespace)[f"cell-nodes-{node}-tls"]["node.pem"]
+    return namespace.certificates.pki.read(public_part(pem))[0]
+
+
+async def secured(**spec: Any) -> Namespace:
+    namespace = Namespace()
+    await namespace.declare(rollout={"soak": "2s"}, **(SECURE | spec))
+    await run_until_ready(namespace, DieAt())
+    namespace.kafka.topics["t"] = some_topic(namespace)
+    await passes(namespace, 5)
+    return namespace
+
+
+async def passes(namespace: Namespace, count: int) -> None:
+    one = service(namespace, DieAt())
+    for _ in range(count):
+        namespace.turn()
+        await one.reconcile(KEY)
+
+
+async def condition(namespace: Namespace, kind: str) -> dict[str, Any]:
+    return next((c for c in (await namespace.status())["conditions"] if c["type"] == kind), {})
+
+
+async def test_everything_a_node_needs_lies_in_its_secret() -> None:
+    namespace = await secured()
+    found = secrets(namespace)
+    assert found.keys() == ALL
+    own = found["cell-nodes-1-tls"]
+    pki = namespace.certificates.pki
+    seen = pki.inspect(KeyPair(public_part(own["node.pem"]), own["node.pem"]), found["cell-cluster-ca"]["ca.crt"])
+    assert (seen.key_matches, seen.trusted, seen.leaf.subject) == (True, True, "CN=nodes,OU=kfleet")
+    assert {"127.9.1.1", "cell-nodes-1.cell-nodes.kafka.svc", "cell-clients.kafka.svc", "127.9.0.1"} <= set(
+        seen.leaf.hosts
+    )
+    assert own["cluster-ca.crt"] == found["cell-cluster-ca"]["ca.crt"]
+    assert own["clients-ca.crt"] == found["cell-clients-ca"]["ca.crt"]
+    assert own["cluster-ca.crt"] != own["clients-ca.crt"], "who is let in as a user is never taken for a node"
+
+
+async def test_private_keys_of_authorities_lie_apart_from_what_clients_mount() -> None:
+    namespace = await secured()
+    found = secrets(namespace)
+    assert all(
+        "PRIVATE KEY" not in text for name in ("cell-cluster-ca", "cell-clients-ca") for text in found[name].values()
+    )
+    assert "PRIVATE KEY" in found["cell-cluster-ca-key"]["ca.key"]
+    owners = {
+        name: bool(obj["metadata"].get("ownerReferences"))
+        for (kind, _, name), obj in namespace.kube.objects.items()
+        if kind == "secrets"
+    }
+    kept = {name for name in ALL if "-ca" in name}
+    assert owners == {name: name not in kept for name in ALL}, "authorities outlive the object, leaves are signed anew"
+
+
+async def test_the_status_says_how_to_connect_and_when_certificates_end() -> None:
+    namespace = await secured()
+    status = await namespace.status()
+    assert status["listeners"] == [
+        {"name": "clients", "bootstrapServers": ["127.9.0.1:9093"], "caSecret": "cell-cluster-ca"},
+        {"name": "users", "bootstrapServers": ["127.9.0.1:9094"], "caSecret": "cell-cluster-ca"},
+    ]
+    assert {entry["name"] for entry in status["certificates"]} == ALL - {
+        "cell-cluster-ca-key",
+        "cell-clients-ca-key",
+        "cell-nodes-1-tls",
+        "cell-nodes-2-tls",
+    }
+    assert (await condition(namespace, "CertificatesCurrent"))["status"] == "True"
+
+
+async def test_a_cluster_in_plaintext_has_no_secret_and_no_mark() -> None:
+    namespace = Namespace()
+    await namespace.declare(rollout={"soak": "2s"})
+    await run_until_ready(namespace, DieAt())
+    status = await namespace.status()
+    assert secrets(namespace) == {}
+    assert status["certificates"] == []
+    assert await condition(namespace, "CertificatesCurrent") == {}
+    pod = namespace.kube.objects["pods", "kafka", "cell-nodes-0"]
+    assert names.CERTIFICATES not in pod["metadata"]["annotations"]
+    assert all("secret" not in volume for volume in pod["spec"]["volumes"])
+
+
+@pytest.mark.parametrize("phase", ["before", "after"])
+async def test_killed_anywhere_each_authority_is_made_once_and_each_pod_started_once(phase: str) -> None:
+    calls = DieAt()
+    whole = Namespace()
+    await whole.declare(rollout={"soak": "2s"}, **SECURE)
+    await run_until_ready(whole, calls)
+    for number in range(1, len(calls.calls) + 1):
+        namespace = Namespace()
+        await namespace.declare(rollout={"soak": "2s"}, **SECURE)
+        authorities: set[str] = set()
+        die = DieAt(number, phase)
+        one = service(namespace, die)
+        for _ in range(60):
+            namespace.turn()
+            with suppress(Killed):
+                await one.reconcile(KEY)
+            if (found := secrets(namespace).get("cell-cluster-ca-key")) is not None:
+                authorities.add(found["ca.crt"])
+            if die.number == len(die.calls) + (phase == "before"):
+                one = service(namespace, DieAt())
+            if await namespace.ready():
+                break
+        assert await namespace.ready(), (number, await namespace.status())
+        assert len(authorities) == 1
+        assert all(len(uids) == 1 for uids in namespace.uids.values())
+
+
+async def test_a_leaf_is_renewed_in_time_and_nobody_is_restarted() -> None:
+    namespace = await secured()
+    before, pods, served = leaf(namespace), pod_uids(namespace), dict(namespace.serving.now)
+    namespace.clock.seconds += SETTINGS.certificate_lifetime - SETTINGS.certificate_renew_before - DAY
+    await passes(namespace, 5)
+    assert leaf(namespace) == before, "not yet due"
+    namespace.clock.seconds += 2 * DAY
+    await passes(namespace, 40)
+    assert leaf(namespace).not_after > before.not_after + 200 * DAY
+    assert namespace.serving.now[0] == leaf(namespace).fingerprint != served[0]
+    assert pod_uids(namespace) == pods
+    assert await namespace.ready()
+
+
+async def test_a_node_that_was_never_restarted_is_before_what_it_started_with_ends() -> None:
+    """It shows that to the controllers: they read it at their start only."""
+    namespace = await secured()
+    first = leaf(namespace)
+    pods = pod_uids(namespace)
+    namespace.clock.seconds += SETTINGS.certificate_lifetime - SETTINGS.certificate_renew_before + DAY
+    await passes(namespace, 40)
+    assert pod_uids(namespace) == pods
+    namespace.clock.seconds += SETTINGS.certificate_renew_before - SETTINGS.certificate_restart_before
+    await passes(namespace, 120)
+    after = pod_uids(namespace)
+    assert all(after[name] != pods[name] for name in pods)
+    assert all(len(uids) == 2 for uids in namespace.uids.values()), "each once"
+    assert namespace.clock.now() < first.not_after
+    assert await namespace.ready()
+
+
+async def test_a_public_secret_that_was_edited_or_deleted_is_restored() -> None:
+    namespace = await secured()
+    right = secrets(namespace)["cell-cluster-ca"]["ca.crt"]
+    foreign = CryptographyPki(namespace.clock).make_authority("cell cluster CA", DAY).certificate
+    namespace.kube.objects["secrets", "kafka", "cell-cluster-ca"]["data"]["ca.crt"] = _base64(foreign)
+    await passes(namespace, 5)
+    assert secrets(namespace)["cell-cluster-ca"]["ca.crt"] == right
+    await namespace.kube.delete(SECRETS, "cell-cluster-ca", "kafka")
+    await passes(namespace, 5)
+    assert secrets(namespace)["cell-cluster-ca"]["ca.crt"] == right
+
+
+@pytest.mark.parametrize("edit", ["deleted", "another key", "nonsense"])
+async def test_a_node_s_secret_that_is_of_no_use_is_signed_anew(edit: str) -> None:
+    namespace = await secured()
+    before = leaf(namespace)
+    if edit == "deleted":
+        await namespace.kube.delete(SECRETS, "cell-nodes-0-tls", "kafka")
+    else:
+        own = secrets(namespace)["cell-nodes-0-tls"]["node.pem"]
+        other = CryptographyPki(namespace.clock).make_authority("x", DAY).key
+        wrong = other + public_part(own) if edit == "another key" else "hello"
+        namespace.kube.objects["secrets", "kafka", "cell-nodes-0-tls"]["data"]["node.pem"] = _base64(wrong)
+    await passes(namespace, 60)
+    assert leaf(namespace).fingerprint != before.fingerprint
+    assert namespace.serving.now[0] == leaf(namespace).fingerprint
+    assert await namespace.ready()
+
+
+@pytest.mark.parametrize("both", [False, True])
+async def test_an_authority_whose_key_is_gone_is_told_and_no_other_made_in_its_place(both: bool) -> None:  # noqa: FBT001
+    namespace = await secured()
+    right, before = secrets(namespace)["cell-nodes-0-tls"], pod_uids(namespace)
+    kept = namespace.kube.objects["secrets", "kafka", "cell-cluster-ca-key"]
+    await namespace.kube.delete(SECRETS, "cell-cluster-ca-key", "kafka")
+    if both:
+        await namespace.kube.delete(SECRETS, "cell-cluster-ca", "kafka")
+    await passes(namespace, 10)
+    told = await condition(namespace, "CertificatesCurrent")
+    assert (told["status"], told["reason"]) == ("False", "AuthorityKeyMissing")
+    assert "cell-cluster-ca-key" in told["message"]
+    assert "cell-cluster-ca-key" not in secrets(namespace)
+    assert secrets(namespace)["cell-nodes-0-tls"] == right
+    assert pod_uids(namespace) == before
+    namespace.kube.objects["secrets", "kafka", "cell-cluster-ca-key"] = kept
+    await passes(namespace, 5)
+    assert (await condition(namespace, "CertificatesCurrent"))["status"] == "True"
+    assert secrets(namespace).keys() == ALL
+
+
+async def test_a_secret_that_is_somebody_else_s_is_left_alone() -> None:
+    namespace = Namespace()
+    theirs = {"metadata": {"name": "cell-clients-ca-key", "namespace": "kafka"}, "data": {"x": _base64("mine")}}
+    await namespace.kube.create(SECRETS, theirs)
+    await namespace.declare(rollout={"soak": "2s"}, **SECURE)
+    await passes(namespace, 10)
+    assert secrets(namespace)["cell-clients-ca-key"] == {"x": "mine"}
+    for kind in ("Ready", "CertificatesCurrent"):
+        told = await condition(namespace, kind)
+        assert (told["status"], told["reason"]) == ("False", "NameTaken")
+        assert "cell-clients-ca-key" in told["message"]
+
+
+async def test_certificates_that_end_are_told_weeks_before() -> None:
+    """The authority's key is gone, so that nothing can be renewed."""
+    namespace = await secured()
+    end = leaf(namespace).not_after
+    await namespace.kube.delete(SECRETS, "cell-cluster-ca-key", "kafka")
+    namespace.clock.seconds += end - namespace.clock.now() - SETTINGS.certificate_warn_before + DAY
+    await passes(namespace, 5)
+    assert "ends at" in (await condition(namespace, "CertificatesCurrent"))["message"]
+    namespace.clock.seconds += SETTINGS.certificate_warn_before
+    await passes(namespace, 15)
+    assert "ended at" in (await condition(namespace, "CertificatesCurrent"))["message"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason", "says"),
+    [
+        ({"security": None, "authorization": None, "listeners": [{"name": "clients", "port": 9093}]},
+         "SecurityChangeRefused", "spec.security.nodes"),
+        ({"listeners": [SCRAM | {"authentication": {"type": "tls"}}, MTLS]},
+         "ListenerChangeRefused", "spec.listeners[clients]"),
+        ({"listeners": [SCRAM, MTLS | {"authentication": {"type": "scram-sha-512"}}]},
+         "ListenerChangeRefused", "spec.listeners[users]"),
+        ({"security": None}, "InvalidSpec", "spec.security.nodes"),
+        ({"listeners": [SCRAM | {"tls": False}, MTLS]}, "InvalidSpec", "spec.listeners[clients].tls"),
+        ({"listeners": [SCRAM, {"name": "open", "port": 9099, "tls": True}]},
+         "InvalidSpec", "spec.listeners[open].authentication"),
+    ],
+)  # fmt: skip
+async def test_what_was_chosen_for_good_is_refused_by_reconcile_too(
+    spec: dict[str, Any], reason: str, says: str
+) -> None:
+    namespace = await secured()
+    before = pod_uids(namespace)
+    obj = namespace.kube.objects["kafkaclusters", "kafka", "cell"]
+    obj["spec"] |= {key: value for key, value in spec.items() if value is not None}
+    for key, value in spec.items():
+        if value is None:
+            del obj["spec"][key]
+    obj["metadata"]["generation"] += 1
+    await passes(namespace, 5)
+    ready = await condition(namespace, "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", reason)
+    assert says in ready["message"]
+    assert pod_uids(namespace) == before
+
+
+async def test_a_listener_is_added_and_removed_by_a_roll() -> None:
+    """Which is how its protocol changes: another one beside it, the clients moved, the first one removed."""
+    namespace = await secured()
+    more = {"name": "more", "port": 9095, "tls": True, "authentication": {"type": "tls"}}
+    await namespace.change(listeners=[SCRAM, MTLS, more])
+    await run_until_ready(namespace, DieAt())
+    assert all("cell-more.kafka.svc" in leaf(namespace, node).hosts for node in range(3))
+    await namespace.change(listeners=[MTLS, more])
+    await run_until_ready(namespace, DieAt())
+    assert [item["name"] for item in (await namespace.status())["listeners"]] == ["users", "more"]
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+# A certificate that people give for a listener, in cert-manager's layout.
+
+GIVEN = SCRAM | {"certificateSecretRef": {"name": "bought"}}
+HOSTS = ("*.cell-nodes.kafka.svc", *(f"127.9.1.{node}" for node in range(3)))
+
+
+def bought(namespace: Namespace, **change: Any) -> dict[str, str]:
+    """tls.crt, tls.key and ca.crt of a certificate that is right, but for what is changed."""
+    pki: Any = namespace.certificates.pki
+    authority = pki.make_authority("another company", 400 * DAY)
+    pair = pki.issue(
+        authority, Leaf("kafka.example.com", None, change.get("hosts", HOSTS)), change.get("days", 90) * DAY
+    )
+    files = {"tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": authority.certificate}
+    return {key: _base64(value) for key, value in (files | change.get("files", {})).items() if value}
+
+
+async def given(namespace: Namespace, data: dict[str, str]) -> None:
+    body = {"metadata": {"name": "bought", "namespace": "kafka"}, "data": data}
+    namespace.kube.objects.pop(("secrets", "kafka", "bought"), None)
+    await namespace.kube.create(SECRETS, body)
+
+
+async def test_a_given_certificate_is_shown_on_its_listener_alone() -> None:
+    namespace = Namespace()
+    await given(namespace, data := bought(namespace))
+    await namespace.declare(rollout={"soak": "2s"}, **(SECURE | {"listeners": [GIVEN, MTLS]}))
+    await run_until_ready(namespace, DieAt())
+    own = secrets(namespace)["cell-nodes-0-tls"]
+    assert public_part(own["listener-clients.pem"]) == base64.b64decode(data["tls.crt"]).decode()
+    assert "PRIVATE KEY" in own["listener-clients.pem"]
+    assert (await namespace.status())["listeners"][0]["caSecret"] == "bought"
+    config = namespace.kube.objects["configmaps", "kafka", "cell-nodes-0-config"]["data"]["server.properties"]
+    assert (
+        "listener.name.clients.ssl.keystore.location=${env:KFLEET_POD_ROOT}/etc/kafka/tls/listener-clients.pem"
+        in config
+    )
+    assert "listener.name.users.ssl.keystore.location=${env:KFLEET_POD_ROOT}/etc/kafka/tls/node.pem" in config
+
+
+async def test_a_renewed_one_is_taken_over_without_a_restart() -> None:
+    namespace = Namespace()
+    await given(namespace, bought(namespace))
+    await namespace.declare(rollout={"soak": "2s"}, **(SECURE | {"listeners": [GIVEN, MTLS]}))
+    await run_until_ready(namespace, DieAt())
+    before = pod_uids(namespace)
+    await given(namespace, data := bought(namespace))
+    await passes(namespace, 20)
+    own = secrets(namespace)["cell-nodes-0-tls"]
+    assert public_part(own["listener-clients.pem"]) == base64.b64decode(data["tls.crt"]).decode()
+    assert namespace.serving.now[0] == leaf(namespace).fingerprint
+    assert pod_uids(namespace) == before
+
+
+def wrong(namespace: Namespace) -> dict[str, tuple[dict[str, str] | None, str]]:
+    other = CryptographyPki(namespace.clock).make_authority("x", DAY)
+    return {
+        "missing": (None, "is not there"),
+        "no key": (bought(namespace, files={"tls.key": ""}), "has no tls.key"),
+        "no authority": (bought(namespace, files={"ca.crt": ""}), "has no ca.crt"),
+        "nonsense": (bought(namespace, files={"tls.crt": "hello"}), "cannot be read"),
+        "another key": (bought(namespace, files={"tls.key": other.key}), "is not the key of tls.crt"),
+        "another authority": (bought(namespace, files={"ca.crt": other.certificate}), "has not signed"),
+        "another host": (bought(namespace, hosts=("kafka.example.com",)), "is not for 127.9.1.0"),
+        "ended": (bought(namespace, days=-0.001), "ended at"),
+    }
+
+
+@pytest.mark.parametrize("case", sorted(wrong(Namespace())))
+async def test_a_given_certificate_that_cannot_be_used_is_refused_by_field(case: str) -> None:
+    namespace = await secured()
+    data, says = wrong(namespace)[case]
+    if data is not None:
+        await given(namespace, data)
+    await namespace.change(listeners=[GIVEN, MTLS])
+    before = pod_uids(namespace)
+    await passes(namespace, 10)
+    ready = await condition(namespace, "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "ListenerCertificateInvalid")
+    assert ready["message"].startswith("spec.listeners[clients].certificateSecretRef: Secret bought ")
+    assert says in ready["message"]
+    assert pod_uids(namespace) == before
+    await given(namespace, bought(namespace))
+    await run_until_ready(namespace, DieAt())
+
+
+async def test_one_that_goes_bad_later_is_told_and_what_is_served_stays() -> None:
+    namespace = Namespace()
+    await given(namespace, bought(namespace))
+    await namespace.declare(rollout={"soak": "2s"}, **(SECURE | {"listeners": [GIVEN, MTLS]}))
+    await run_until_ready(namespace, DieAt())
+    before = secrets(namespace)["cell-nodes-0-tls"]["listener-clients.pem"]
+    await namespace.kube.delete(SECRETS, "bought", "kafka")
+    await passes(namespace, 10)
+    told = await condition(namespace, "CertificatesCurrent")
+    assert (told["status"], told["reason"]) == ("False", "ListenerCertificateInvalid")
+    assert secrets(namespace)["cell-nodes-0-tls"]["listener-clients.pem"] == before
+    assert await namespace.ready()
+
+
+async def test_addressing_by_name_needs_no_address_in_a_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
+    namespace = Namespace()
+    namespace.certificates = replace(namespace.certificates, by_name=True)
+    await namespace.declare(rollout={"soak": "2s"}, **SECURE)
+    await passes(namespace, 3)
+    assert "127.9.1.0" not in leaf(namespace).hosts
+    assert "cell-nodes-0.cell-nodes.kafka.svc" in leaf(namespace).hosts
+    assert UNIT in leaf(namespace).subject
