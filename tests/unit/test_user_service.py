@@ -423,6 +423,32 @@ async def test_one_refusal_of_kafka_holds_up_nobody() -> None:
     assert (await space.condition("good"))["status"] == "True"
 
 
+async def test_secrets_that_may_not_be_read_hold_up_nobody_and_keep_nobody_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    from support.fake_kube import FakeKube
+
+    from controlplane.ports import ForbiddenError, Object, Resource
+
+    space = await user_space()
+    await space.declare_users(user("app", rule()), user("out", rule()))
+    await space.passes()
+    real = FakeKube.get
+
+    async def forbid(self: FakeKube, resource: Resource, name: str, namespace: str | None = None) -> Object:
+        if resource.plural == "secrets" and name in ("app", "out"):
+            raise ForbiddenError(403, "Forbidden", "secrets is forbidden")
+        return await real(self, resource, name, namespace)
+
+    monkeypatch.setattr(FakeKube, "get", forbid)
+    await space.declare_users(user("new", rule()))
+    await space.annotate("out", revoked="1")
+    await space.passes()
+    assert (await space.condition("new"))["status"] == "True"
+    for name in ("app", "out"):
+        assert (await space.condition(name, "CredentialsCurrent"))["reason"] == "SecretRefused"
+    assert "out" not in space.kafka.scram
+    assert space.acls("out") >= DENIALS
+
+
 async def test_users_wait_for_their_cluster_and_go_with_it() -> None:
     space = await user_space()
     await space.declare_users(user("lost", cluster="nowhere"))

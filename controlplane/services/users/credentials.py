@@ -286,13 +286,17 @@ class Credentials:
         except ConflictError:
             case.problem = Problem("SecretMoved", f"Secret {case.user.secret_name!r} changed meanwhile.", waiting=True)
         except (ForbiddenError, InvalidError) as error:
-            case.problem = Problem("SecretRefused", f"Secret {case.user.secret_name!r}: {error.message}")
+            case.problem = secret_refused(case.user, error)
         except PkiError as error:
             case.problem = Problem("AuthorityMissing", f"spec.authentication.type: {error}")
 
 
 def refused(error: KafkaError) -> Problem:
     return Problem("KafkaRefused", f"Kafka refused it ({error.code}): {error.message}", waiting=error.retriable)
+
+
+def secret_refused(user: KafkaUser, error: ForbiddenError | InvalidError) -> Problem:
+    return Problem("SecretRefused", f"Secret {user.secret_name!r}: {error.message}")
 
 
 async def each(items: Iterable[T], work: Callable[[T], Awaitable[None]]) -> None:

@@ -29,6 +29,7 @@ from controlplane.domain.users.values import DENY, Acl
 from controlplane.ports import (
     Clock,
     ConflictError,
+    ForbiddenError,
     KafkaAdmin,
     KafkaAdmins,
     KafkaError,
@@ -41,7 +42,17 @@ from controlplane.ports import (
 from controlplane.services.events import EventRecorder
 from controlplane.services.queue import Key
 from controlplane.services.users import secrets
-from controlplane.services.users.credentials import NORMAL, WARNING, Case, Credentials, Problem, Told, each, refused
+from controlplane.services.users.credentials import (
+    NORMAL,
+    WARNING,
+    Case,
+    Credentials,
+    Problem,
+    Told,
+    each,
+    refused,
+    secret_refused,
+)
 from controlplane.services.users.entry import Entry
 from controlplane.services.users.ground import Ground, GroundReader
 from controlplane.services.users.status import Standing, is_recorded, may_count, owned_status, user_status
@@ -165,10 +176,13 @@ class UserService:
 
     async def _forget_secret(self, entry: Entry) -> None:
         """What a Secret held is known to others by now: it is not used again."""
-        if entry.user.status.binding is None and entry.user.status.credential is None:
+        try:
+            held = await secrets.read(self._kube, entry.user)
+            deleted = await secrets.delete(self._kube, entry.user, held)
+        except ForbiddenError as error:
+            entry.problem = secret_refused(entry.user, error)
             return
-        held = await secrets.read(self._kube, entry.user)
-        if await secrets.delete(self._kube, entry.user, held):
+        if deleted:
             note = f"{entry.user.principal} is denied everything, and its credentials are gone"
             entry.events.append(Told(NORMAL, "UserRevoked", note))
 
@@ -215,12 +229,17 @@ class UserService:
             if isinstance(ca, Problem):
                 entry.problem = ca
                 return
+            try:
+                held = await secrets.read(self._kube, entry.user)
+            except ForbiddenError as error:
+                entry.problem = secret_refused(entry.user, error)
+                return
             rotate_after = entry.user.spec.authentication.rotate_after
             entry.case = Case(
                 user=entry.user,
                 entrance=found,
                 ca=ca,
-                held=await secrets.read(self._kube, entry.user),
+                held=held,
                 told=observed.scram.get(entry.user.user_name),
                 rotation=entry.user.metadata.annotations.get(names.ROTATE_AT, "")[:64],
                 rotate_after=parse_seconds(rotate_after) if rotate_after is not None else None,
