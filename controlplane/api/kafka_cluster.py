@@ -267,11 +267,23 @@ class Authentication(ApiModel):
     )
 
 
+class WhenNoAcl(StrEnum):
+    """What is let through on a resource that no ACL is about."""
+
+    DENY = "Deny"
+    ALLOW = "Allow"
+
+
 class Authorization(ApiModel):
     """Who may do what."""
 
     type: AuthorizationType = Field(
         description="Standard: Kafka's ACLs; what no ACL allows, only the cluster's nodes and the operator may do."
+    )
+    when_no_acl: WhenNoAcl = Field(
+        WhenNoAcl.DENY,
+        description="Deny: what no ACL is about is denied. Allow: it is let through; the stage at which ACLs are made "
+        "for a cluster that had none and is in use.",
     )
 
 
@@ -522,8 +534,8 @@ class KafkaClusterSpec(ApiModel):
     )
     authorization: Authorization | None = Field(
         None,
-        description="Who may do what; everybody everything if absent. It can be turned on later where controllers are "
-        "nodes of their own, and never off.",
+        description="Who may do what; everybody everything if absent. A cluster in use turns it on with whenNoAcl "
+        "Allow, and goes on to Deny when its users have their ACLs; never off.",
     )
     rollout: Rollout = Field(Rollout(), description="How the cluster is rolled.")
     maintenance_windows: tuple[MaintenanceWindow, ...] = Field(

@@ -56,7 +56,7 @@ def dump_on_failure() -> None:
 
 def versions(stage: Stage, version: str, metadata: str) -> bool:
     status = stage.cell(version).cluster()["status"]
-    return {node["version"] for node in status["nodes"]} == {version} and status.get("metadataVersion") == metadata
+    return {node.get("version") for node in status["nodes"]} == {version} and status.get("metadataVersion") == metadata
 
 
 def test_back_before_finalisation(stage: Stage, tmp_path: Path) -> None:

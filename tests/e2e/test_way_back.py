@@ -108,8 +108,8 @@ def test_frozen_broker(cell: Cell, sandbox: Sandbox, traffic: Traffic) -> None:
         wait_ended(sandbox, target(cell, first))
         other = next(node for node in BROKERS if node != first)
         with frozen(sandbox, target(cell, other)):
-            away = rf"(waiting for node|Node) {other}\b"
-            cell.wait("the roll to see that it is away", lambda: said(cell, away))
+            # With two of three away every partition is under its min ISR. The one that hangs may get its new spec first.
+            cell.wait("the operator to see that it is away", lambda: cell.condition("Available")["status"] == "False")
             looked_again(cell)
             third = EACH_BROKER_ONCE - Counter([first, other])
             assert not counted(stops) & third, "a third broker was stopped while two were away"
@@ -122,7 +122,8 @@ def test_forced_rollback(cell: Cell, sandbox: Sandbox, traffic: Traffic) -> None
     """A broker that cannot live on the new version takes the upgrade back; it is tried again once a person says so."""
     traffic.wait_flowing()
     stops = operator_stops(cell, sandbox)
-    cell.patch({"version": AFTER, "rollout": {"onFault": "RollBack", "faultAfter": "5s"}})
+    accept = {"unprotectedPartitions": "Accept"}  # one controller has no majority to keep
+    cell.patch({"version": AFTER, "rollout": accept | {"onFault": "RollBack", "faultAfter": "5s"}})
     cell.wait("the controller and one broker to be upgraded", lambda: upgraded(cell) & set(BROKERS), 300)
     (bad,) = upgraded(cell) & set(BROKERS)
     with kept_dead(sandbox, target(cell, bad)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -131,6 +132,7 @@ def test_only_the_new_dir_of_two_is_formatted(tmp_path: Path) -> None:
     for path in sorted(node.dir(1).rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
     (node.dir(1) / "lost+found").mkdir()
+    shutil.rmtree(node.pod.path("/etc/kafka/run"))  # another pod
     before = contents(node.dir(0))
     node.pod.env["KAFKA_FORMATTED"] = f"{node.directory},"
     done = node.pod.format()
@@ -152,6 +154,18 @@ def test_a_marked_but_empty_dir_is_a_lost_disk(tmp_path: Path) -> None:
     assert lost in done.message
     assert contents(node.pod.path("/var/lib/kafka")).keys() == {"data-0", "data-1"}
     assert not node.pod.path("/etc/kafka/run/server.properties").exists()
+
+
+def test_a_dir_that_was_ready_in_this_pod_is_a_lost_disk_once_it_is_empty(tmp_path: Path) -> None:
+    """A machine that restarts runs a pod's init containers again, with the marks that the pod was made with."""
+    node = Node(tmp_path)
+    assert node.pod.format().code == 0
+    assert node.pod.format().code == 0, "nothing changed"
+    shutil.rmtree(node.dir(1))
+    node.dir(1).mkdir()
+    done = node.pod.format()
+    assert (done.code, done.message.partition(":")[0]) == (1, "DiskLost")
+    assert list(node.dir(1).iterdir()) == []
 
 
 @pytest.mark.parametrize(

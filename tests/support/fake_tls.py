@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from support.fake_kube import FakeKube
 
 from controlplane.adapters.pki import CryptographyPki
@@ -16,6 +19,25 @@ from controlplane.services.access.secrets import public_part
 from controlplane.settings import OperatorSettings
 
 
+@dataclass(frozen=True)
+class Read:
+    """A node's files as it read them at one moment: its certificate and what it trusts, PEM."""
+
+    leaf: str
+    trust: str
+    fingerprint: str
+
+
+def signed(leaf: str, authorities: str) -> bool:
+    """Whether one of the authorities signed it. Apart from the code under test."""
+    certificate = x509.load_pem_x509_certificate(leaf.encode())
+    for authority in x509.load_pem_x509_certificates(authorities.encode()):
+        with suppress(InvalidSignature, ValueError):
+            certificate.verify_directly_issued_by(authority)
+            return True
+    return False
+
+
 @dataclass
 class FakeServing:
     """Implements ports.CertificateProbe over pods whose address ends in their node's id."""
@@ -24,19 +46,23 @@ class FakeServing:
     pki: CryptographyPki
     now: dict[int, str] = field(default_factory=dict)
     """Fingerprint by node."""
-    started: dict[str, str] = field(default_factory=dict)
-    """What each pod, by uid, began with."""
+    started: dict[int, Read] = field(default_factory=dict)
+    """What each node's pod began with, which it shows and trusts as a client of the controllers."""
+    read: dict[int, Read] = field(default_factory=dict)
+    """What each node's listeners show and trust."""
+    pods: dict[int, str] = field(default_factory=dict)
 
     async def serving(self, host: str, port: int, tls: ClientTls) -> str | None:
         assert "PRIVATE KEY" in tls.key
         return self.now.get(int(host.rpartition(".")[2]))
 
-    def in_secret(self, node: int) -> str | None:
+    def in_secret(self, node: int) -> Read | None:
         secret = self.kube.objects.get(("secrets", "kafka", f"cell-nodes-{node}-tls"))
         if secret is None:
             return None
-        pem = public_part(base64.b64decode(secret["data"]["node.pem"]).decode())
-        return self.pki.read(pem)[0].fingerprint if pem else None
+        data = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
+        pem = public_part(data["node.pem"])
+        return Read(pem, data["cluster-ca.crt"], self.pki.read(pem)[0].fingerprint) if pem else None
 
     def start(self, pod: dict[str, Any], node: int) -> bool:
         """Whether the pod has what it waits for; it reads it once."""
@@ -44,13 +70,26 @@ class FakeServing:
         found = self.in_secret(node)
         if wants and found is None:
             return False
-        if wants and found is not None and pod["metadata"]["uid"] not in self.started:
-            self.started[pod["metadata"]["uid"]] = self.now[node] = found
+        if found is not None and self.pods.get(node) != pod["metadata"]["uid"]:
+            self.pods[node], self.started[node] = pod["metadata"]["uid"], found
+            self.reload(node)
         return True
 
     def reload(self, node: int) -> None:
         if found := self.in_secret(node):
-            self.now[node] = found
+            self.now[node], self.read[node] = found.fingerprint, found
+
+    def strangers(self, published: str, operator: str) -> list[str]:
+        """Who would not be let in by whom; `published` is what clients trust, `operator` the operator's certificate."""
+        found = [
+            f"clients do not trust node {node}" for node, one in self.read.items() if not signed(one.leaf, published)
+        ]
+        for node, one in self.read.items():
+            found += [f"node {node} refuses the operator"] * (not signed(operator, one.trust))
+            for other, started in self.started.items():
+                found += [f"node {node} refuses node {other}"] * (not signed(started.leaf, one.trust))
+                found += [f"node {other} does not trust node {node}"] * (not signed(one.leaf, started.trust))
+        return found
 
 
 def tools(kube: FakeKube, clock: Clock, settings: OperatorSettings) -> tuple[Certificates, FakeServing]:

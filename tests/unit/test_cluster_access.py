@@ -8,13 +8,19 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from support.fake_kube import FakeKube
 from support.simulation import KEY, SETTINGS, DieAt, Killed, Namespace, run_until_ready, service, some_topic
 
 from controlplane.adapters.pki import CryptographyPki
 from controlplane.api import names
+from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.domain.access.pki import UNIT, Leaf
-from controlplane.ports import KeyPair
+from controlplane.domain.access.values import Lifetimes
+from controlplane.ports import ForbiddenError, KeyPair, Object, Resource
 from controlplane.services.access.secrets import SECRETS, public_part
+from controlplane.services.access.way import way_to
+from controlplane.services.cluster.kind import KAFKA_CLUSTERS
+from controlplane.services.cluster.observe import observe_world
 
 SCRAM = {"name": "clients", "port": 9093, "tls": True, "authentication": {"type": "scram-sha-512"}}
 MTLS = {"name": "users", "port": 9094, "tls": True, "authentication": {"type": "tls"}}
@@ -316,6 +322,42 @@ def _base64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
+# How brokers are reached by whom.
+
+
+async def test_brokers_are_asked_with_the_operator_s_certificate_and_never_without() -> None:
+    namespace = await secured()
+    cluster = KafkaCluster.model_validate(await namespace.kube.get(KAFKA_CLUSTERS, "cell", "kafka"))
+    world = await observe_world(namespace.kube, namespace.admins, namespace.clock, cluster)
+    assert world.observation.kafka is not None
+    way = await way_to(namespace.kube, cluster, by_name=False)
+    assert way.bootstrap(world.observation.nodes) == [f"127.9.1.{node}:9091" for node in range(3)]
+    named = await way_to(namespace.kube, cluster, by_name=True)
+    assert named.bootstrap(world.observation.nodes)[0] == "cell-nodes-0.cell-nodes.kafka.svc:9091"
+    del namespace.kube.objects["secrets", "kafka", "cell-operator-tls"]
+    assert not (await way_to(namespace.kube, cluster, by_name=False)).is_open
+    blind = await observe_world(namespace.kube, namespace.admins, namespace.clock, cluster)
+    assert blind.observation.kafka is None
+
+
+async def test_who_may_not_read_the_operator_s_certificate_is_told_nothing_of_kafka() -> None:
+    """A user of `kfleet cluster plan`; without that right it is no error."""
+    namespace = await secured()
+
+    class Restricted(FakeKube):
+        async def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object:
+            if resource.plural == "secrets":
+                raise ForbiddenError(403, "Forbidden", "secrets is forbidden")
+            return await super().get(resource, name, namespace)
+
+    kube = Restricted()
+    kube.objects = namespace.kube.objects
+    cluster = KafkaCluster.model_validate(await kube.get(KAFKA_CLUSTERS, "cell", "kafka"))
+    world = await observe_world(kube, namespace.admins, namespace.clock, cluster)
+    assert world.observation.kafka is None
+    assert len(world.observation.nodes) == 3
+
+
 # A certificate that people give for a listener, in cert-manager's layout.
 
 GIVEN = SCRAM | {"certificateSecretRef": {"name": "bought"}}
@@ -424,3 +466,117 @@ async def test_addressing_by_name_needs_no_address_in_a_certificate(monkeypatch:
     assert "127.9.1.0" not in leaf(namespace).hosts
     assert "cell-nodes-0.cell-nodes.kafka.svc" in leaf(namespace).hosts
     assert UNIT in leaf(namespace).subject
+
+
+# Authorization of a cluster in use.
+
+
+async def test_authorization_is_turned_on_in_stages_and_never_off() -> None:
+    namespace = Namespace()
+    open_to_all = {key: value for key, value in SECURE.items() if key != "authorization"}
+    await namespace.declare(rollout={"soak": "2s"}, **open_to_all)
+    await run_until_ready(namespace, DieAt())
+    before = pod_uids(namespace)
+    await namespace.change(authorization={"type": "Standard"})
+    await passes(namespace, 5)
+    ready = await condition(namespace, "Ready")
+    assert (ready["reason"], pod_uids(namespace)) == ("AuthorizationWouldCutOff", before)
+    assert "whenNoAcl: Deny" in ready["message"]
+    for stage, setting in (("Allow", "true"), ("Deny", "false")):
+        await namespace.change(authorization={"type": "Standard", "whenNoAcl": stage})
+        await run_until_ready(namespace, DieAt())
+        config = namespace.kube.objects["configmaps", "kafka", "cell-nodes-0-config"]["data"]["server.properties"]
+        assert f"allow.everyone.if.no.acl.found={setting}" in config
+    assert all(len(uids) == 3 for uids in namespace.uids.values())
+
+
+# One authority follows another.
+
+TIMES = Lifetimes(
+    authority=100 * DAY,
+    authority_renew_before=60 * DAY,
+    overlap=2 * DAY,
+    leaf=90 * DAY,
+    renew_before=30 * DAY,
+    restart_before=10 * DAY,
+    warn_before=5 * DAY,
+)
+
+
+async def short_lived() -> Namespace:
+    """A cluster whose authorities are due in a day."""
+    namespace = Namespace()
+    namespace.certificates = replace(namespace.certificates, lifetimes=TIMES)
+    await namespace.declare(rollout={"soak": "2s"}, **SECURE)
+    await run_until_ready(namespace, DieAt())
+    namespace.kafka.topics["t"] = some_topic(namespace)
+    await passes(namespace, 20)
+    namespace.clock.seconds += 39 * DAY
+    await passes(namespace, 5)
+    return namespace
+
+
+def strangers(namespace: Namespace) -> list[str]:
+    found = secrets(namespace)
+    return namespace.serving.strangers(found["cell-cluster-ca"]["ca.crt"], found["cell-operator-tls"]["tls.crt"])
+
+
+def authorities(namespace: Namespace) -> int:
+    return len(namespace.certificates.pki.read(secrets(namespace)["cell-cluster-ca"]["ca.crt"]))
+
+
+async def follow(namespace: Namespace, die: DieAt, limit: int = 400) -> list[int]:
+    """Until one authority is left that is another one, looking at every moment whether somebody is locked out; how many
+    were trusted, in turn. An operator that dies is followed by another one."""
+    first, seen, one = secrets(namespace)["cell-cluster-ca-key"]["ca.crt"], [1], service(namespace, die)
+    for passed in range(limit):
+        namespace.turn()
+        if passed % 40 == 39:
+            namespace.clock.seconds += DAY
+        try:
+            await one.reconcile(KEY)
+        except Killed:
+            one = service(namespace, DieAt())
+        assert strangers(namespace) == []
+        seen += [authorities(namespace)] * (authorities(namespace) != seen[-1])
+        if seen[-1] == 1 and secrets(namespace)["cell-cluster-ca-key"]["ca.crt"] != first:
+            return seen
+    raise AssertionError(f"not over after {limit} passes: {seen}, {await namespace.status()}")
+
+
+async def test_one_authority_follows_another_and_nobody_is_ever_locked_out() -> None:
+    namespace = await short_lived()
+    before, began = secrets(namespace), namespace.clock.now()
+    namespace.clock.seconds += 2 * DAY
+    assert await follow(namespace, DieAt()) == [1, 2, 1]
+    assert namespace.clock.now() - began > 2 * TIMES.overlap, "clients had their time, twice"
+    await run_until_ready(namespace, DieAt())
+    await passes(namespace, 20)
+    after = secrets(namespace)
+    for name in ("cell-cluster-ca", "cell-clients-ca", "cell-operator-tls", "cell-nodes-0-tls"):
+        assert after[name] != before[name]
+    assert set(after["cell-cluster-ca-key"]) == {"ca.crt", "ca.key"}
+    assert after["cell-nodes-0-tls"]["cluster-ca.crt"] == after["cell-cluster-ca"]["ca.crt"]
+    assert all(len(uids) == 3 for uids in namespace.uids.values()), "restarted twice: to trust it, to be signed by it"
+    assert (await condition(namespace, "CertificatesCurrent"))["status"] == "True"
+
+
+@pytest.mark.parametrize("number", [1, 3, 5, 9, 20])
+@pytest.mark.parametrize("phase", ["before", "after"])
+async def test_killed_in_the_middle_it_goes_on(number: int, phase: str) -> None:
+    namespace = await short_lived()
+    namespace.clock.seconds += 2 * DAY
+    assert await follow(namespace, DieAt(number, phase)) == [1, 2, 1]
+
+
+async def test_a_hasty_succession_would_be_seen_to_lock_somebody_out() -> None:
+    """The control: the same look at a cluster where somebody put another authority in place at once."""
+    namespace = await short_lived()
+    other = namespace.certificates.pki.make_authority("cell cluster CA", 100 * DAY)
+    data = namespace.kube.objects["secrets", "kafka", "cell-cluster-ca-key"]["data"]
+    data |= {"ca.crt": _base64(other.certificate), "ca.key": _base64(other.key)}
+    found: list[str] = []
+    for _ in range(10):
+        await passes(namespace, 1)
+        found += strangers(namespace)
+    assert any("refuses the operator" in one for one in found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from support.simulation import KEY, DieAt, Killed, Namespace, created, run_until_ready, service, some_topic
+from support.simulation import KEY, SETTINGS, DieAt, Killed, Namespace, created, run_until_ready, service, some_topic
 
 from controlplane.api import names
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
@@ -251,3 +251,21 @@ async def test_an_object_of_that_name_that_is_not_ours_is_never_taken_over() -> 
     assert conditions["Ready"]["reason"] == "NameTaken"
     assert "cell-clients" in conditions["Ready"]["message"]
     assert len(await namespace.kube.list(PODS, "kafka")) == 3, "one refused step holds up no other"
+
+
+async def test_a_node_that_lacks_only_kafkas_word_is_looked_for_often_at_first_and_ever_less_often() -> None:
+    namespace = await created()
+    await namespace.change(config={"queued.max.requests": 501})
+    one = service(namespace, DieAt())
+    start_broker = namespace.kafka.start_broker
+    namespace.kafka.start_broker = lambda _: None  # type: ignore[method-assign]
+    pauses = []
+    for _ in range(40):
+        namespace.turn()
+        pauses.append(await one.reconcile(KEY))
+    waiting = [pause for pause in pauses if pause is not None and pause not in {SETTINGS.settle_interval}]
+    assert waiting[0] < 2 * SETTINGS.settle_interval
+    assert waiting == sorted(waiting)
+    assert waiting[-1] == SETTINGS.busy_interval
+    namespace.kafka.start_broker = start_broker  # type: ignore[method-assign]
+    await run_until_ready(namespace, DieAt())

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from controlplane.api.kafka_cluster import Authentication, AuthenticationType
+from controlplane.api.kafka_cluster import Authentication, AuthenticationType, Authorization, WhenNoAcl
 from controlplane.domain.access.pki import UNIT, Leaf
 
 TLS_DIR = "/etc/kafka/tls"
@@ -23,6 +23,8 @@ CLUSTER_CA = "cluster-ca.crt"
 CLIENTS_CA = "clients-ca.crt"
 LISTENER_PEM = "listener-{name}.pem"
 """Private key and certificate that were given for one listener."""
+
+AUTHORIZER = "authorizer.class.name"
 
 NODES = Leaf("nodes", UNIT)
 OPERATOR = Leaf("operator", UNIT)
@@ -58,18 +60,18 @@ class Listener:
 
 
 def settings(
-    listeners: Sequence[Listener], internal: Sequence[str], *, authorizer: bool, root: str
+    listeners: Sequence[Listener], internal: Sequence[str], *, authorization: Authorization | None, root: str
 ) -> Mapping[str, str]:
     """Everything about TLS, authentication and authorization of a node whose nodes know one another by certificates.
 
     `internal` are the names of the cluster's own listeners that this node has or connects to, `root` stands before each
     path.
     """
-    return dict(_settings(listeners, internal, authorizer=authorizer, root=root + TLS_DIR))
+    return dict(_settings(listeners, internal, authorization=authorization, root=root + TLS_DIR))
 
 
 def _settings(
-    listeners: Sequence[Listener], internal: Sequence[str], *, authorizer: bool, root: str
+    listeners: Sequence[Listener], internal: Sequence[str], *, authorization: Authorization | None, root: str
 ) -> Iterator[tuple[str, str]]:
     for name in internal:
         prefix = f"listener.name.{name.lower()}"
@@ -80,9 +82,9 @@ def _settings(
     for listener in listeners:
         if listener.tls:
             yield from _user_listener(listener, root)
-    if authorizer:
-        yield "authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
-        yield "allow.everyone.if.no.acl.found", "false"
+    if authorization is not None:
+        yield AUTHORIZER, "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
+        yield "allow.everyone.if.no.acl.found", str(authorization.when_no_acl is WhenNoAcl.ALLOW).lower()
         yield "super.users", ";".join(SUPER_USERS)
 
 

@@ -49,7 +49,8 @@ class Authority:
 
     `current` signs, and is None where there is no key yet, or none that can be used (`problem`). `trusted` is what the
     key's Secret says is to be trusted (PEM), `published` what the public Secret holds, None where it is missing.
-    `next_` and `old` are there while one authority follows another; `since` is when that stage began.
+    `next_` is trusted and does not sign yet, `old` is trusted and signs no more; `since` is when that began. One
+    authority follows another in three stages: `next_` is trusted too; it signs, and the former one is `old`; gone.
     """
 
     name: str
@@ -60,6 +61,8 @@ class Authority:
     next_: Certificate | None = None
     old: Certificate | None = None
     since: float = 0.0
+    signer: str = ""
+    """Certificate of `current`, PEM."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from controlplane.api import names
 from controlplane.api.conditions import timestamp
+from controlplane.api.kafka_cluster import WhenNoAcl
 from controlplane.domain.access import listeners
 from controlplane.domain.access.pki import Certificate, Leaf
 from controlplane.domain.access.values import FIRST_EPOCH, Access, Authority, Held
@@ -28,6 +29,9 @@ from controlplane.domain.observation import NodeObservation
 
 ASK_AGAIN_SECONDS = 10.0
 """Kubernetes brings a changed Secret to a pod when it gets round to it, usually within a minute."""
+BEGIN = "-----BEGIN CERTIFICATE-----"
+NEXT_CRT, NEXT_KEY, OLD_CRT = "next.crt", "next.key", "old.crt"
+"""Beside ca.crt and ca.key, while one authority follows another."""
 CA_CRT, CA_KEY, TLS_CRT, TLS_KEY = "ca.crt", "ca.key", "tls.crt", "tls.key"
 
 
@@ -38,6 +42,29 @@ class MakeAuthority:
     secret: Manifest
     common_name: str
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareAuthority:
+    """Make the authority that is to follow: trusted from now on beside the present one."""
+
+    secret: str
+    common_name: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PromoteAuthority:
+    """The authority that everybody trusts by now signs from now on."""
+
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropAuthority:
+    """Nobody needs the former authority any more: it is no longer trusted."""
+
+    secret: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +120,17 @@ class RequireRestart:
     oldest: float
 
 
-AccessStep = MakeAuthority | PublishAuthority | IssueCertificate | ReloadCertificates | NoteLoaded | RequireRestart
+AccessStep = (
+    MakeAuthority
+    | PublishAuthority
+    | PrepareAuthority
+    | PromoteAuthority
+    | DropAuthority
+    | IssueCertificate
+    | ReloadCertificates
+    | NoteLoaded
+    | RequireRestart
+)
 
 
 def access_steps(world: World, layout: Layout | None) -> tuple[AccessStep, ...]:
@@ -108,7 +145,40 @@ def access_steps(world: World, layout: Layout | None) -> tuple[AccessStep, ...]:
     found += _operator(world, access, now)
     for node in _nodes(world, layout):
         found += _of_node(world, access, node, now)
-    return tuple(found)
+    # The next stage begins when the present one is over everywhere.
+    return tuple(found) or tuple(_succession(world, access, now))
+
+
+def _succession(world: World, access: Access, now: float) -> Iterator[AccessStep]:
+    """One authority follows another: both trusted, then the new one signs, then the old one is dropped.
+
+    Between two stages every node has read what it needs, and clients, whose files we do not see, have had `overlap`.
+    """
+    times, name = access.lifetimes, world.cluster.metadata.name
+    settled = all(_is_settled(access, node) for node in world.observation.nodes)
+    for authority, words in ((access.cluster_ca, "cluster"), (access.clients_ca, "clients")):
+        secret = naming.authority_key(authority.name)
+        if authority.current is None or authority.problem:
+            continue
+        if authority.next_ is None and authority.old is None:
+            if now > authority.current.not_after - times.authority_renew_before:
+                yield PrepareAuthority(secret, f"{name} {words} CA", times.authority)
+        elif settled and now >= authority.since + times.overlap:
+            yield PromoteAuthority(secret) if authority.next_ is not None else DropAuthority(secret)
+
+
+def _is_settled(access: Access, node: NodeObservation) -> bool:
+    """A node serves its newest certificate, and was started with one of this epoch."""
+    held = access.nodes.get(node.id)
+    return (
+        held is not None
+        and held.certificate is not None
+        and held.loaded == held.certificate.fingerprint
+        and node.pod is not None
+        and node.pod.ready
+        and not node.pod.terminating
+        and node.pod.certificates == held.epoch
+    )
 
 
 def epochs(nodes: Iterable[NodeObservation], access: Access) -> dict[int, str]:
@@ -203,20 +273,34 @@ def _follow(access: Access, held: Held, node: NodeObservation, secret: str, now:
 def _marks(access: Access, held: Held | None, node: NodeObservation | None, now: float) -> dict[str, str]:
     """Annotations of a node's Secret with a new leaf.
 
-    Where a Secret is gone that a node was started with, what it holds is not known: its epoch ends too.
+    An epoch ends with another authority, which the node must trust, and be known by, as the controllers' client too;
+    and where a Secret is gone that a node was started with: what it holds is not known.
     """
     started = node is not None and any(volume.formatted for volume in node.volumes)
-    known = held is not None and held.oldest > 0
     end = min(now + access.lifetimes.leaf, _end(access.cluster_ca))
-    epoch = held.epoch if held is not None else FIRST_EPOCH
-    if not known and started and node is not None and node.pod is not None:
-        epoch = _after(node.pod.certificates or FIRST_EPOCH)
-    oldest = held.oldest if held is not None and known else end
+    if held is not None and held.oldest > 0:
+        replaced = not held.signed and (not held.problem or access.cluster_ca.old is not None)
+        anew = replaced or _trusts_more(access, held)
+        epoch, oldest = (_after(held.epoch), end) if anew else (held.epoch, held.oldest)
+    elif started and node is not None and node.pod is not None:
+        epoch, oldest = _after(node.pod.certificates or FIRST_EPOCH), end
+    else:
+        epoch, oldest = (held.epoch if held is not None else FIRST_EPOCH), end
     return {
         names.CERTIFICATE_EPOCH: epoch,
         names.CERTIFICATE_OLDEST: f"{oldest:.0f}",
         names.CERTIFICATE_LOADED: held.loaded if held is not None else "",
     }
+
+
+def _trusts_more(access: Access, held: Held) -> bool:
+    """Whether an authority has come that the node does not trust yet; one that goes can wait."""
+    return any(block not in held.files.get(listeners.CLUSTER_CA, "") for block in blocks(access.cluster_ca.trusted))
+
+
+def blocks(pem: str) -> list[str]:
+    """The certificates of a PEM text."""
+    return [f"{BEGIN}{part}" for part in pem.split(BEGIN)[1:]]
 
 
 def _after(epoch: str) -> str:
@@ -384,8 +468,27 @@ def refusals(world: World) -> Iterator[Check]:
                     remedy="Set them back. Add another listener, move the clients, then remove this one.",
                 )
                 return
+    yield from _closed_at_once(world)
     if world.access is not None:
         yield from _unusable(world, world.access)
+
+
+def _closed_at_once(world: World) -> Iterator[Check]:
+    """Brokers of a cluster in use that deny what no ACL allows before there can be any would cut off everybody."""
+    wanted = world.cluster.spec.authorization
+    if wanted is None or wanted.when_no_acl is WhenNoAcl.ALLOW:
+        return
+    for node in world.observation.nodes:
+        last = last_settings(world, node)
+        if last and listeners.AUTHORIZER not in last:
+            yield Check(
+                "AuthorizationWouldCutOff",
+                ok=False,
+                evidence=f"spec.authorization.whenNoAcl: Deny, and node {node.id} runs without authorization: its "
+                "clients have no ACLs.",
+                remedy="Set it to Allow, let the roll end, give every user its ACLs, then set it to Deny.",
+            )
+            return
 
 
 def _unusable(world: World, access: Access) -> Iterator[Check]:
@@ -398,9 +501,12 @@ def _unusable(world: World, access: Access) -> Iterator[Check]:
 
 def last_protocols(world: World, node: NodeObservation) -> dict[str, str]:
     """Security protocol by Kafka's listener name, as a node was last started; empty for one that never was."""
+    protocols = last_settings(world, node).get("listener.security.protocol.map", "")
+    return dict(entry.split(":", 1) for entry in protocols.split(",") if entry)
+
+
+def last_settings(world: World, node: NodeObservation) -> dict[str, str]:
+    """server.properties of a node as it was last started, values as they stand in the file; empty if it never was."""
     name = naming.config(world.cluster.metadata.name, node.pool, node.id)
-    for line in world.config_maps.get(name, {}).get("server.properties", "").splitlines():
-        key, _, value = line.partition("=")
-        if key == "listener.security.protocol.map":
-            return dict(entry.split(":", 1) for entry in value.split(","))
-    return {}
+    lines = world.config_maps.get(name, {}).get("server.properties", "").splitlines()
+    return {key: value for key, _, value in (line.partition("=") for line in lines)}

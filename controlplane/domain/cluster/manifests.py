@@ -71,7 +71,7 @@ def server_properties(cluster: KafkaCluster, node: NodeLayout, layout: Layout) -
                 for item in cluster.spec.listeners
             ],
             mutual_tls=cluster.spec.mutual_tls,
-            authorizer=cluster.spec.authorization is not None,
+            authorization=cluster.spec.authorization,
             static_config=static,
             min_isr=declared.get(dynamic.MIN_ISR, properties.default_min_isr(brokers)),
         )

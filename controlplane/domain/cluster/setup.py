@@ -18,9 +18,12 @@ from controlplane.domain.access.values import FIRST_EPOCH
 from controlplane.domain.cluster import dynamic, growth, lost, manifests, naming, properties
 from controlplane.domain.cluster.access import (
     AccessStep,
+    DropAuthority,
     IssueCertificate,
     MakeAuthority,
     NoteLoaded,
+    PrepareAuthority,
+    PromoteAuthority,
     PublishAuthority,
     ReloadCertificates,
     RequireRestart,
@@ -120,6 +123,9 @@ SetupStep = (
     | DeleteCanaryTopic
     | MakeAuthority
     | PublishAuthority
+    | PrepareAuthority
+    | PromoteAuthority
+    | DropAuthority
     | IssueCertificate
     | ReloadCertificates
     | NoteLoaded

@@ -73,6 +73,15 @@ ACCESS = (
         "Set it back. To change it make another cluster and move the data.",
     ),
     Entry(
+        "AuthorizationWouldCutOff",
+        _CHECK,
+        "spec.authorization asks for Deny, and nodes run without authorization: there are no ACLs yet, so that every "
+        "client would be cut off.",
+        _UNTOUCHED,
+        "Set whenNoAcl to Allow: a roll turns authorization on, controllers first, and nobody is cut off. Give every "
+        "user its ACLs, then set it to Deny.",
+    ),
+    Entry(
         "ListenerChangeRefused",
         _CHECK,
         "tls or authentication of a listener was changed. Its clients would be cut off one broker after the other.",
@@ -94,6 +103,27 @@ ACCESS_ACTIONS = (
         _ACTION,
         "What clients and nodes shall trust is written into NAME-cluster-ca or NAME-clients-ca.",
         "Also when somebody edited or deleted it: its contents follow from the authority's key.",
+    ),
+    Entry(
+        "PrepareAuthority",
+        _ACTION,
+        "An authority ends in time to come (KFLEET_AUTHORITY_RENEW_BEFORE): the one that is to follow is made, and "
+        "trusted beside it from now on.",
+        "Every node gets both, and is restarted once to trust both as the controllers' client too. Clients have "
+        "KFLEET_AUTHORITY_OVERLAP to take up the new ca.crt of NAME-cluster-ca.",
+    ),
+    Entry(
+        "PromoteAuthority",
+        _ACTION,
+        "The authority that is to follow is trusted by every node, and clients have had their time: it signs from now "
+        "on.",
+        "Every certificate is signed anew by it, and every node restarted once more. The former one is still trusted.",
+    ),
+    Entry(
+        "DropAuthority",
+        _ACTION,
+        "Nothing that the former authority signed is in use any more: it is trusted no longer.",
+        "Nodes read that without a restart.",
     ),
     Entry(
         "IssueCertificate",

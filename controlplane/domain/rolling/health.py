@@ -14,6 +14,9 @@ from controlplane.domain.observation import ClusterObservation, NodeObservation,
 _STARTING = frozenset({"ContainerCreating", "PodInitializing"})
 """Why a container waits in a pod with which all is well."""
 
+BRIEF = frozenset({"BrokerNotRegistered", "ReplicasOutOfSync", "VoterBehind", "NotAVoter", "ClusterUnreachable"})
+"""What a node that has just become ready lacks for some seconds; only Kafka can say when it is over."""
+
 LISTED = 5
 MESSAGE_LIMIT = 400
 

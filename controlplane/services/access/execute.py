@@ -9,12 +9,18 @@ from controlplane.domain.access.listeners import NODE_PEM
 from controlplane.domain.cluster.access import (
     CA_CRT,
     CA_KEY,
+    NEXT_CRT,
+    NEXT_KEY,
+    OLD_CRT,
     TLS_CRT,
     TLS_KEY,
     AccessStep,
+    DropAuthority,
     IssueCertificate,
     MakeAuthority,
     NoteLoaded,
+    PrepareAuthority,
+    PromoteAuthority,
     PublishAuthority,
     ReloadCertificates,
     RequireRestart,
@@ -45,6 +51,8 @@ async def carry_out(kube: KubeApi, tools: Certificates, admins: KafkaAdmins, ste
             await kube.create(SECRETS, secret | {"data": _encoded({CA_CRT: pair.certificate, CA_KEY: pair.key})})
         case PublishAuthority(secret, trusted, ours):
             await _write(kube, secret | {"data": _encoded({CA_CRT: trusted})}, ours=ours)
+        case PrepareAuthority() | PromoteAuthority() | DropAuthority():
+            await _follow(kube, tools, step, world)
         case IssueCertificate():
             await _issue(kube, tools, step, world)
         case ReloadCertificates(node, secret):
@@ -55,6 +63,37 @@ async def carry_out(kube: KubeApi, tools: Certificates, admins: KafkaAdmins, ste
         case RequireRestart(secret, epoch, oldest):
             marks = {names.CERTIFICATE_EPOCH: epoch, names.CERTIFICATE_OLDEST: f"{oldest:.0f}"}
             await _annotate(kube, secret, namespace, marks)
+
+
+async def _follow(
+    kube: KubeApi, tools: Certificates, step: PrepareAuthority | PromoteAuthority | DropAuthority, world: World
+) -> None:
+    """The next stage of a succession, if it has not begun yet: the Secret's version is the precondition."""
+    cluster = world.cluster.metadata
+    found = await kube.get(SECRETS, step.secret, cluster.namespace)
+    if not is_ours(found, cluster.name):
+        raise _taken(step.secret)
+    data = texts(found)
+    change: dict[str, str | None]
+    match step:
+        case PrepareAuthority(_, common_name, seconds):
+            if NEXT_CRT in data:
+                return
+            pair = tools.pki.make_authority(common_name, seconds)
+            change = {NEXT_CRT: pair.certificate, NEXT_KEY: pair.key}
+        case PromoteAuthority():
+            if NEXT_CRT not in data:
+                return
+            change = {CA_CRT: data[NEXT_CRT], CA_KEY: data[NEXT_KEY], OLD_CRT: data[CA_CRT]}
+            change |= {NEXT_CRT: None, NEXT_KEY: None}
+        case DropAuthority():
+            change = {OLD_CRT: None}
+    meta = {
+        "resourceVersion": found["metadata"]["resourceVersion"],
+        "annotations": {names.AUTHORITY_SINCE: f"{tools.clock.now():.0f}"},
+    }
+    encoded = {key: None if text is None else _encode(text) for key, text in change.items()}
+    await kube.patch(SECRETS, step.secret, cluster.namespace, {"metadata": meta, "data": encoded})
 
 
 async def _issue(kube: KubeApi, tools: Certificates, step: IssueCertificate, world: World) -> None:
@@ -114,4 +153,8 @@ async def _annotate(kube: KubeApi, name: str, namespace: str, marks: dict[str, s
 
 
 def _encoded(files: dict[str, str]) -> dict[str, str]:
-    return {name: base64.b64encode(text.encode()).decode() for name, text in files.items()}
+    return {name: _encode(text) for name, text in files.items()}
+
+
+def _encode(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()

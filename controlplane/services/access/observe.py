@@ -11,9 +11,10 @@ from controlplane.api import names
 from controlplane.api.kafka_cluster import KafkaCluster, Listener
 from controlplane.domain.access import listeners
 from controlplane.domain.access.given import problem
+from controlplane.domain.access.pki import Certificate
 from controlplane.domain.access.values import Access, Authority, ClientTls, Given, Held, Lifetimes
 from controlplane.domain.cluster import naming
-from controlplane.domain.cluster.access import CA_CRT, CA_KEY, TLS_CRT, TLS_KEY
+from controlplane.domain.cluster.access import CA_CRT, CA_KEY, NEXT_CRT, OLD_CRT, TLS_CRT, TLS_KEY
 from controlplane.domain.observation import NodeObservation
 from controlplane.ports import CertificateProbe, Clock, KeyPair, KubeApi, Object, Pki, PkiError
 from controlplane.services.access import secrets
@@ -112,7 +113,23 @@ class _Look:
             return Authority(name, published=published, problem=str(error))
         if not found.key_matches or not found.leaf.is_authority:
             return Authority(name, published=published, problem="ca.key is not the key of ca.crt")
-        return Authority(name, found.leaf, trusted=public_part(data[CA_CRT]), published=published)
+        marks = key_secret["metadata"].get("annotations") or {}
+        return Authority(
+            name,
+            found.leaf,
+            trusted="".join(public_part(data.get(key, "")) for key in (CA_CRT, NEXT_CRT, OLD_CRT)),
+            published=published,
+            next_=self._read(data.get(NEXT_CRT, "")),
+            old=self._read(data.get(OLD_CRT, "")),
+            since=_number(marks.get(names.AUTHORITY_SINCE)),
+            signer=public_part(data[CA_CRT]),
+        )
+
+    def _read(self, pem: str) -> Certificate | None:
+        try:
+            return self.pki.read(pem)[0] if pem else None
+        except PkiError:
+            return None
 
     async def of_node(self, node: NodeObservation, authority: Authority) -> Held | None:
         name = naming.node_tls(self.cluster.metadata.name, node.pool, node.id)
@@ -166,7 +183,7 @@ class _Look:
 
     def _held(self, certificate: str, key: str, authority: Authority) -> Held:
         try:
-            found = self.pki.inspect(KeyPair(certificate, key), authority.trusted or certificate)
+            found = self.pki.inspect(KeyPair(certificate, key), authority.signer or certificate)
         except PkiError as error:
             return Held(problem=str(error))
         if not found.key_matches:

@@ -21,6 +21,7 @@ from controlplane.domain.membership import values as membership
 from controlplane.domain.operation.permit import Permit
 from controlplane.domain.operation.progress import wordless
 from controlplane.domain.rolling import values as rolling
+from controlplane.domain.rolling.health import BRIEF
 from controlplane.domain.rolling.witness import Learning
 from controlplane.ports import (
     AlreadyExistsError,
@@ -102,6 +103,7 @@ class ClusterKind:
             action=found.change if found.change is not None else found.roll,
             begun=found.begun,
             settled=found.settled,
+            brief=isinstance(found.roll, rolling.AwaitNode) and all(check.name in BRIEF for check in found.roll.checks),
         )
 
     async def act(self, action: Action, world: World) -> bool:

@@ -39,6 +39,10 @@ from controlplane.settings import OperatorSettings
 
 log = logging.getLogger(__name__)
 
+_BRIEF_GROWTH = 1.25
+"""Each look for something brief waits so much longer than the one before; five seconds on, a whole busy_interval."""
+_BRIEF_LOOKS = 100
+"""Beyond any busy_interval, and no number overflows."""
 _LOOK_AGAIN = -1.0
 """The cell has only just become ours: what was observed is older than that."""
 
@@ -67,6 +71,7 @@ class Engine:
         self._kube, self._settings = around.kube, around.settings
         self._refused: dict[Key, tuple[Check, ...]] = {}
         self._told: dict[Key, float] = {}
+        self._brief: dict[Key, int] = {}
         self._started = around.clock.monotonic()
 
     async def reconcile(self, key: Key) -> float | None:
@@ -86,6 +91,7 @@ class Engine:
         except NotFoundError:
             self._refused.pop(key, None)
             self._told.pop(key, None)
+            self._brief.pop(key, None)
             self._around.outbox.gone(str(key), now=self._around.clock.now())
             await self._kind.forget(key.namespace, key.name)
             return None
@@ -127,7 +133,16 @@ class Engine:
         if acted and not refused:
             return self._settings.settle_interval
         calm = decision.settled and not refused and self._around.outbox.idle(after)
-        return self._settings.resync_interval if calm else self._settings.busy_interval
+        return self._settings.resync_interval if calm else self._pause(key, brief=decision.brief)
+
+    def _pause(self, key: Key, *, brief: bool) -> float:
+        """Until the next look while something is under way. What stays away is looked for ever less often."""
+        if not brief:
+            self._brief.pop(key, None)
+            return self._settings.busy_interval
+        looks = self._brief[key] = self._brief.get(key, 0) + 1
+        often: float = self._settings.settle_interval * _BRIEF_GROWTH ** min(looks, _BRIEF_LOOKS)
+        return min(often, self._settings.busy_interval)
 
     async def _decide(self, key: Key, obj: Object, world: Any, before: OperationStatus) -> tuple[Decision[Any], bool]:
         """(the decision under what the operation that comes out of it is permitted, whether the cell is not needed).

@@ -24,7 +24,8 @@ class Decision(Generic[A]):
     operation that is over; until it is empty the object keeps its finalizer. `begun` says that the operation has
     something under way that must be finished whatever is held; `protect` that it must not vanish with its object
     meanwhile.
-    `settled`: nothing is expected to change by itself.
+    `settled`: nothing is expected to change by itself. `brief`: what is waited for usually takes seconds and no event
+    tells of it, so it is looked for often at first.
     """
 
     status: OperationStatus
@@ -34,6 +35,7 @@ class Decision(Generic[A]):
     begun: bool = False
     protect: bool = False
     settled: bool = False
+    brief: bool = False
 
     @property
     def operation(self) -> Operation | None:
