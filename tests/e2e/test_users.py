@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import pytest
 from confluent_kafka import KafkaException
 from support.cell import Cell, combined_cluster, topic
 from support.leaks import key_lines, leaks, places
+from support.sandbox import Sandbox
 from support.secure_clients import secret
 from support.user_clients import DENIED, Busy, Client, java_offsets
 from support.users import rule, user
@@ -43,8 +45,16 @@ def of_user(cell: Cell, name: str) -> dict[str, str]:
 
 
 def kfleet(cell: Cell, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """What it does is recorded where the operator's ledger is."""
     where = ["--kubeconfig", str(cell.kubeconfig), "-n", cell.namespace]
-    return subprocess.run([KFLEET, *arguments, *where], capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(
+        [KFLEET, *arguments, *where],
+        env=os.environ | {"KFLEET_LEDGER_URL": cell.operator.settings["KFLEET_LEDGER_URL"]},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
 
 
 def condition(cell: Cell, name: str, kind: str = "Ready") -> dict[str, str]:
@@ -58,8 +68,16 @@ def wait_ready(cell: Cell, *names: str, reason: str = "AsDeclared") -> None:
         cell.wait(f"user {name} {reason}", lambda name=name: condition(cell, name).get("reason") == reason, 60)
 
 
+@pytest.fixture(scope="module", name="ledger")
+def ledger_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ledger") / "ledger.db"
+
+
 @pytest.fixture(scope="module", autouse=True)
-def users(cell: Cell) -> None:
+def users(cell: Cell, ledger: Path) -> None:
+    cell.operator.stop()
+    cell.operator.settings["KFLEET_LEDGER_URL"] = f"sqlite:///{ledger}"
+    cell.operator.start()
     writes = (rule("orders", "Write"), rule("orders-", "Read", kind="group", patternType="prefixed"))
     cell.apply(
         secure_cluster(),
@@ -205,8 +223,10 @@ def test_a_deleted_user_is_refused_and_its_object_goes(cell: Cell) -> None:
     assert client.produces("orders", DENIED), "the certificate that is still about lets nobody in"
 
 
-def test_no_password_and_no_key_is_anywhere_but_in_secrets(cell: Cell) -> None:
+def test_no_password_and_no_key_is_anywhere_but_in_secrets(cell: Cell, ledger: Path, sandbox: Sandbox) -> None:
     assert len(SEEN) > 10
-    found = list(places(cell))
+    files = sorted(ledger.parent.iterdir())
+    assert any(b"user revoke" in file.read_bytes() for file in files), "it was told what was done"
+    found = list(places(cell, [*files, sandbox.paths.audit_log]))
     assert leaks(found, SEEN) == []
     assert leaks([*found, ("planted", f"--password={SEEN[0]}")], SEEN) == ["planted"], "the control"
