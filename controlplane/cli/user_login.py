@@ -8,7 +8,7 @@ import sys
 import time
 
 from controlplane import bootstrap
-from controlplane.api.kafka_user import KafkaUser, PatternType, ResourceType
+from controlplane.api.kafka_user import KafkaUser, ResourceType
 from controlplane.cli.connect import Connection, connect
 from controlplane.cli.errors import CliError
 from controlplane.cli.options import Output, Where
@@ -57,13 +57,8 @@ async def _checks(user: KafkaUser, data: dict[str, str], seconds: float) -> list
     except ValueError:
         raise CliError(f"Secret {user.secret_name}: {files.LIBRDKAFKA} is no JSON; the operator restores it") from None
     rules = user.spec.authorization.acls
-    groups = [
-        name
-        for rule in rules
-        if rule.resource.type is ResourceType.GROUP and rule.resource.pattern_type is PatternType.LITERAL
-        if (name := rule.resource.name) is not None and name != "*"
-    ]
-    result = await asyncio.to_thread(bootstrap.log_in, settings, sorted(set(groups)), seconds)
+    topics, groups = (probe.named(rules, kind) for kind in (ResourceType.TOPIC, ResourceType.GROUP))
+    result = await asyncio.to_thread(bootstrap.log_in, settings, topics, groups, seconds)
     checks += probe.check_logins(result.attempts)
     if any(not attempt.error for attempt in result.attempts):
         checks += probe.check_rules(rules, result)

@@ -6,6 +6,7 @@ Kubernetes is in memory here; tests/e2e/test_users.py has both for real, with TL
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from support.user_clients import DENIED, Busy, Client, command_lines, java_offse
 from support.users import UserSpace, rule, user, user_space
 
 from controlplane.adapters.kafka.admins import KafkaPythonAdmins
+from controlplane.adapters.kafka.login import log_in
 from controlplane.ports import KafkaAdmin, NewTopic
 from controlplane.services.users.service import KAFKA_USERS
 
@@ -79,6 +81,10 @@ async def test_a_users_life(
     first = await space.secret("app")
     assert (await admin.describe_user_quotas())["app"] == {"producer_byte_rate": 1048576.0}
 
+    found = await asyncio.to_thread(log_in, json.loads(first["librdkafka.json"]), ["orders", "secrets"], ["g"], 20.0)
+    assert [attempt.error for attempt in found.attempts] == [""]
+    assert found.topics == {"orders": {"Write", "Describe"}}
+    assert (found.refused_topics, found.refused_groups) == ({"secrets"}, {"g"})
     client = Client(first)
     assert await asyncio.to_thread(client.produces, "orders", "")
     assert await asyncio.to_thread(client.topics) == {"orders"}, "and no other"

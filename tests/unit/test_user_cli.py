@@ -31,7 +31,7 @@ def rules_of(*acls: dict[str, Any]) -> tuple[Any, ...]:
 
 def checked(*acls: dict[str, Any]) -> list[tuple[bool, str]]:
     groups = {"billing": frozenset({"Read", "Describe"})}
-    result = LoginResult((Attempt("b:1"),), frozenset(GRANTED), GRANTED, groups)
+    result = LoginResult((Attempt("b:1"),), GRANTED, frozenset({"denied"}), groups, frozenset({"closed"}))
     return [(check.ok, check.evidence) for check in probe.check_rules(rules_of(*acls), result)]
 
 
@@ -44,6 +44,9 @@ def checked(*acls: dict[str, Any]) -> list[tuple[bool, str]]:
         (rule("orders", "All"), True, "All on topic orders: as declared"),
         (rule("*", "Describe"), True, "(3 asked)"),
         (rule("later", "Read"), True, "there is none to ask about"),
+        (rule("denied", "Read"), False, "on denied the brokers do not grant Describe, Read"),
+        (rule("denied", "Create"), True, "there is none to ask about"),
+        (rule("closed", "Read", kind="group"), False, "on closed the brokers do not grant Describe, Read"),
         (rule("billing", "Read", kind="group"), True, "Read on group billing: as declared"),
         (rule("billing", "Delete", kind="group"), False, "on billing the brokers do not grant Delete"),
     ],

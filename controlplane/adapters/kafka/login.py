@@ -8,14 +8,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient
 
 from controlplane.domain.users.probe import Attempt, LoginResult
 
-K = TypeVar("K")
 NAMES = {
     AclOperation.READ: "Read",
     AclOperation.WRITE: "Write",
@@ -26,13 +25,14 @@ NAMES = {
     AclOperation.DESCRIBE_CONFIGS: "DescribeConfigs",
     AclOperation.ALTER_CONFIGS: "AlterConfigs",
 }
+_REFUSED = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED)
 MAX_TOPICS = 200
 POLL_SECONDS = 0.1
 
 
-def log_in(settings: Mapping[str, str], groups: Sequence[str], seconds: float) -> LoginResult:
+def log_in(settings: Mapping[str, str], topics: Sequence[str], groups: Sequence[str], seconds: float) -> LoginResult:
     """One client for each bootstrap server, `seconds` each; what the user may do is asked through the first that lets
-    it in. Raises KafkaException for settings that are none."""
+    it in: on every topic that it sees and on those that are named. Raises KafkaException for settings that are none."""
     attempts, first = [], None
     for server in settings["bootstrap.servers"].split(","):
         client, attempt = _attempt({**settings, "bootstrap.servers": server}, server, seconds)
@@ -40,13 +40,10 @@ def log_in(settings: Mapping[str, str], groups: Sequence[str], seconds: float) -
         first = first or (client if not attempt.error else None)
     if first is None:
         return LoginResult(tuple(attempts))
-    topics = frozenset(first.list_topics(timeout=seconds).topics)
-    return LoginResult(
-        tuple(attempts),
-        topics,
-        topic_operations=_of_topics(first, sorted(topics)[:MAX_TOPICS], seconds),
-        group_operations=_of_groups(first, groups, seconds),
-    )
+    seen = sorted(first.list_topics(timeout=seconds).topics)[:MAX_TOPICS]
+    of_topics, refused_topics = _of_topics(first, sorted({*seen, *topics}), seconds)
+    of_groups, refused_groups = _of_groups(first, sorted(set(groups)), seconds)
+    return LoginResult(tuple(attempts), of_topics, refused_topics, of_groups, refused_groups)
 
 
 def _attempt(settings: Mapping[str, str], server: str, seconds: float) -> tuple[AdminClient, Attempt]:
@@ -74,32 +71,38 @@ def _attempt(settings: Mapping[str, str], server: str, seconds: float) -> tuple[
     return client, Attempt(server, refusals[0].str())
 
 
-def _of_topics(client: AdminClient, names: list[str], seconds: float) -> dict[str, frozenset[str]]:
+Asked = tuple[dict[str, frozenset[str]], frozenset[str]]
+"""(operations by name, names that may not be asked about)"""
+
+
+def _of_topics(client: AdminClient, names: list[str], seconds: float) -> Asked:
     if not names:
-        return {}
-    futures = client.describe_topics(
-        TopicCollection(names), include_authorized_operations=True, request_timeout=seconds
+        return {}, frozenset()
+    return _answers(
+        client.describe_topics(TopicCollection(names), include_authorized_operations=True, request_timeout=seconds),
+        seconds,
     )
-    return {name: _names(found.authorized_operations) for name, found in _answers(futures, seconds).items()}
 
 
-def _of_groups(client: AdminClient, names: Sequence[str], seconds: float) -> dict[str, frozenset[str]]:
+def _of_groups(client: AdminClient, names: list[str], seconds: float) -> Asked:
     if not names:
-        return {}
-    futures = client.describe_consumer_groups(list(names), include_authorized_operations=True, request_timeout=seconds)
-    return {name: _names(found.authorized_operations) for name, found in _answers(futures, seconds).items()}
+        return {}, frozenset()
+    return _answers(
+        client.describe_consumer_groups(names, include_authorized_operations=True, request_timeout=seconds), seconds
+    )
 
 
-def _answers(futures: Mapping[K, Future[Any]], seconds: float) -> dict[K, Any]:
-    """Without those that are refused: what is not there is not granted, or does not exist."""
-    found = {}
+def _answers(futures: Mapping[str, Future[Any]], seconds: float) -> Asked:
+    """What does not exist, or did not answer in time, is in neither."""
+    granted, refused = {}, set()
     for name, future in futures.items():
         try:
-            found[name] = future.result(timeout=seconds + 1)
-        except (KafkaException, TimeoutError):
+            found = future.result(timeout=seconds + 1)
+        except KafkaException as error:
+            if error.args[0].code() in _REFUSED:
+                refused.add(name)
+        except TimeoutError:
             continue
-    return found
-
-
-def _names(operations: Sequence[AclOperation] | None) -> frozenset[str]:
-    return frozenset(NAMES[operation] for operation in operations or () if operation in NAMES)
+        else:
+            granted[name] = frozenset(NAMES[one] for one in found.authorized_operations or () if one in NAMES)
+    return granted, frozenset(refused)

@@ -27,13 +27,14 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class LoginResult:
-    """`topics` are those that the user may describe; operations that it may do by the name of the resource, of those
-    that exist and could be asked about."""
+    """Operations that the user may do by the name of the resource, of those that exist; `refused_*` are names of which
+    it is not even told whether they do."""
 
     attempts: tuple[Attempt, ...]
-    topics: frozenset[str] = frozenset()
-    topic_operations: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    group_operations: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    topics: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    refused_topics: frozenset[str] = frozenset()
+    groups: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    refused_groups: frozenset[str] = frozenset()
 
 
 def check_secret(user: KafkaUser, data: Mapping[str, str]) -> Check:
@@ -81,40 +82,49 @@ def check_rules(rules: Sequence[AclRule], result: LoginResult) -> list[Check]:
     return found
 
 
+def named(rules: Sequence[AclRule], kind: ResourceType) -> list[str]:
+    """Resources of this type that rules name in full."""
+    literal = [one.resource for one in rules if one.resource.pattern_type is PatternType.LITERAL]
+    return sorted({one.name for one in literal if one.type is kind and one.name is not None and one.name != "*"})
+
+
 def _of_rule(rule: AclRule, result: LoginResult) -> list[Check]:
-    name, words = rule.resource.name or "", ", ".join(operation.value for operation in rule.operations)
+    name, prefixed = rule.resource.name or "", rule.resource.pattern_type is PatternType.PREFIXED
     if rule.resource.type is ResourceType.TOPIC:
-        every, operations = result.topics, result.topic_operations
-    elif rule.resource.type is ResourceType.GROUP and rule.resource.pattern_type is PatternType.LITERAL and name != "*":
-        every, operations = frozenset({name}), result.group_operations
+        granted, refused = result.topics, result.refused_topics
+    elif rule.resource.type is ResourceType.GROUP and not prefixed and name != "*":
+        granted, refused = result.groups, result.refused_groups
     else:
         return []
-    if rule.resource.pattern_type is PatternType.PREFIXED:
-        named = sorted(one for one in every if one.startswith(name))
+    told = f"{', '.join(rule.operations)} on {rule.resource.type.value} {name}{'*' if prefixed else ''}"
+    wanted = _wanted(rule)
+    if prefixed or name == "*":
+        asked = sorted(one for one in granted if not prefixed or one.startswith(name))
     else:
-        named = sorted(every) if name == "*" else [name]
-    told = f"{words} on {rule.resource.type.value} {name}" + (
-        "*" if rule.resource.pattern_type.value != "literal" else ""
-    )
-    asked = [one for one in named if one in operations]
+        asked = [name] if name in granted or (name in refused and "Describe" in wanted) else []
     if not asked:
         return [Check("MayAsDeclared", ok=True, evidence=f"{told}: there is none to ask about.")]
-    lacking = {one: _missing(rule, operations[one]) for one in asked}
-    short = {one: sorted(missing) for one, missing in lacking.items() if missing}
-    evidence = f"{told}: as declared ({len(asked)} asked)."
-    if short:
-        first, missing = next(iter(short.items()))
-        evidence = f"{told}: on {first} the brokers do not grant {', '.join(missing)}."
-    remedy = "A deny rule wins over it, or the operator has not got to it: kfleet user describe." if short else ""
-    return [Check("MayAsDeclared", ok=not short, evidence=evidence, remedy=remedy)]
+    lacking = {one: sorted(wanted - granted.get(one, frozenset())) for one in asked}
+    first = next((one for one in asked if lacking[one]), None)
+    if first is None:
+        return [Check("MayAsDeclared", ok=True, evidence=f"{told}: as declared ({len(asked)} asked).")]
+    return [
+        Check(
+            "MayAsDeclared",
+            ok=False,
+            evidence=f"{told}: on {first} the brokers do not grant {', '.join(lacking[first])}.",
+            remedy="A deny rule wins over it, or the operator has not got to it: kfleet user describe.",
+        )
+    ]
 
 
-def _missing(rule: AclRule, granted: frozenset[str]) -> set[str]:
+def _wanted(rule: AclRule) -> set[str]:
+    """With what they imply; All is held to the least of it, since not every type has every operation."""
     wanted = {operation.value for operation in rule.operations}
     if ALL in wanted:
-        wanted = {"Describe"}
+        return {"Describe"}
     if wanted & IMPLY_DESCRIBE:
         wanted.add("Describe")
     if wanted & IMPLY_DESCRIBE_CONFIGS:
         wanted.add("DescribeConfigs")
-    return wanted - granted
+    return wanted
