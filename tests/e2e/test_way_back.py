@@ -108,7 +108,7 @@ def test_frozen_broker(cell: Cell, sandbox: Sandbox, traffic: Traffic) -> None:
         wait_ended(sandbox, target(cell, first))
         other = next(node for node in BROKERS if node != first)
         with frozen(sandbox, target(cell, other)):
-            # With two of three away every partition is under its min ISR. The one that hangs may get its new spec first.
+            # With two of three away no partition has its min ISR. The one that hangs may get its new spec first.
             cell.wait("the operator to see that it is away", lambda: cell.condition("Available")["status"] == "False")
             looked_again(cell)
             third = EACH_BROKER_ONCE - Counter([first, other])

@@ -69,6 +69,17 @@ async def test_tcp_and_http_probes_fail_with_the_reason(here: Space) -> None:
     assert not ready(pod)
 
 
+async def test_a_container_that_becomes_ready_need_not_wait_for_its_period(here: Space) -> None:
+    """Within its first period of an hour, though its first try failed."""
+    probe = {"httpGet": {"port": 4003, "path": "/"}, "periodSeconds": 3600}
+    script = "until test -e tmp/go; do sleep 0.05; done; exec python3 -m http.server 4003 --bind $ADDRESS"
+    address = {"name": "ADDRESS", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+    await here.pod("p", script, main={"readinessProbe": probe, "env": [address]})
+    await here.event("p", "Unhealthy", "Readiness probe failed")
+    (here.records("p")[0].root / "tmp" / "go").touch()
+    await here.until("p", ready, "Ready")
+
+
 async def test_logs(here: Space) -> None:
     script = "for i in 1 2 3; do echo out $i; done; echo err >&2; until test -e tmp/go; do sleep 0.05; done; echo last"
     await here.pod("p", script, restartPolicy="Never")

@@ -263,7 +263,7 @@ async def test_a_node_that_lacks_only_kafkas_word_is_looked_for_often_at_first_a
     for _ in range(40):
         namespace.turn()
         pauses.append(await one.reconcile(KEY))
-    waiting = [pause for pause in pauses if pause is not None and pause not in {SETTINGS.settle_interval}]
+    waiting = [pause for pause in pauses if pause is not None and pause != SETTINGS.settle_interval]
     assert waiting[0] < 2 * SETTINGS.settle_interval
     assert waiting == sorted(waiting)
     assert waiting[-1] == SETTINGS.busy_interval

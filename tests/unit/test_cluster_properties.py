@@ -30,7 +30,7 @@ def test_a_broker() -> None:
     assert read["broker.rack"] == "b"
     assert read["log.dirs"].split(",")[1] == "${env:KFLEET_POD_ROOT}/var/lib/kafka/data-1"
     assert read["replica.fetch.backoff.ms"] == "100"
-    assert (read["broker.heartbeat.interval.ms"], read["broker.session.timeout.ms"]) == ("500", "6000")
+    assert (read["broker.heartbeat.interval.ms"], read["broker.session.timeout.ms"]) == ("500", "4500")
     assert "min.insync.replicas" not in read, "with ELR a broker's own min ISR is refused"
 
 

@@ -17,6 +17,9 @@ from controlplane.ports import Object
 from controlplane.sandbox.node.checks import Target, check
 
 Kind = Literal["startup", "readiness", "liveness"]
+EAGER_SECONDS = 0.2
+"""Between tries of a container that is not ready, beside those at its period: kubelets may do so to make a pod ready
+sooner (core/v1 Probe, periodSeconds). Only their success counts, and programs (exec) are not run for it."""
 
 
 @dataclass(slots=True)
@@ -83,7 +86,7 @@ class Probes:
         loop = asyncio.get_running_loop()
         tick = loop.time() + probe.get("initialDelaySeconds", 0)
         while True:
-            await asyncio.sleep(max(0.0, tick - loop.time()))
+            await self._wait(kind, probe, tick)
             tick = max(loop.time(), tick) + probe.get("periodSeconds", 10)
             why = await check(probe, self._target, self._http, probe.get("timeoutSeconds", 1))
             verdict = streak.count(ok=why is None)
@@ -91,6 +94,16 @@ class Probes:
                 self._unhealthy(kind, why, verdict is False)
             if verdict is not None and self._apply(kind, ok=verdict):
                 return
+
+    async def _wait(self, kind: Kind, probe: Object, due: float) -> None:
+        """Until the next try is due, or would already succeed."""
+        loop = asyncio.get_running_loop()
+        eager = kind == "readiness" and "exec" not in probe and probe.get("successThreshold", 1) == 1
+        while eager and not self.ready and due - loop.time() > EAGER_SECONDS:
+            await asyncio.sleep(EAGER_SECONDS)
+            if await check(probe, self._target, self._http, probe.get("timeoutSeconds", 1)) is None:
+                return
+        await asyncio.sleep(max(0.0, due - loop.time()))
 
     def _apply(self, kind: Kind, *, ok: bool) -> bool:
         """True when this probe has nothing more to say."""
