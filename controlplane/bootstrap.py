@@ -15,13 +15,16 @@ from typing import Protocol, Self
 from controlplane.adapters.clock import SystemClock
 from controlplane.adapters.kubernetes.client import KubeClient
 from controlplane.adapters.kubernetes.config import KubeConfig, from_kubeconfig, from_service_account
+from controlplane.adapters.passwords import RandomPasswords
 from controlplane.api import names
 from controlplane.api.kafka_cluster import KafkaCluster
+from controlplane.domain.access.pki import Certificate
 from controlplane.domain.accounting import CanaryResult
 from controlplane.domain.canary import CanaryOptions
 from controlplane.domain.observation import ClusterObservation
 from controlplane.domain.placement.values import ShardSearch
-from controlplane.ports import ClientWitness, KafkaAdmins, KubeApi, LedgerWriter
+from controlplane.domain.users.probe import LoginResult
+from controlplane.ports import ClientWitness, Clock, KafkaAdmins, KubeApi, LedgerWriter, Pki
 from controlplane.services.access.observe import Certificates, lifetimes
 from controlplane.services.cluster import plan as services_plan
 from controlplane.services.cluster.kind import ClusterKind, placement
@@ -40,6 +43,7 @@ from controlplane.services.rebalance.cells import Cells
 from controlplane.services.rebalance.recipe import RebalanceRecipe
 from controlplane.services.retention import Retention
 from controlplane.services.topics import TopicService
+from controlplane.services.users.service import UserService
 from controlplane.settings import OperatorSettings
 
 
@@ -118,9 +122,13 @@ def operator(
     kind = ClusterKind(kube, admins, clock, events, settings, witness=witness, certificates=certificates)
     clusters = Engine(kind, around)
     topics = TopicService(kube, admins, clock, events, settings)
+    users = UserService(
+        kube, admins, pki=_pki(clock), passwords=RandomPasswords(), clock=clock, events=events, settings=settings
+    )
     services: dict[str, Reconcile] = {
         "KafkaCluster": clusters.reconcile,
         "KafkaTopics": topics.reconcile,
+        "KafkaUsers": users.reconcile,
         "KafkaRebalance": _rebalances(around, admins, events).reconcile,
     }
 
@@ -158,14 +166,17 @@ def _rebalances(around: Surroundings, admins: KafkaAdmins, events: EventRecorder
     return Engine(FrozenKind(recipe, around.kube, around.clock, events), around)
 
 
+def _pki(clock: Clock) -> Pki:
+    from controlplane.adapters.pki import CryptographyPki  # noqa: PLC0415 - only what signs needs OpenSSL
+
+    return CryptographyPki(clock)
+
+
 def _certificates(settings: OperatorSettings) -> Certificates:
-    from controlplane.adapters.pki import CryptographyPki  # noqa: PLC0415 - only the operator signs
-    from controlplane.adapters.tls import TlsProbe  # noqa: PLC0415 - the same
+    from controlplane.adapters.tls import TlsProbe  # noqa: PLC0415 - only the operator looks at what nodes serve
 
     clock = SystemClock()
-    return Certificates(
-        CryptographyPki(clock), TlsProbe(), clock, lifetimes(settings), by_name=settings.addressing == "DNS"
-    )
+    return Certificates(_pki(clock), TlsProbe(), clock, lifetimes(settings), by_name=settings.addressing == "DNS")
 
 
 def _ledger(settings: OperatorSettings) -> LedgerWriter | None:
@@ -260,3 +271,15 @@ def canary(
 
     with JournalWriter(journal) as writer:
         return Canary(options, writer, say).run(stop, warm_up_s=warm_up_s)
+
+
+def log_in(settings: Mapping[str, str], topics: Sequence[str], groups: Sequence[str], seconds: float) -> LoginResult:
+    """Log in as a user's client does; blocking."""
+    from controlplane.adapters.kafka.login import log_in as real_log_in  # noqa: PLC0415 - librdkafka
+
+    return real_log_in(settings, topics, groups, seconds)
+
+
+def read_certificate(pem: str) -> Certificate:
+    """The first of a PEM text. Raises PkiError."""
+    return _pki(SystemClock()).read(pem)[0]

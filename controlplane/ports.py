@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from pydantic import SecretStr
+
 from controlplane.api.operation import Operation
 from controlplane.domain.access.pki import Certificate, Inspection, Leaf
 from controlplane.domain.access.values import ClientTls as ClientTls
@@ -23,6 +25,8 @@ from controlplane.domain.rebalance.proposal import Proposal
 from controlplane.domain.rebalance.values import Assignment, Broker, Goal, Infeasible
 from controlplane.domain.topics.values import NewTopic as NewTopic
 from controlplane.domain.topics.values import TopicDescription as TopicDescription
+from controlplane.domain.users.values import Acl as Acl
+from controlplane.domain.users.values import ScramPassword as ScramPassword
 
 Object = dict[str, Any]
 """A Kubernetes object as the API server sends it."""
@@ -264,6 +268,40 @@ class KafkaAdmin(Protocol):
         """Forget a broker that is gone for good; BROKER_ID_NOT_REGISTERED if it is not known."""
         ...
 
+    async def describe_scram(self, users: Sequence[str] | None = None) -> dict[str, int]:
+        """Iterations of each user's SCRAM-SHA-512 credential; users without one are absent. None means all users."""
+        ...
+
+    async def upsert_scram(self, passwords: Sequence[ScramPassword]) -> dict[str, KafkaError | None]:
+        """Set SCRAM-SHA-512 credentials, each with a new salt; results by user. Sessions go on."""
+        ...
+
+    async def delete_scram(self, users: Sequence[str]) -> dict[str, KafkaError | None]:
+        """Results by user; RESOURCE_NOT_FOUND for one without a SCRAM-SHA-512 credential."""
+        ...
+
+    async def describe_acls(self) -> frozenset[Acl]:
+        """Every ACL binding of the cluster; SECURITY_DISABLED where it has no authorizer."""
+        ...
+
+    async def create_acls(self, acls: Sequence[Acl]) -> dict[Acl, KafkaError | None]:
+        """One that is there already is no error."""
+        ...
+
+    async def delete_acls(self, acls: Sequence[Acl]) -> dict[Acl, KafkaError | None]:
+        """Exactly these bindings; one that is not there is no error."""
+        ...
+
+    async def describe_user_quotas(self) -> dict[str, dict[str, float]]:
+        """Quotas of users by name (not those of a user with a client id, nor the default), by Kafka's key."""
+        ...
+
+    async def alter_user_quotas(
+        self, changes: Mapping[str, Mapping[str, float | None]]
+    ) -> dict[str, KafkaError | None]:
+        """Incremental: a value sets a key, None removes it; keys not named stay. Results by user."""
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -354,6 +392,12 @@ class Pki(Protocol):
 
     def inspect(self, pair: KeyPair, authorities: str) -> Inspection:
         """Whether a key is its certificate's, and whether one of `authorities` (PEM) has signed it."""
+        ...
+
+
+class Passwords(Protocol):
+    def new(self) -> SecretStr:
+        """One that nobody can guess and no file or line misreads: 32 characters or more of A-Z, a-z, 0-9, - and _."""
         ...
 
 

@@ -77,6 +77,9 @@ class OperatorSettings(BaseSettings):
         60 * DAY, gt=0, description="A node that was started with one that ends within this is restarted."
     )
     certificate_warn_before: float = Field(30 * DAY, gt=0, description="A certificate that ends within this is told.")
+    user_certificate_lifetime: float = Field(
+        90 * DAY, ge=60, description="How long a user's certificate is valid; it is renewed after two thirds of that."
+    )
     stop_grace: int = Field(120, ge=1, description="terminationGracePeriodSeconds of Kafka pods.")
     health_port: int = Field(8080, ge=0, description="/healthz and /readyz; 0 turns them off.")
     health_host: str = Field("0.0.0.0", description="Address of /healthz and /readyz.")  # noqa: S104 - probes come from the node

@@ -17,7 +17,7 @@ from controlplane.api import names
 from controlplane.api.group import GROUP, VERSION
 from controlplane.bootstrap import Wiring
 from controlplane.services.cluster.observe import CORDONED
-from controlplane.services.keys import cluster_key, rebalance_key, topics_key
+from controlplane.services.keys import cluster_key, rebalance_key, topics_key, users_key
 from controlplane.services.queue import Key, WorkQueue
 from controlplane.settings import OperatorSettings
 
@@ -28,6 +28,8 @@ WATCH_CLIENT_SECONDS = 310.0
 WATCH_CONNECT_SECONDS = 30.0
 WATCH_BACKOFF_SECONDS = 2.0
 LOGIN_SECONDS = 300.0
+IN_BULK: dict[str, Callable[[str, str], Key]] = {"kafkatopics": topics_key, "kafkausers": users_key}
+"""Kinds whose objects reconcile all together, by the cluster that they name."""
 
 
 def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorRegistry, kopf.OperatorSettings]:
@@ -43,13 +45,12 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
     async def cluster(type: str | None, namespace: str | None, name: str, **_: Any) -> None:  # noqa: A002 - kopf's
         queue.add(cluster_key(namespace or "", name))
         if type in (None, "ADDED"):
-            queue.add(topics_key(namespace or "", name), settings.topic_batch_delay)
+            for of_all in IN_BULK.values():
+                queue.add(of_all(namespace or "", name), settings.topic_batch_delay)
 
-    @kopf.on.event(GROUP, VERSION, "kafkatopics", registry=handlers)
-    async def topic(namespace: str | None, spec: kopf.Spec, **_: Any) -> None:
-        ref = spec.get("clusterRef") or {}
-        if name := ref.get("name"):
-            queue.add(topics_key(namespace or "", name), settings.topic_batch_delay)
+    for plural, key_of in IN_BULK.items():
+        handler = waking_all(queue, key_of, settings.topic_batch_delay)
+        kopf.on.event(GROUP, VERSION, plural, registry=handlers, id=plural)(handler)
 
     @kopf.on.event(GROUP, VERSION, "kafkarebalances", registry=handlers, id="kafkarebalances")
     async def rebalance(namespace: str | None, name: str, **_: Any) -> None:
@@ -124,3 +125,14 @@ def _decided(namespace: str, target: Mapping[str, Any]) -> Key | None:
     keys = {"KafkaCluster": cluster_key, "KafkaRebalance": rebalance_key}
     key, name = keys.get(target.get("kind", "")), target.get("name")
     return key(namespace, name) if key and name else None
+
+
+def waking_all(queue: WorkQueue, key_of: Callable[[str, str], Key], delay: float) -> Callable[..., Awaitable[None]]:
+    """A handler that wakes all objects of the cluster which one of them names, once others may have joined it."""
+
+    async def one(namespace: str | None, spec: kopf.Spec, **_: Any) -> None:
+        ref = spec.get("clusterRef") or {}
+        if name := ref.get("name"):
+            queue.add(key_of(namespace or "", name), delay)
+
+    return one

@@ -24,6 +24,7 @@ CERTIFICATES = "CertificatesCurrent"
 DRIFTED = "Drifted"
 PROPOSED = "Proposed"
 APPROVED = "Approved"
+CREDENTIALS_CURRENT = "CredentialsCurrent"
 COMPLETE = "Complete"
 FAILED = "Failed"
 
@@ -47,6 +48,11 @@ class Condition(ApiModel):
 def timestamp(seconds: float) -> str:
     """RFC 3339 with whole seconds, as Kubernetes writes times."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def seconds(text: str) -> float:
+    """The inverse of `timestamp`."""
+    return datetime.fromisoformat(text).timestamp()
 
 
 def find_condition(conditions: Iterable[Condition], type_: str) -> Condition | None:

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from controlplane.api import approval, kafka_cluster, kafka_rebalance, kafka_topic
+from controlplane.api import approval, kafka_cluster, kafka_rebalance, kafka_topic, kafka_user
 from controlplane.api.base import ApiModel
 from controlplane.api.group import GROUP, VERSION
 
@@ -126,6 +126,24 @@ KINDS: tuple[Kind, ...] = (
                 "Left", ".status.progress.secondsLeft", type="integer", wide=True, description="Seconds, estimated."
             ),
             Column("Message", _condition("Complete", "message"), wide=True),
+            _AGE,
+        ),
+    ),
+    Kind(
+        model=kafka_user.KafkaUser,
+        kind=kafka_user.KIND,
+        plural=kafka_user.PLURAL,
+        short_name=kafka_user.SHORT_NAME,
+        columns=(
+            Column("Cluster", ".spec.clusterRef.name"),
+            Column("Principal", ".status.principal", description="Name in Kafka."),
+            Column("Authentication", ".spec.authentication.type"),
+            Column("Secret", ".status.binding.name", description="What clients mount."),
+            _READY,
+            _REASON,
+            Column("Credentials", _condition("CredentialsCurrent", "status"), wide=True),
+            Column("Issued", ".status.credential.issuedAt", type="date", wide=True),
+            _MESSAGE,
             _AGE,
         ),
     ),

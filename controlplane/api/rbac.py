@@ -1,6 +1,6 @@
 """What the operator may do, in one table: the chart's roles are generated from it and tests read it.
 
-`OPERATOR` is the whole of it. No wildcards; Secrets are read by name, never listed or watched. A test compares the
+`OPERATOR` is the whole of it. No wildcards; Secrets one by one by name, never listed or watched. A test compares the
 table with the API server's audit log, so a verb that nothing uses is found.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from controlplane.api import approval, kafka_cluster, kafka_rebalance, kafka_topic
+from controlplane.api import approval, kafka_cluster, kafka_rebalance, kafka_topic, kafka_user
 from controlplane.api.approval_policies import ADMISSION_GROUP, ENFORCING
 from controlplane.api.group import GROUP
 from controlplane.api.names import OPERATOR as OPERATOR_NAME
@@ -36,7 +36,7 @@ class Grant:
     names: tuple[str, ...] = ()
 
 
-EDITABLE = (kafka_cluster.PLURAL, kafka_topic.PLURAL, kafka_rebalance.PLURAL)
+EDITABLE = (kafka_cluster.PLURAL, kafka_topic.PLURAL, kafka_rebalance.PLURAL, kafka_user.PLURAL)
 """What whoever may edit a namespace may edit in it. Approvals are not among them."""
 
 _ENFORCING = tuple(dict.fromkeys(name for names in ENFORCING.values() for name in names))
@@ -45,6 +45,7 @@ OPERATOR: tuple[Grant, ...] = (
     Grant(GROUP, kafka_cluster.PLURAL, READ, "the objects to reconcile"),
     Grant(GROUP, kafka_topic.PLURAL, ("list", "watch"), "the objects to reconcile, in bulk"),
     Grant(GROUP, kafka_rebalance.PLURAL, (*READ, "patch"), "the objects to reconcile, and their finalizer"),
+    Grant(GROUP, kafka_user.PLURAL, ("list", "watch", "patch"), "the objects to reconcile, in bulk; their finalizer"),
     *(Grant(GROUP, f"{plural}/status", ("update",), "status, written with a resourceVersion") for plural in EDITABLE),
     Grant(GROUP, approval.PLURAL, ("list", "watch"), "who has approved or denied the plan of an operation"),
     *(
@@ -64,7 +65,9 @@ OPERATOR: tuple[Grant, ...] = (
         "configuration of nodes, addresses of controllers, large plans; delete is for plans that no status names",
     ),
     Grant("", "namespaces", ("get",), "whether one is going, and what an operation began must not keep it"),
-    Grant("", "secrets", ("get", "create", "patch"), "authorities and certificates, by name; never listed or watched"),
+    Grant(
+        "", "secrets", ("get", "create", "patch", "delete"), "authorities, certificates, users' credentials; by name"
+    ),
     Grant("policy", "poddisruptionbudgets", ("list", "get", "create", "patch"), "the drain gate"),
     Grant("", "events", ("create", "get", "patch"), "Events, repeats counted"),
     Grant("coordination.k8s.io", "leases", ("get", "create", "update"), "one active operator; one operation a cell"),

@@ -33,10 +33,10 @@ async def many(where: Where) -> tuple[list[ClusterSummary], str]:
 async def described(where: Where, name: str) -> Description:
     async with connect(where) as connection:
         obj = await find(connection, CLUSTERS, name)
-        return Description(summarise(obj, time.time()), await _events(connection, obj))
+        return Description(summarise(obj, time.time()), await events_of(connection, obj))
 
 
-async def _events(connection: Connection, obj: Object) -> Sequence[Object] | None:
+async def events_of(connection: Connection, obj: Object) -> Sequence[Object] | None:
     fields = f"involvedObject.uid={obj['metadata']['uid']}"
     try:
         found = await connection.kube.list(EVENTS, connection.namespace, fields=fields)

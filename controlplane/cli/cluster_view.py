@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from controlplane.api.group import GROUP
 from controlplane.api.operation import Operation
 from controlplane.cli.render import Column, View, age, table
+from controlplane.cli.sections import conditions_text, event_documents, events_text, indent
 from controlplane.domain.health.summary import ClusterSummary, State, one_line
 from controlplane.ports import Object
 
@@ -102,18 +103,7 @@ def _description_document(row: Description) -> dict[str, Any]:
     return document | {
         "conditions": [condition.to_object() for condition in status.conditions],
         "lastOperation": operation_document(status.last_operation),
-        "events": None
-        if row.events is None
-        else [
-            {
-                "type": event.get("type", ""),
-                "reason": event.get("reason", ""),
-                "message": event.get("message", ""),
-                "count": event.get("count") or 1,
-                "lastAt": event.get("lastTimestamp"),
-            }
-            for event in row.events
-        ],
+        "events": event_documents(row.events),
     }
 
 
@@ -150,15 +140,11 @@ def description_text(row: Description, now: float) -> str:
             )
             for node in status.nodes
         ]
-        parts.append("Nodes\n" + _indent(table(("id", "pool", "roles", "rack", "version", "state", "message"), rows)))
+        parts.append("Nodes\n" + indent(table(("id", "pool", "roles", "rack", "version", "state", "message"), rows)))
     if status.conditions:
-        entries = [
-            (entry.type, entry.status, entry.reason, age(entry.last_transition_time, now), one_line(entry.message))
-            for entry in status.conditions
-        ]
-        parts.append("Conditions\n" + _indent(table(("type", "status", "reason", "since", "message"), entries)))
+        parts.append("Conditions\n" + indent(conditions_text(status.conditions, now)))
     if row.events:
-        parts.append("Events\n" + _indent(_events(row.events, now)))
+        parts.append("Events\n" + indent(events_text(row.events, now)))
     return "\n\n".join(parts)
 
 
@@ -183,22 +169,4 @@ def _operation_text(title: str, operation: Operation, now: float) -> str:
     if step and not operation.outcome:
         lines.append(f"step {step.id}: {step.verb} {step.target}".rstrip())
         lines += [f"waits for {check.name}: {one_line(check.evidence)}" for check in step.checks]
-    return f"{title}\n" + _indent("\n".join(lines))
-
-
-def _events(events: Iterable[Object], now: float) -> str:
-    rows = [
-        (
-            age(event.get("lastTimestamp"), now),
-            event.get("type", ""),
-            event.get("reason", ""),
-            event.get("count") or 1,
-            one_line(event.get("message", "")),
-        )
-        for event in events
-    ]
-    return table(("age", "type", "reason", "count", "message"), rows)
-
-
-def _indent(text: str) -> str:
-    return "\n".join(f"  {line}" for line in text.splitlines())
+    return f"{title}\n" + indent("\n".join(lines))

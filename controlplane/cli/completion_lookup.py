@@ -13,19 +13,28 @@ import controlplane.adapters.kubernetes.client  # noqa: F401 - `connect` would l
 from controlplane.adapters.kubernetes.config import KubeConfigError
 from controlplane.cli.connect import connect
 from controlplane.cli.errors import CliError
-from controlplane.cli.lookup import CLUSTERS
+from controlplane.cli.lookup import CLUSTERS, USERS
 from controlplane.cli.op_find import carriers
 from controlplane.cli.options import Where
-from controlplane.ports import KubeError
+from controlplane.ports import KubeError, Resource
 
 
 def clusters(parameters: Mapping[str, Any]) -> list[str]:
     """Names of the KafkaClusters that `parameters` (namespace, kubeconfig, context) reach; none if they reach none."""
+    return _names(CLUSTERS, parameters)
+
+
+def users(parameters: Mapping[str, Any]) -> list[str]:
+    """Names of the KafkaUsers, likewise."""
+    return _names(USERS, parameters)
+
+
+def _names(resource: Resource, parameters: Mapping[str, Any]) -> list[str]:
     where = Where(parameters.get("namespace"), parameters.get("kubeconfig"), parameters.get("context"))
 
     async def ask() -> list[str]:
         async with connect(where) as connection:
-            return [obj["metadata"]["name"] for obj in await connection.kube.list(CLUSTERS, connection.namespace)]
+            return [obj["metadata"]["name"] for obj in await connection.kube.list(resource, connection.namespace)]
 
     try:
         return asyncio.run(ask())

@@ -30,6 +30,14 @@ def operation_ids(context: typer.Context, incomplete: str) -> list[str]:
         return [name for name in operations(context.params) if name.startswith(incomplete)]
 
 
+def user_names(context: typer.Context, incomplete: str) -> list[str]:
+    """Users in the namespace that the command line names so far."""
+    from controlplane.cli.completion_lookup import users  # noqa: PLC0415 - as above
+
+    with at_most(LOOKUP_SECONDS):
+        return [name for name in users(context.params) if name.startswith(incomplete)]
+
+
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
     """Ends this process without a word when the body takes longer, whatever it is stuck in (DNS, a dead network)."""

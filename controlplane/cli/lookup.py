@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-from controlplane.api import kafka_cluster, kafka_rebalance
+from controlplane.api import kafka_cluster, kafka_rebalance, kafka_user
 from controlplane.api.group import GROUP, VERSION
 from controlplane.cli.connect import Connection
 from controlplane.cli.errors import CliError
@@ -13,6 +13,7 @@ from controlplane.ports import NotFoundError, Object, Resource
 
 CLUSTERS = Resource(GROUP, VERSION, kafka_cluster.PLURAL, kafka_cluster.KIND)
 REBALANCES = Resource(GROUP, VERSION, kafka_rebalance.PLURAL, kafka_rebalance.KIND)
+USERS = Resource(GROUP, VERSION, kafka_user.PLURAL, kafka_user.KIND)
 
 
 async def find(connection: Connection, resource: Resource, name: str) -> Object:

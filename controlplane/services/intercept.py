@@ -27,6 +27,11 @@ KAFKA_MUTATIONS = frozenset(
         "add_voter",
         "remove_voter",
         "unregister_broker",
+        "upsert_scram",
+        "delete_scram",
+        "create_acls",
+        "delete_acls",
+        "alter_user_quotas",
         "reload",
     }
 )

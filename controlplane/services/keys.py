@@ -18,3 +18,8 @@ def rebalance_key(namespace: str, name: str) -> Key:
 def topics_key(namespace: str, cluster: str) -> Key:
     """All KafkaTopics of one KafkaCluster: they reconcile in bulk."""
     return Key("KafkaTopics", namespace, cluster)
+
+
+def users_key(namespace: str, cluster: str) -> Key:
+    """All KafkaUsers of one KafkaCluster: they reconcile in bulk."""
+    return Key("KafkaUsers", namespace, cluster)

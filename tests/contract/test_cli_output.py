@@ -45,6 +45,7 @@ COMMANDS: dict[str, tuple[int, list[str]]] = {
         0,
         ["placement", "simulate", "--zones", "3", "--brokers-per-zone", "2", "--tenants", "4", "-o", "json"],
     ),
+    "user-describe": (0, ["user", "describe", "app", "-o", "json"]),
     "explain": (0, ["explain", "Paused", "-o", "json"]),
     "rebalance-plan": (
         0,
@@ -60,6 +61,7 @@ COMMANDS: dict[str, tuple[int, list[str]]] = {
 
 ELSEWHERE = {
     "op watch": "tests/integration/test_op_cli.py: it prints the operation's end",
+    "user test": "tests/e2e/test_users.py: it logs in",
     "approve": "tests/integration/test_approvals.py: it prints what it creates",
     "deny": "tests/integration/test_approvals.py",
     "audit list": "tests/unit/test_ledger_cli.py: it asks a database",
@@ -225,7 +227,7 @@ def test_without_a_terminal_a_change_takes_yes(leaf: Leaf, api: CannedApi) -> No
     """Nobody can answer, so nothing is asked, and nothing is sent. (`cluster reconcile` changes nothing by itself.)"""
     api.requests.clear()
     local = ["--local"] if leaf.words == ("cluster", "reconcile") else []
-    operation = "roll-2-abc" if leaf.words[0] != "cluster" else "ledger"
+    operation = {"cluster": "ledger", "user": "payments"}.get(leaf.words[0], "roll-2-abc")
     done = kfleet(
         api,
         *leaf.words,

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 from support.fake_kafka import FakeKafka, FakeKafkaAdmin, FakePartition, FakeTopic
+from support.kafka_access_contract import KafkaAccessContract, acl
 from support.kafka_admin_contract import KafkaAdminContract, of_topic
 
 from controlplane.domain.observation import TopicPartition
@@ -70,3 +71,12 @@ class TestFake(KafkaAdminContract):
         seen, _ = await admin.observe()
         assert [one.topic for one in seen.partitions] == ["__consumer_offsets"]
         assert seen.reassigning == (TopicPartition("__consumer_offsets", 0),)
+
+
+class TestFakeAccess(KafkaAccessContract):
+    async def test_without_an_authorizer_there_are_no_acls(self, kafka: FakeKafka, admin: KafkaAdmin) -> None:
+        kafka.authorizer = False
+        for ask in (admin.describe_acls, lambda: admin.create_acls([acl("u")])):
+            with pytest.raises(KafkaError) as disabled:
+                await ask()
+            assert (disabled.value.code, disabled.value.retriable) == ("SECURITY_DISABLED", False)

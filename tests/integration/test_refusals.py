@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support import refusals
+from support import refusals, user_refusals
 from support.api_server import ApiServer, running_api_server
 from support.refusals import Escape, Refusal, changed
 
@@ -33,7 +33,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     """With the chart's files applied, and its policies in force (they take effect a moment after they are created)."""
     with running_api_server(tmp_path_factory.mktemp("api-server")) as running:
         running.kubectl("apply", "-f", str(ROOT / "charts" / "kfleet"))
-        for kind in ("kafkaclusters.kfleet.dev", "kafkatopics.kfleet.dev", "kafkarebalances.kfleet.dev"):
+        kinds = ("kafkaclusters", "kafkatopics", "kafkarebalances", "kafkausers")
+        for kind in (f"{kind}.kfleet.dev" for kind in kinds):
             running.kubectl("wait", "--for=condition=Established", f"crd/{kind}", "--timeout=30s")
         running.kubectl("create", "namespace", "kafka")
         for obj in (refusals.cluster(), refusals.topic()):
@@ -85,6 +86,16 @@ async def test_bad_topic_is_refused(server: ApiServer, case: Refusal) -> None:
 @pytest.mark.parametrize("case", refusals.REBALANCE, ids=lambda case: case.name)
 async def test_bad_rebalance_is_refused(server: ApiServer, case: Refusal) -> None:
     await refused(server, changed(refusals.rebalance(), case.changes), case.path, case.says)
+
+
+@pytest.mark.parametrize("case", user_refusals.USER, ids=lambda case: case.name)
+async def test_bad_user_is_refused(server: ApiServer, case: Refusal) -> None:
+    await refused(server, changed(user_refusals.user(), case.changes), case.path, case.says)
+
+
+@pytest.mark.parametrize("changes", [{}, *user_refusals.TAKEN], ids=str)
+async def test_a_user_that_nothing_is_wrong_with_is_taken(server: ApiServer, changes: dict[str, Any]) -> None:
+    await send(server, changed(user_refusals.user(), changes))
 
 
 SHOWN_TO_PEOPLE = {
@@ -221,6 +232,11 @@ async def test_identity_of_a_topic_stays(server: ApiServer, case: Escape) -> Non
 @pytest.mark.parametrize("case", refusals.REBALANCE_ESCAPES, ids=lambda case: case.name)
 async def test_a_rebalance_never_changes(server: ApiServer, case: Escape) -> None:
     await _escapes(server, refusals.rebalance(), case)
+
+
+@pytest.mark.parametrize("case", user_refusals.ESCAPES, ids=lambda case: case.name)
+async def test_identity_of_a_user_stays(server: ApiServer, case: Escape) -> None:
+    await _escapes(server, user_refusals.user(), case)
 
 
 def test_kubectl_shows_what_cannot_change(server: ApiServer) -> None:

@@ -27,6 +27,8 @@ Object = dict[str, Any]
 
 PLURALS = {
     "kafkaclusters": "KafkaCluster",
+    "kafkausers": "KafkaUser",
+    "secrets": "Secret",
     "approvals": "Approval",
     "leases": "Lease",
     "pods": "Pod",

@@ -197,6 +197,8 @@ def make_cell(sandbox: Sandbox, name: str, directory: Path) -> Iterator[Cell]:
         yield cell
     finally:
         cell.kubectl("delete", "kafkaclusters.kfleet.dev,kafkatopics.kfleet.dev", "--all", "--wait=false", check=False)
+        # Their finalizer is the operator's to take away: without one the namespace would not go.
+        cell.kubectl("delete", "kafkausers.kfleet.dev", "--all", "--timeout=60s", check=False)
         operator.stop()
         # Without their controllers brokers would use up their grace period.
         cell.kubectl("delete", "pods", "--all", "--grace-period=1", "--wait=false", check=False)

@@ -191,10 +191,48 @@ def event(reason: str, message: str, at: str = SINCE) -> Object:
     }
 
 
+def user(name: str = "app", *, namespace: str = "kafka") -> Object:
+    """A user as declared, with something foreign beside it."""
+    rule = {"resource": {"type": "topic", "name": "orders", "patternType": "literal"}, "operations": ["Read"]}
+    return {
+        "apiVersion": "kfleet.dev/v1alpha1",
+        "kind": "KafkaUser",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "uid": f"uid-{name}",
+            "generation": 2,
+            "resourceVersion": "7",
+            "creationTimestamp": CREATED,
+        },
+        "spec": {
+            "clusterRef": {"name": "orders"},
+            "authentication": {"type": "scram-sha-512", "rotateAfter": "720h"},
+            "authorization": {"acls": [rule | {"host": "*", "type": "allow"}]},
+            "quotas": {"producerByteRate": "1Mi"},
+        },
+        "status": {
+            "conditions": [
+                condition("Ready", status=True, reason="AsDeclared"),
+                condition("CredentialsCurrent", status=True, reason="Current"),
+            ],
+            "observedGeneration": 2,
+            "principal": f"User:{name}",
+            "binding": {"name": name},
+            "credential": {"issuedAt": SINCE, "rotateAt": "2026-02-01T04:00:00Z", "rotation": "1"},
+            "acls": ["allow topic literal orders * Read"],
+            "quotas": {"producer_byte_rate": "1048576"},
+            "foreign": {"acls": 2, "shown": ["allow Read on topic theirs"], "quotas": ["request_percentage"]},
+            "drift": {"corrected": 1, "last": SINCE},
+        },
+    }
+
+
 def objects(clusters: list[Object] | None = None) -> dict[str, list[Object]]:
     """All that commands ask for, for `canned_api`."""
     return {
         "KafkaCluster": clusters if clusters is not None else fleet(),
+        "KafkaUser": [user(), user("payments", namespace="finance")],
         "Lease": [lease()],
         "Event": [event("RollStarted", "Version 4.2.0 to 4.3.1")],
         **{

@@ -22,7 +22,16 @@ from controlplane.domain.observation import (
     TopicPartition,
     VoterObservation,
 )
-from controlplane.ports import ClientTls, KafkaAdmin, KafkaError, KafkaUnreachableError, NewTopic, TopicDescription
+from controlplane.ports import (
+    Acl,
+    ClientTls,
+    KafkaAdmin,
+    KafkaError,
+    KafkaUnreachableError,
+    NewTopic,
+    ScramPassword,
+    TopicDescription,
+)
 
 Results = dict[str, KafkaError | None]
 
@@ -35,6 +44,7 @@ DYNAMIC_KEYS = frozenset(
 )
 _THROTTLED_FORM = re.compile(r"\*|([0-9]+:[0-9]+)(,[0-9]+:[0-9]+)*|")
 """org.apache.kafka.storage.internals.log.ThrottledReplicaListValidator"""
+QUOTA_KEYS = frozenset({"producer_byte_rate", "consumer_byte_rate", "request_percentage", "controller_mutation_rate"})
 SUPPORTED = {"metadata.version": 30, "kraft.version": 1, "transaction.version": 2}
 
 
@@ -90,6 +100,10 @@ class FakeKafka:
     reassigning: set[TopicPartition] = field(default_factory=set)
     now: float = 0.0
     copying: int = 1
+    scram: dict[str, ScramPassword] = field(default_factory=dict)
+    acls: set[Acl] = field(default_factory=set)
+    quotas: dict[str, dict[str, float]] = field(default_factory=dict)
+    authorizer: bool = True
 
     def __post_init__(self) -> None:
         self.up = set(self.ids)
@@ -404,6 +418,65 @@ class FakeKafkaAdmin:
             raise KafkaError("BROKER_ID_NOT_REGISTERED", f"Broker ID {node} is not currently registered")
         kafka.unregistered.add(node)
 
+    async def describe_scram(self, users: Sequence[str] | None = None) -> dict[str, int]:
+        scram = self._reach().scram
+        return {user: one.iterations for user, one in scram.items() if users is None or user in users}
+
+    async def upsert_scram(self, passwords: Sequence[ScramPassword]) -> Results:
+        kafka = self._reach()
+        results: Results = {}
+        for one in passwords:
+            if not 4096 <= one.iterations <= 16384:
+                low = "small" if one.iterations < 4096 else "large"
+                results[one.user] = KafkaError("UNACCEPTABLE_CREDENTIAL", f"Too {low} iterations")
+            else:
+                kafka.scram[one.user] = one
+                results[one.user] = None
+        return results
+
+    async def delete_scram(self, users: Sequence[str]) -> Results:
+        scram = self._reach().scram
+        missing = KafkaError("RESOURCE_NOT_FOUND", "Attempt to delete a user credential that does not exist")
+        return {user: missing if scram.pop(user, None) is None else None for user in users}
+
+    async def describe_acls(self) -> frozenset[Acl]:
+        return frozenset(self._authorizer().acls)
+
+    async def create_acls(self, acls: Sequence[Acl]) -> dict[Acl, KafkaError | None]:
+        kafka = self._authorizer()
+        results: dict[Acl, KafkaError | None] = {}
+        for one in acls:
+            if one.resource == "cluster" and one.name != "kafka-cluster":
+                told = "The only valid name for the CLUSTER resource is kafka-cluster"
+                results[one] = KafkaError("INVALID_REQUEST", told)
+            else:
+                kafka.acls.add(one)
+                results[one] = None
+        return results
+
+    async def delete_acls(self, acls: Sequence[Acl]) -> dict[Acl, KafkaError | None]:
+        self._authorizer().acls.difference_update(acls)
+        return dict.fromkeys(acls)
+
+    async def describe_user_quotas(self) -> dict[str, dict[str, float]]:
+        return {user: dict(values) for user, values in self._reach().quotas.items()}
+
+    async def alter_user_quotas(self, changes: Mapping[str, Mapping[str, float | None]]) -> Results:
+        kafka = self._reach()
+        results: Results = {}
+        for user, wanted in changes.items():
+            strange = sorted(set(wanted) - QUOTA_KEYS)
+            if strange:
+                results[user] = KafkaError("INVALID_REQUEST", f"Invalid configuration key {strange[0]}")
+                continue
+            merged = {**kafka.quotas.get(user, {}), **wanted}
+            kept = {key: value for key, value in merged.items() if value is not None}
+            kafka.quotas[user] = kept
+            if not kept:
+                del kafka.quotas[user]
+            results[user] = None
+        return results
+
     async def close(self) -> None:
         self.closed = True
 
@@ -411,6 +484,12 @@ class FakeKafkaAdmin:
         if self.closed or not self.kafka.up:
             raise KafkaUnreachableError("no broker answers (fake: none is up)")
         return self.kafka
+
+    def _authorizer(self) -> FakeKafka:
+        kafka = self._reach()
+        if not kafka.authorizer:
+            raise KafkaError("SECURITY_DISABLED", "No Authorizer is configured.")
+        return kafka
 
     def _min_isr(self, topic: FakeTopic) -> int:
         return int(topic.config.get(MIN_ISR) or self.kafka.dynamic_config.get(MIN_ISR, "1"))

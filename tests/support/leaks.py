@@ -7,7 +7,8 @@ from pathlib import Path
 
 from support.cell import Cell
 
-KINDS = "kafkaclusters.kfleet.dev,kafkatopics.kfleet.dev,configmaps,pods,services,persistentvolumeclaims,events,leases"
+OURS = "kafkaclusters.kfleet.dev,kafkatopics.kfleet.dev,kafkausers.kfleet.dev"
+KINDS = f"{OURS},configmaps,pods,services,persistentvolumeclaims,events,leases"
 
 
 def places(cell: Cell, files: Iterable[Path] = ()) -> Iterator[tuple[str, str]]:

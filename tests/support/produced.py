@@ -173,6 +173,12 @@ class _Walk:
             case "normal" | "warning" if self.sandbox and isinstance(call.func, ast.Attribute) and len(call.args) >= 3:
                 if "events" in ast.unparse(call.func.value):
                     self._take(Sort.EVENT, function, call, call.args[1])
+            case "Standing":
+                self._take(Sort.REASON, function, call, _argument(call, 1, "reason"))
+            case "Problem":
+                self._take(Sort.REASON, function, call, _argument(call, 0, "reason"))
+            case "Told":
+                self._take(Sort.EVENT, function, call, _argument(call, 1, "reason"))
             case "_turn":
                 self._take(Sort.OUTCOME, function, call, _argument(call, 2, "outcome"))
             case "OperationStep" if not self.sandbox:

@@ -68,6 +68,19 @@ COMPUTED: dict[str, tuple[Sort, frozenset[str]]] = {
             | {"WaitingForBrokers"}
         ),
     ),
+    f"{SERVICES}/users/status.py::user_status::set_condition": (Sort.REASON, ELSEWHERE),
+    f"{SERVICES}/users/service.py::reconcile::Standing": (Sort.REASON, ELSEWHERE),
+    f"{SERVICES}/users/service.py::_standing::Standing": (Sort.REASON, ELSEWHERE),
+    f"{SERVICES}/users/service.py::look::Problem": (Sort.REASON, ELSEWHERE),
+    f"{SERVICES}/users/service.py::_write_status::record": (
+        Sort.EVENT,
+        frozenset(
+            {"AsDeclared", "Applying", "AuthorityMissing", "AuthorizationDisabled", "CertificateStillValid"}
+            | {"ClusterNotFound", "ClusterNotReady", "CredentialExists", "InvalidSpec", "KafkaRefused"}
+            | {"KafkaUnavailable", "ListenerMissing", "PrincipalTaken", "Revoked", "Revoking", "SecretMoved"}
+            | {"SecretRefused", "SecretTaken"}
+        ),
+    ),
     f"{NODE}/images.py::tell::normal": (Sort.EVENT, ELSEWHERE),
     f"{NODE}/images.py::warn::warning": (Sort.EVENT, ELSEWHERE),
     f"{NODE}/worker.py::_fail::normal": (Sort.EVENT, ELSEWHERE),

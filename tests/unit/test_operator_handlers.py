@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from controlplane.api import names
-from controlplane.services.keys import cluster_key, rebalance_key
+from controlplane.services.keys import cluster_key, rebalance_key, topics_key, users_key
 from controlplane.services.queue import Key
 from controlplane.settings import OperatorSettings
 from operators.handlers import registry
@@ -89,3 +89,17 @@ def test_an_approval_wakes_whose_plan_it_is_about() -> None:
         rebalance_key("kafka", "orders"),
         rebalance_key("kafka", "drain"),
     ]
+
+
+def test_an_object_wakes_all_of_its_kind_on_its_cluster_and_a_new_cluster_wakes_them_too() -> None:
+    queue = Woken()
+    run = handlers(queue)
+    for plural in ("kafkatopics", "kafkausers"):
+        asyncio.run(run[plural](namespace="kafka", spec={"clusterRef": {"name": "orders"}}))
+        asyncio.run(run[plural](namespace="kafka", spec={}))
+    both = [topics_key("kafka", "orders"), users_key("kafka", "orders")]
+    assert queue.keys == both
+    queue.keys.clear()
+    cluster = next(handler for name, handler in run.items() if name.endswith(".cluster"))
+    asyncio.run(cluster(type="ADDED", namespace="kafka", name="orders"))
+    assert queue.keys == [cluster_key("kafka", "orders"), *both]

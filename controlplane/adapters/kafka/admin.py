@@ -6,11 +6,12 @@ are kept when a later one is not.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from controlplane.adapters.kafka import members, raw, replicas
+from controlplane.adapters.kafka import access, members, raw, replicas
 from controlplane.adapters.kafka.connections import Broker, Connections, Question
 from controlplane.adapters.kafka.errors import check, of_code
 from controlplane.domain.observation import (
@@ -21,9 +22,10 @@ from controlplane.domain.observation import (
     Reassignment,
     TopicPartition,
 )
-from controlplane.ports import KafkaError, NewTopic, TopicDescription
+from controlplane.ports import Acl, KafkaError, NewTopic, ScramPassword, TopicDescription
 
 T = TypeVar("T")
+N = TypeVar("N")
 Results = dict[str, KafkaError | None]
 
 BATCH = 500
@@ -198,16 +200,66 @@ class KafkaPythonAdmin:
 
         await self._connections.write(unregister, self._timeout)
 
+    async def describe_scram(self, users: Sequence[str] | None = None) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for batch in [None] if users is None else raw.batches(users, BATCH):
+            found |= await self._connections.read(_scram(batch), self._timeout)
+        return found
+
+    async def upsert_scram(self, passwords: Sequence[ScramPassword]) -> Results:
+        async def upsert(broker: Broker, batch: list[Any]) -> Results:
+            return access.scram_altered(await broker.send(access.upsert_scram(batch)))
+
+        # Salting takes milliseconds a password: neither on this loop nor on the thread that all requests share.
+        salted = await asyncio.to_thread(access.salted, passwords)
+        return await self._in_bulk(salted, upsert, lambda one: str(one.name))
+
+    async def delete_scram(self, users: Sequence[str]) -> Results:
+        async def delete(broker: Broker, batch: list[str]) -> Results:
+            return access.scram_altered(await broker.send(access.delete_scram(batch)))
+
+        return await self._in_bulk(users, delete, str)
+
+    async def describe_acls(self) -> frozenset[Acl]:
+        async def describe(broker: Broker) -> frozenset[Acl]:
+            return access.acls(await broker.send(access.describe_acls()))
+
+        return await self._connections.read(describe, self._timeout)
+
+    async def create_acls(self, acls: Sequence[Acl]) -> dict[Acl, KafkaError | None]:
+        async def create(broker: Broker, batch: list[Acl]) -> dict[Acl, KafkaError | None]:
+            return access.acls_created(await broker.send(access.create_acls(batch)), batch)
+
+        return await self._in_bulk(acls, create, lambda acl: acl)
+
+    async def delete_acls(self, acls: Sequence[Acl]) -> dict[Acl, KafkaError | None]:
+        async def delete(broker: Broker, batch: list[Acl]) -> dict[Acl, KafkaError | None]:
+            return access.acls_deleted(await broker.send(access.delete_acls(batch)), batch)
+
+        return await self._in_bulk(acls, delete, lambda acl: acl)
+
+    async def describe_user_quotas(self) -> dict[str, dict[str, float]]:
+        async def describe(broker: Broker) -> dict[str, dict[str, float]]:
+            return access.user_quotas(await broker.send(access.describe_user_quotas()))
+
+        return await self._connections.read(describe, self._timeout)
+
+    async def alter_user_quotas(self, changes: Mapping[str, Mapping[str, float | None]]) -> Results:
+        async def alter(broker: Broker, batch: list[tuple[str, Mapping[str, float | None]]]) -> Results:
+            return access.quotas_altered(await broker.send(access.alter_user_quotas(dict(batch))))
+
+        return await self._in_bulk(changes.items(), alter, lambda item: item[0])
+
     async def close(self) -> None:
         await self._connections.close()
 
     async def _in_bulk(
         self,
         items: Iterable[T],
-        send: Callable[[Broker, list[T]], Awaitable[Results]],
-        name: Callable[[T], str],
-    ) -> Results:
-        results: Results = {}
+        send: Callable[[Broker, list[T]], Awaitable[dict[N, KafkaError | None]]],
+        name: Callable[[T], N],
+    ) -> dict[N, KafkaError | None]:
+        results: dict[N, KafkaError | None] = {}
         failure: KafkaError | None = None
         for batch in raw.batches(items, BATCH):
             if failure is None:
@@ -353,8 +405,17 @@ def _reassign(
     return reassign
 
 
-def _sending(send: Callable[[Broker, list[T]], Awaitable[Results]], batch: list[T]) -> Question[Results]:
-    async def command(broker: Broker) -> Results:
+def _scram(users: list[str] | None) -> Question[dict[str, int]]:
+    async def describe(broker: Broker) -> dict[str, int]:
+        return access.scram_iterations(await broker.send(access.describe_scram(users)))
+
+    return describe
+
+
+def _sending(
+    send: Callable[[Broker, list[T]], Awaitable[dict[N, KafkaError | None]]], batch: list[T]
+) -> Question[dict[N, KafkaError | None]]:
+    async def command(broker: Broker) -> dict[N, KafkaError | None]:
         return await send(broker, batch)
 
     return command

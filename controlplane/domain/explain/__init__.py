@@ -20,6 +20,7 @@ from controlplane.domain.explain.rebalance import REBALANCE_CHECKS, REBALANCE_CO
 from controlplane.domain.explain.rolling import ACTIONS, CAUSES, GATES, HEALTH, STEPS
 from controlplane.domain.explain.sandbox import SANDBOX
 from controlplane.domain.explain.spec import CLUSTER_SPEC, TOPICS
+from controlplane.domain.explain.users import USERS
 
 CHAPTERS: dict[str, tuple[Entry, ...]] = {
     "Conditions": CONDITIONS,
@@ -29,6 +30,7 @@ CHAPTERS: dict[str, tuple[Entry, ...]] = {
     "What a cluster's spec is refused for": CLUSTER_SPEC,
     "Certificates and listeners": ACCESS,
     "What a topic is refused for": TOPICS,
+    "Users": USERS,
     "States of an operation": OPERATION_STATES,
     "What keeps any operation waiting": HOLDS,
     "Hazards and maintenance windows": GUARDS,

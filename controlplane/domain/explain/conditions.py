@@ -217,9 +217,9 @@ REASONS = (
     ),
     Entry(
         "Applying",
-        (Sort.REASON, Sort.CLUSTER_STATE),
-        "Reason of Ready=False: every node is up, and something that disturbs nobody is still to be done. The message "
-        "names the actions.",
+        (Sort.REASON, Sort.CLUSTER_STATE, Sort.EVENT),
+        "Reason of a cluster's Ready=False: every node is up, and something that disturbs nobody is still to be done. "
+        "The message names the actions. Of a user's: Kafka was told and does not show all of it yet.",
         "It carries them out now.",
         "Nothing; `kfleet explain ACTION` says what each one is.",
     ),
@@ -234,16 +234,17 @@ REASONS = (
     Entry(
         "ClusterNotReady",
         (Sort.REASON, Sort.EVENT),
-        "Reason of a topic's Ready=False: its cluster is not up yet, or no broker of it runs.",
-        "It creates or changes the topic as soon as the cluster answers.",
+        "Reason of a topic's or a user's Ready=False: its cluster, or the listener that a user logs in through, is not "
+        "up yet, or no broker of it runs.",
+        "It creates or changes the topic or the user as soon as the cluster answers.",
         "Nothing while the cluster comes up.",
         ("kfleet cluster health NAME",),
     ),
     Entry(
         "KafkaUnavailable",
         (Sort.REASON, Sort.EVENT),
-        "Reason of a topic's Ready=False: its cluster did not answer, or not in time. What is known of the topic stays "
-        "in its status.",
+        "Reason of a topic's or a user's Ready=False: its cluster did not answer, or not in time. What is known stays "
+        "in the status.",
         "It tries again every second.",
         "See whether the cluster is healthy.",
         ("kfleet cluster health NAME",),
@@ -260,11 +261,11 @@ REASONS = (
     Entry(
         "KafkaRefused",
         (Sort.REASON, Sort.EVENT),
-        "Reason of a topic's Ready=False: Kafka refused the topic or one of its settings; the message has its words "
-        "and its error code.",
-        "It tries again at every pass; other topics are not held up.",
-        "Correct the setting that the message names.",
-        ("kubectl describe kft TOPIC",),
+        "Reason of a topic's or a user's Ready=False: Kafka refused a part of what is declared; the message has its "
+        "words and its error code.",
+        "It tries again at every pass; other objects are not held up.",
+        "Correct what the message names.",
+        ("kubectl describe kft TOPIC", "kfleet user describe NAME"),
     ),
     Entry(
         "Creating",

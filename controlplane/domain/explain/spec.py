@@ -12,7 +12,7 @@ _SHOW = ("kfleet cluster describe NAME",)
 CLUSTER_SPEC = (
     Entry(
         "InvalidSpec",
-        (Sort.CHECK, Sort.REASON),
+        (Sort.CHECK, Sort.REASON, Sort.EVENT),
         "The spec breaks a rule that the API server would have refused today: it was let in by an older schema, or "
         "while the admission policies were not installed. The message names the fields.",
         _UNTOUCHED,

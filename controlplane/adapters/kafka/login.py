@@ -1,0 +1,108 @@
+"""A real client's login with what a user's Secret holds. Blocking, reads only.
+
+librdkafka, because it is what users' clients are: the settings are the Secret's librdkafka.json as they are.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AclOperation, AdminClient
+
+from controlplane.domain.users.probe import Attempt, LoginResult
+
+NAMES = {
+    AclOperation.READ: "Read",
+    AclOperation.WRITE: "Write",
+    AclOperation.CREATE: "Create",
+    AclOperation.DELETE: "Delete",
+    AclOperation.ALTER: "Alter",
+    AclOperation.DESCRIBE: "Describe",
+    AclOperation.DESCRIBE_CONFIGS: "DescribeConfigs",
+    AclOperation.ALTER_CONFIGS: "AlterConfigs",
+}
+_REFUSED = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED)
+MAX_TOPICS = 200
+POLL_SECONDS = 0.1
+
+
+def log_in(settings: Mapping[str, str], topics: Sequence[str], groups: Sequence[str], seconds: float) -> LoginResult:
+    """One client for each bootstrap server, `seconds` each; what the user may do is asked through the first that lets
+    it in: on every topic that it sees and on those that are named. Raises KafkaException for settings that are none."""
+    attempts, first = [], None
+    for server in settings["bootstrap.servers"].split(","):
+        client, attempt = _attempt({**settings, "bootstrap.servers": server}, server, seconds)
+        attempts.append(attempt)
+        first = first or (client if not attempt.error else None)
+    if first is None:
+        return LoginResult(tuple(attempts))
+    seen = sorted(first.list_topics(timeout=seconds).topics)[:MAX_TOPICS]
+    of_topics, refused_topics = _of_topics(first, sorted({*seen, *topics}), seconds)
+    of_groups, refused_groups = _of_groups(first, sorted(set(groups)), seconds)
+    return LoginResult(tuple(attempts), of_topics, refused_topics, of_groups, refused_groups)
+
+
+def _attempt(settings: Mapping[str, str], server: str, seconds: float) -> tuple[AdminClient, Attempt]:
+    """Ends at the first refusal: librdkafka itself would try again for as long as it is asked."""
+    refusals: list[KafkaError] = []
+    told: list[KafkaError] = []
+
+    def hear(error: KafkaError) -> None:
+        told.append(error)
+        if error.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL):  # noqa: SLF001 - its public names
+            refusals.append(error)
+
+    client = AdminClient({**settings, "error_cb": hear, "log_level": 0, "reconnect.backoff.max.ms": 500})
+    deadline = time.monotonic() + seconds
+    while not refusals:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return client, Attempt(server, told[-1].str() if told else f"no answer within {seconds:g} s")
+        try:
+            client.list_topics(timeout=min(1.0, left))
+        except KafkaException:
+            client.poll(POLL_SECONDS)
+        else:
+            return client, Attempt(server)
+    return client, Attempt(server, refusals[0].str())
+
+
+Asked = tuple[dict[str, frozenset[str]], frozenset[str]]
+"""(operations by name, names that may not be asked about)"""
+
+
+def _of_topics(client: AdminClient, names: list[str], seconds: float) -> Asked:
+    if not names:
+        return {}, frozenset()
+    return _answers(
+        client.describe_topics(TopicCollection(names), include_authorized_operations=True, request_timeout=seconds),
+        seconds,
+    )
+
+
+def _of_groups(client: AdminClient, names: list[str], seconds: float) -> Asked:
+    if not names:
+        return {}, frozenset()
+    return _answers(
+        client.describe_consumer_groups(names, include_authorized_operations=True, request_timeout=seconds), seconds
+    )
+
+
+def _answers(futures: Mapping[str, Future[Any]], seconds: float) -> Asked:
+    """What does not exist, or did not answer in time, is in neither."""
+    granted, refused = {}, set()
+    for name, future in futures.items():
+        try:
+            found = future.result(timeout=seconds + 1)
+        except KafkaException as error:
+            if error.args[0].code() in _REFUSED:
+                refused.add(name)
+        except TimeoutError:
+            continue
+        else:
+            granted[name] = frozenset(NAMES[one] for one in found.authorized_operations or () if one in NAMES)
+    return granted, frozenset(refused)

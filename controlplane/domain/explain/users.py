@@ -1,0 +1,207 @@
+"""What is said of KafkaUsers."""
+
+from __future__ import annotations
+
+from controlplane.domain.explain.entry import Entry, Sort
+
+_DESCRIBE = ("kfleet user describe NAME",)
+_REFUSAL = (Sort.CHECK, Sort.EVENT)
+_REASON = (Sort.REASON, Sort.EVENT)
+
+USERS = (
+    Entry(
+        "CredentialsCurrent",
+        (Sort.CONDITION,),
+        "Of a user. True: the Secret named in status.binding has credentials that the brokers take. False: the reason "
+        "says why not.",
+        "It compares the Secret with what Kafka has at every pass, and puts back what differs.",
+        "While it is False look at its reason: `kfleet explain REASON`.",
+        ("kfleet user describe NAME", "kfleet user test NAME"),
+    ),
+    Entry(
+        "Current",
+        (Sort.REASON,),
+        "Reason of CredentialsCurrent=True: Secret and Kafka have the same password, or the certificate is of the "
+        "authority that signs now and has time left.",
+        "It looks again from time to time (KFLEET_RESYNC_INTERVAL) and at every change.",
+    ),
+    Entry(
+        "PrincipalTaken",
+        _REFUSAL,
+        "Two objects declare the same principal of one cluster. The older one has it, whatever its state.",
+        "This object is not carried out and gets no Secret; deleting it takes nothing from the other one.",
+        "Choose another spec.userName in a new object, or delete the older one: it is revoked, and this one follows.",
+        ("kubectl get kfu",),
+    ),
+    Entry(
+        "ListenerMissing",
+        (Sort.CHECK, Sort.EVENT),
+        "No listener of the cluster takes the user's kind of credentials, or the one that spec.listener names does not "
+        "exist or takes another kind.",
+        "The user gets no credentials. Its ACLs and quotas are kept as declared.",
+        "Add a listener with that authentication.type to the KafkaCluster, or name another one.",
+        ("kubectl get kfc CLUSTER -o yaml",),
+    ),
+    Entry(
+        "AuthorityMissing",
+        _REASON,
+        "A certificate cannot be made, or clients could not trust the brokers: a Secret of the cluster's authorities "
+        "is not there, lacks a key, or holds something that cannot be read.",
+        "Credentials that are there already stay as they are and go on working; no new ones are made.",
+        "Put the Secret that the message names back from a backup. A new authority means new certificates for "
+        "everybody whom the old one has signed.",
+        _DESCRIBE,
+    ),
+    Entry(
+        "SecretTaken",
+        _REASON,
+        "A Secret of that name exists and does not belong to this user.",
+        "It is neither read into nor written; the user gets no credentials. One that belongs to an object of the same "
+        "name that was deleted goes away by itself.",
+        "Delete it, or give spec.secretName another name in a new object.",
+        ("kubectl get secret NAME -o jsonpath={.metadata.ownerReferences}",),
+    ),
+    Entry(
+        "SecretMoved",
+        _REASON,
+        "Somebody changed the user's Secret in the same moment as kfleet.",
+        "It reads it again and goes on from what is there.",
+    ),
+    Entry(
+        "SecretRefused",
+        _REASON,
+        "The API server did not take the user's Secret: RBAC, a policy, a quota of the namespace, or a namespace that "
+        "is being deleted.",
+        "It tries again at every pass. Kafka is not told of credentials that no Secret has.",
+        "The message has the API server's words. The operator needs get, create, patch and delete on Secrets.",
+        ("kubectl describe resourcequota",),
+    ),
+    Entry(
+        "CredentialExists",
+        _REASON,
+        "Kafka has a password of this user already, and nothing says that kfleet made it: somebody may be using it.",
+        "It is left alone. The user's ACLs and quotas are kept as declared.",
+        "Delete it with kafka-configs, or set spec.exclusive: true: then a new one takes its place, and clients need "
+        "the Secret's.",
+        _DESCRIBE,
+    ),
+    Entry(
+        "CertificateStillValid",
+        _REFUSAL,
+        "The principal was revoked, and certificates made for it have not expired. A certificate cannot be called "
+        "back: lifting the denial would let in whoever has it. An object that was deleted and declared anew knows of "
+        "no certificates, and so not when the last one expires.",
+        "The principal stays denied, and gets no new certificate, until the last one has expired.",
+        "Use another spec.userName. If it is certain that nobody has an old certificate, delete the principal's four "
+        "DENY ACLs (All on every topic, group and transactionalId, and on the cluster) with kafka-acls.",
+        _DESCRIBE,
+    ),
+    Entry(
+        "AuthorizationDisabled",
+        _REFUSAL,
+        "The user has ACLs or is revoked, and the cluster has no authorizer: everybody may do everything.",
+        "Credentials and quotas are kept as declared; ACLs follow once there is an authorizer.",
+        "Set spec.authorization.type: Standard on the KafkaCluster.",
+        ("kubectl get kfc CLUSTER -o yaml",),
+    ),
+    Entry(
+        "Revoked",
+        _REASON,
+        "The annotation kfleet.dev/revoked is set: the principal is denied everything, its password and its Secret are "
+        "gone.",
+        "Four DENY ACLs bite at the next request of every connection, open ones included. The rest stays as declared.",
+        "Take the annotation away to let the user in again; it gets new credentials then. A user with a certificate "
+        "stays out until that has expired.",
+        _DESCRIBE,
+    ),
+    Entry(
+        "Revoking",
+        _REASON,
+        "The object was deleted, and waits until its principal is denied and its credentials are gone from Kafka.",
+        "It tries again while brokers do not answer. When its cluster is deleted too, the object goes at once.",
+        "Bring the brokers back. Taking the finalizer kfleet.dev/user away lets the object go and the user stay in.",
+        _DESCRIBE,
+    ),
+    Entry(
+        "CredentialsIssued",
+        (Sort.EVENT,),
+        "The user has credentials for the first time, or for the first time since it was revoked.",
+        "Nothing further.",
+        "Mount the Secret.",
+    ),
+    Entry(
+        "CredentialsRotated",
+        (Sort.EVENT,),
+        "The Secret has new credentials: they were old enough, somebody asked (`kfleet user rotate`), or the authority "
+        "is a new one.",
+        "A password that was replaced is not taken any more by new connections; open ones go on until they have to "
+        "prove themselves again (15 minutes). A certificate that was replaced is valid until it expires.",
+        "Clients have to read the Secret again within that time.",
+    ),
+    Entry(
+        "CredentialsReplaced",
+        (Sort.EVENT,),
+        "The Secret was gone, or what it held could not be used: kfleet keeps no copy of a password, so that it made "
+        "new credentials.",
+        "The Secret is there again. The old password is not taken any more.",
+        "Clients have to read the Secret again. Find out who deleted or edited it.",
+    ),
+    Entry(
+        "SecretUpdated",
+        (Sort.EVENT,),
+        "Keys of the Secret were not as they follow from its credentials and the cluster, and are again: somebody "
+        "edited them, or the cluster's addresses or its authority changed. The message names the keys.",
+        "Other keys in the Secret stay as they are. A password that somebody wrote into it is taken if it is 32 to 128 "
+        "letters, digits, '-' and '_'.",
+    ),
+    Entry(
+        "DriftCorrected",
+        (Sort.EVENT,),
+        "Somebody changed ACLs, quotas or the password of the user in Kafka beside its declaration. status.drift "
+        "counts it.",
+        "They were put back.",
+        "Change the KafkaUser instead. If it goes on, find out who writes there.",
+        _DESCRIBE,
+    ),
+    Entry(
+        "UserRevoked",
+        (Sort.EVENT,),
+        "The principal was denied everything, and its password and its Secret are gone.",
+        "The denial stays until the user is let in again; that of a deleted user stays in Kafka.",
+        see=_DESCRIBE,
+    ),
+    Entry(
+        "SecretComplete",
+        (Sort.CHECK,),
+        "`kfleet user test`: whether the user's Secret has every key that a client needs.",
+        "The operator restores keys that are missing.",
+        "See why it did not: `kfleet user describe`.",
+        _DESCRIBE,
+    ),
+    Entry(
+        "CertificateValid",
+        (Sort.CHECK,),
+        "`kfleet user test`: whether the certificate in the user's Secret is valid now.",
+        "The operator renews it after two thirds of its life.",
+        "See why it did not: `kfleet user describe`.",
+        _DESCRIBE,
+    ),
+    Entry(
+        "LoggedIn",
+        (Sort.CHECK,),
+        "`kfleet user test`: whether one of the bootstrap servers let a client in that used the Secret as it is.",
+        "One line a server, with its words or the client's when it did not.",
+        "No answer: look at the cluster, and whether its addresses can be reached from here. A refusal: look at the "
+        "user; right after a rotation try again.",
+        ("kfleet cluster health NAME", *_DESCRIBE),
+    ),
+    Entry(
+        "MayAsDeclared",
+        (Sort.CHECK,),
+        "`kfleet user test`: whether the brokers grant what an ALLOW rule says, by their own word. Topics that exist "
+        "and groups named in full are asked about; nothing is written or read.",
+        "One line a rule.",
+        "A DENY rule wins over every ALLOW, one that somebody else made included.",
+        _DESCRIBE,
+    ),
+)

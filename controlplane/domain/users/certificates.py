@@ -1,0 +1,54 @@
+"""When a user's certificate is made anew. Pure: the adapter has read it, and says what it says."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from controlplane.domain.access.pki import Inspection, Leaf
+
+RENEW_AT = 2 / 3
+"""Of its life: what is left is the time that something may be broken without anybody being locked out."""
+
+
+class Cause(StrEnum):
+    """Why there has to be another one."""
+
+    MISSING = "Missing"
+    """None is there, or what is there cannot be read."""
+    FOREIGN = "Foreign"
+    """It says another name, or its key is another's."""
+    UNTRUSTED = "Untrusted"
+    """Another authority has signed it: the clients CA is a new one."""
+    AGED = "Aged"
+    ASKED = "Asked"
+
+
+def cause(
+    user: str,
+    found: Inspection | None,
+    *,
+    now: float,
+    issued_at: float | None,
+    rotate_after: float | None,
+    asked: str,
+    met: str,
+) -> Cause | None:
+    """None while the certificate will do. `asked` is the rotation that stands, `met` the last one that was done."""
+    if found is None:
+        return Cause.MISSING
+    if not found.key_matches or found.leaf.subject != Leaf(user).subject:
+        return Cause.FOREIGN
+    if not found.trusted:
+        return Cause.UNTRUSTED
+    if now >= renews_at(found, issued_at=issued_at, rotate_after=rotate_after):
+        return Cause.AGED
+    return Cause.ASKED if asked != met else None
+
+
+def renews_at(found: Inspection, *, issued_at: float | None, rotate_after: float | None) -> float:
+    """Seconds since the epoch."""
+    leaf = found.leaf
+    in_time = leaf.not_before + RENEW_AT * (leaf.not_after - leaf.not_before)
+    if rotate_after is None:
+        return in_time
+    return min(in_time, (leaf.not_before if issued_at is None else issued_at) + rotate_after)

@@ -1,0 +1,105 @@
+"""What all users of a cluster share: the cluster, the way to its brokers, its authorities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from controlplane.api import names
+from controlplane.api.kafka_cluster import KafkaCluster
+from controlplane.domain.cluster import naming
+from controlplane.domain.cluster.access import CA_CRT, CA_KEY
+from controlplane.domain.cluster.observe import observe_nodes
+from controlplane.domain.users.login import Entrance
+from controlplane.ports import KafkaAdmin, KafkaAdmins, KeyPair, KubeApi, NotFoundError, Object
+from controlplane.services.access import secrets
+from controlplane.services.access.way import way_to
+from controlplane.services.cluster.kind import KAFKA_CLUSTERS
+from controlplane.services.cluster.observe import PODS
+from controlplane.services.queue import Key
+from controlplane.services.users.credentials import Case, Problem, Signer
+
+_END = "-----END CERTIFICATE-----"
+
+
+@dataclass
+class Ground:
+    """`admin` None: users have to wait, for `reason`. `is_gone`: there is no cluster that anything could be left on."""
+
+    key: Key
+    cluster: Object = field(default_factory=dict)
+    admin: KafkaAdmin | None = None
+    reason: str = ""
+    message: str = ""
+    is_gone: bool = False
+    authorities: dict[str, str | None] = field(default_factory=dict)
+    """What is trusted (PEM) by Secret, as far as it was asked for; None where it is missing."""
+
+
+class GroundReader:
+    def __init__(self, kube: KubeApi, admins: KafkaAdmins, *, by_name: bool) -> None:
+        self._kube, self._admins, self._by_name = kube, admins, by_name
+
+    async def read(self, key: Key) -> Ground:
+        try:
+            obj = await self._kube.get(KAFKA_CLUSTERS, key.name, key.namespace)
+        except NotFoundError:
+            told = f"spec.clusterRef: no KafkaCluster {key.name!r} in this namespace."
+            return Ground(key, reason="ClusterNotFound", message=told, is_gone=True)
+        ground = Ground(key, obj)
+        cluster = KafkaCluster.model_validate(obj)
+        if "deletionTimestamp" in obj["metadata"]:
+            ground.reason, ground.is_gone = "ClusterNotFound", True
+            ground.message = f"spec.clusterRef: KafkaCluster {key.name!r} is being deleted."
+            return ground
+        ground.reason = "ClusterNotReady"
+        if not cluster.status.bootstrap_servers:
+            ground.message = f"KafkaCluster {key.name!r} is not up yet."
+            return ground
+        ours = f"{names.CLUSTER}={key.name},{names.APP_MANAGED_BY}={names.MANAGED_BY_KFLEET}"
+        way = await way_to(self._kube, cluster, by_name=self._by_name)
+        servers = way.bootstrap(observe_nodes(await self._kube.list(PODS, key.namespace, labels=ours), []))
+        if not servers or not way.is_open:
+            ground.message = f"KafkaCluster {key.name!r} has no running broker."
+            return ground
+        ground.admin = self._admins.get(key.cell, servers, way.tls)
+        return ground
+
+    async def authority(self, ground: Ground, entrance: Entrance) -> str | Problem | None:
+        """What clients of this listener trust (PEM); None without TLS."""
+        if not entrance.tls:
+            return None
+        name = entrance.ca_secret or naming.cluster_ca(ground.key.name)
+        if name not in ground.authorities:
+            ground.authorities[name] = (await self._texts(name, ground)).get(CA_CRT) or None
+        found = ground.authorities[name]
+        if found is None:
+            told = f"listener {entrance.name!r}: Secret {name!r} has no {CA_CRT}, which clients need to trust brokers."
+            return Problem("AuthorityMissing", told, waiting=True)
+        return found
+
+    async def signer(self, ground: Ground, cases: Iterable[Case]) -> Signer:
+        """Asked for only where a user needs it."""
+        if not any(case.user.is_tls and case.problem is None for case in cases):
+            return Signer()
+        name = naming.authority_key(naming.clients_ca(ground.key.name))
+        secret = await secrets.read(self._kube, name, ground.key.namespace)
+        if secret is not None and not secrets.is_ours(secret, ground.key.name):
+            return Signer(problem=f"Secret {name!r} is not kfleet's: nothing is signed with it.")
+        found = secrets.texts(secret) if secret is not None else {}
+        # The first one signs; while one authority follows another the other stands behind it.
+        pair = KeyPair(_first(found.get(CA_CRT, "")), found.get(CA_KEY, ""))
+        if not pair.certificate or not pair.key:
+            missing = " and ".join(key for key in (CA_CRT, CA_KEY) if not found.get(key))
+            return Signer(problem=f"Secret {name!r} has no {missing}: no certificate can be signed.")
+        return Signer(pair)
+
+    async def _texts(self, name: str, ground: Ground) -> dict[str, str]:
+        found = await secrets.read(self._kube, name, ground.key.namespace)
+        return secrets.texts(found) if found is not None else {}
+
+
+def _first(pem: str) -> str:
+    """The first certificate of a PEM text; "" where there is none."""
+    certificate, end, _ = secrets.public_part(pem).partition(_END)
+    return f"{certificate}{end}\n" if end else ""

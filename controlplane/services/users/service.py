@@ -1,0 +1,396 @@
+"""Reconcile all KafkaUsers of one cluster in one pass: three questions to Kafka and a handful of calls, whatever their
+number; a Secret each, by name.
+
+The order is the safety: who is out is denied before anything else is done, credentials are in Kafka before rules let
+anybody use them, and rules are made before others are taken away. What is about to be ours is recorded before it is
+made, so that a crash in between leaves nothing behind that nobody knows of. After the calls everything is read again,
+and a user is Ready when nothing is left to be done for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+
+from pydantic import ValidationError
+
+from controlplane.api import conditions as c
+from controlplane.api import names
+from controlplane.api.duration import parse_seconds
+from controlplane.api.group import GROUP, VERSION
+from controlplane.api.kafka_user import KIND, PLURAL, KafkaUser
+from controlplane.api.validate import explain as explain_problems
+from controlplane.api.validate_user import check_user
+from controlplane.domain.check import Check, explain
+from controlplane.domain.users.login import entrance
+from controlplane.domain.users.planner import AccessObservation, UserPlan, plan_users
+from controlplane.domain.users.values import DENY, Acl
+from controlplane.ports import (
+    Clock,
+    ConflictError,
+    ForbiddenError,
+    KafkaAdmin,
+    KafkaAdmins,
+    KafkaError,
+    KubeApi,
+    NotFoundError,
+    Passwords,
+    Pki,
+    Resource,
+)
+from controlplane.services.events import EventRecorder
+from controlplane.services.queue import Key
+from controlplane.services.users import secrets
+from controlplane.services.users.credentials import (
+    NORMAL,
+    WARNING,
+    Case,
+    Credentials,
+    Problem,
+    Told,
+    each,
+    refused,
+    secret_refused,
+)
+from controlplane.services.users.entry import Entry
+from controlplane.services.users.ground import Ground, GroundReader
+from controlplane.services.users.status import Standing, is_recorded, may_count, owned_status, user_status
+from controlplane.settings import OperatorSettings
+
+log = logging.getLogger(__name__)
+
+KAFKA_USERS = Resource(GROUP, VERSION, PLURAL, KIND)
+NO_AUTHORIZER = "SECURITY_DISABLED"
+
+
+class UserService:
+    def __init__(
+        self,
+        kube: KubeApi,
+        admins: KafkaAdmins,
+        *,
+        pki: Pki,
+        passwords: Passwords,
+        clock: Clock,
+        events: EventRecorder,
+        settings: OperatorSettings,
+    ) -> None:
+        self._kube, self._clock, self._events, self._settings = kube, clock, events, settings
+        self._ground = GroundReader(kube, admins, by_name=settings.addressing == "DNS")
+        self._credentials = Credentials(kube, pki, passwords, clock, lifetime=settings.user_certificate_lifetime)
+        self._uncounted: dict[str, int] = {}
+        """Corrections by uid that no status has yet; lost when the operator ends, which costs a count and no more."""
+
+    async def reconcile(self, key: Key) -> float | None:
+        """`key` names the cluster. None when it has no users: an event will wake us."""
+        entries = await self._declared(key)
+        if not entries:
+            return None
+        ground = await self._ground.read(key)
+        if ground.is_gone:
+            await each((entry for entry in entries if entry.deleting), self._let_go)
+        if ground.admin is None:
+            waiting = Standing(ok=False, reason=ground.reason, message=ground.message, waiting=not ground.is_gone)
+            await self._write_all(entries, {entry.key: waiting for entry in entries}, {})
+            return self._settings.resync_interval if ground.is_gone else self._settings.busy_interval
+        try:
+            standings, plans = await self._bring_about(ground, ground.admin, entries)
+        except KafkaError as error:
+            waiting = Standing(ok=False, reason="KafkaUnavailable", message=error.message, waiting=True)
+            await self._write_all(entries, {entry.key: waiting for entry in entries}, {})
+            return self._settings.busy_interval
+        await self._write_all(entries, standings, plans)
+        return self._next_look(entries, standings)
+
+    async def _declared(self, key: Key) -> list[Entry]:
+        found = []
+        for obj in await self._kube.list(KAFKA_USERS, key.namespace):
+            if obj["spec"]["clusterRef"]["name"] != key.name:
+                continue
+            try:
+                user = KafkaUser.model_validate(obj)
+            except ValidationError as error:
+                fields = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
+                log.warning("KafkaUser %s/%s cannot be read: %s", key.namespace, obj["metadata"]["name"], fields)
+                continue
+            problems = check_user(user)
+            refusal = Check("InvalidSpec", ok=False, evidence=explain_problems(problems)) if problems else None
+            found.append(Entry(obj, user, refusal))
+        return found
+
+    async def _bring_about(
+        self, ground: Ground, admin: KafkaAdmin, entries: list[Entry]
+    ) -> tuple[dict[str, Standing], dict[str, UserPlan]]:
+        """(Ready by key, the plans of what is left). Raises KafkaError."""
+        usable = [entry for entry in entries if entry.refusal is None]
+        await each((entry for entry in entries if entry.refusal and entry.deleting), self._let_go)
+        observed = await observe(admin)
+        plans = self._plan(usable, observed)
+        await each(usable, lambda entry: self._claim(entry, plans.get(entry.key)))
+        going = {entry.key: entry for entry in usable if entry.key in plans and not entry.skip}
+        changed = await self._keep_out(admin, going, plans)
+        changed |= await self._let_in(ground, admin, going, plans, observed)
+        if changed:
+            await asyncio.sleep(self._settings.settle_interval)
+            observed = await observe(admin)
+            plans = self._plan(usable, observed)
+        gone = [entry for entry in usable if entry.deleting and self._is_out(plans.get(entry.key))]
+        await each(gone, self._let_go)
+        standings = {entry.key: self._standing(entry, plans.get(entry.key), observed) for entry in entries}
+        return standings, plans
+
+    def _plan(self, entries: Iterable[Entry], observed: AccessObservation) -> dict[str, UserPlan]:
+        return plan_users([entry.desired() for entry in entries], observed, self._clock.now())
+
+    async def _claim(self, entry: Entry, plan: UserPlan | None) -> None:
+        """Finalizer and record, before anything is done for the user."""
+        if plan is None or entry.deleting:
+            return
+        try:
+            if not entry.held_back and plan.may_log_in:
+                await self._set_finalizers(entry, [*entry.user.metadata.finalizers, names.USER_FINALIZER])
+            if not plan.is_empty and not is_recorded(entry.user, plan):
+                status = owned_status(entry.user, plan)
+                written = await self._kube.replace(
+                    KAFKA_USERS, entry.obj | {"status": status.to_object()}, subresource="status"
+                )
+                entry.obj["metadata"]["resourceVersion"] = written["metadata"]["resourceVersion"]
+                entry.user = entry.user.model_copy(update={"status": status})
+        except (ConflictError, NotFoundError):
+            entry.skip = True
+
+    async def _keep_out(self, admin: KafkaAdmin, going: Mapping[str, Entry], plans: Mapping[str, UserPlan]) -> bool:
+        """Denials first, which bite at the next request; then the credentials, in Kafka and in Secrets."""
+        denials = {key: {acl for acl in plans[key].acls.create if acl.permission == DENY} for key in going}
+        changed = await self._acls(admin, going, denials, create=True)
+        out = [entry for key, entry in going.items() if plans[key].forget and not entry.errors]
+        if out:
+            results = await admin.delete_scram([entry.user.user_name for entry in out])
+            for entry in out:
+                error = results.get(entry.user.user_name)
+                if error is not None and error.code != "RESOURCE_NOT_FOUND":
+                    entry.errors.append(error)
+        await each((entry for entry in going.values() if entry.out), self._forget_secret)
+        return changed or bool(out)
+
+    async def _forget_secret(self, entry: Entry) -> None:
+        """What a Secret held is known to others by now: it is not used again."""
+        try:
+            held = await secrets.read(self._kube, entry.user)
+            deleted = await secrets.delete(self._kube, entry.user, held)
+        except ForbiddenError as error:
+            entry.problem = secret_refused(entry.user, error)
+            return
+        if deleted:
+            note = f"{entry.user.principal} is denied everything, and its credentials are gone"
+            entry.events.append(Told(NORMAL, "UserRevoked", note))
+
+    async def _let_in(
+        self,
+        ground: Ground,
+        admin: KafkaAdmin,
+        going: Mapping[str, Entry],
+        plans: Mapping[str, UserPlan],
+        observed: AccessObservation,
+    ) -> bool:
+        wanted = [e for key, e in going.items() if not e.out and plans[key].may_log_in]
+        await self._cases(ground, wanted, observed)
+        cases = [entry.case for entry in wanted if entry.case is not None]
+        await self._credentials.bring_about(admin, cases, await self._ground.signer(ground, cases))
+        changed = any(case.changed for case in cases)
+        create = {key: set(plans[key].acls.create) for key in going}
+        create = {key: {acl for acl in found if acl.permission != DENY} for key, found in create.items()}
+        changed |= await self._acls(admin, going, create, create=True)
+        # A denial is lifted once there are credentials again; rules are taken away once the new ones are there.
+        ready = {key: entry for key, entry in going.items() if entry.case is None or entry.case.problem is None}
+        changed |= await self._acls(admin, ready, {key: set(plans[key].acls.delete) for key in ready}, create=False)
+        changes = {going[key].user.user_name: plans[key].quotas.changes for key in going if plans[key].quotas.changes}
+        if changes:
+            results = await admin.alter_user_quotas(changes)
+            for entry in going.values():
+                if error := results.get(entry.user.user_name):
+                    entry.errors.append(error)
+        for key, entry in going.items():
+            self._count_drift(entry, plans[key])
+        return changed or bool(changes)
+
+    async def _cases(self, ground: Ground, entries: Sequence[Entry], observed: AccessObservation) -> None:
+        async def look(entry: Entry) -> None:
+            found = entrance(ground.cluster, entry.user)
+            if isinstance(found, Check):
+                entry.problem = Problem(found.name, explain([found]))
+                return
+            if not found.bootstrap_servers:
+                told = f"spec.clusterRef: listener {found.name!r} of the cluster is not up yet."
+                entry.problem = Problem("ClusterNotReady", told, waiting=True)
+                return
+            ca = await self._ground.authority(ground, found)
+            if isinstance(ca, Problem):
+                entry.problem = ca
+                return
+            try:
+                held = await secrets.read(self._kube, entry.user)
+            except ForbiddenError as error:
+                entry.problem = secret_refused(entry.user, error)
+                return
+            rotate_after = entry.user.spec.authentication.rotate_after
+            entry.case = Case(
+                user=entry.user,
+                entrance=found,
+                ca=ca,
+                held=held,
+                told=observed.scram.get(entry.user.user_name),
+                rotation=entry.user.metadata.annotations.get(names.ROTATE_AT, "")[:64],
+                rotate_after=parse_seconds(rotate_after) if rotate_after is not None else None,
+            )
+
+        await each(entries, look)
+
+    async def _acls(
+        self, admin: KafkaAdmin, going: Mapping[str, Entry], wanted: Mapping[str, set[Acl]], *, create: bool
+    ) -> bool:
+        every = sorted({acl for key in going for acl in wanted[key]})
+        if not every:
+            return False
+        results = await (admin.create_acls(every) if create else admin.delete_acls(every))
+        for key, entry in going.items():
+            entry.errors += [error for acl in sorted(wanted[key]) if (error := results.get(acl)) is not None]
+        return True
+
+    def _count_drift(self, entry: Entry, plan: UserPlan) -> None:
+        """Only of users that were as declared: until then what is missing has not been there."""
+        ready = c.find_condition(entry.user.status.conditions, c.READY)
+        was = ready is not None and ready.status == "True"
+        if was and ready is not None and ready.observed_generation == entry.user.metadata.generation:
+            put_back = [*sorted(map(str, plan.acls.drifted)), *plan.quotas.drifted]
+            if put_back:
+                shown = "; ".join(put_back[:4]) + (f" and {len(put_back) - 4} more" if len(put_back) > 4 else "")
+                entry.events.append(Told(WARNING, "DriftCorrected", f"put back: {shown}"))
+            entry.drifted += len(put_back)
+        if entry.case is not None:
+            entry.drifted += entry.case.drifted
+            entry.events += entry.case.events
+
+    @staticmethod
+    def _is_out(plan: UserPlan | None) -> bool:
+        """Nothing is left of a user that is being deleted (or it never had the principal)."""
+        return plan is not None and plan.is_empty
+
+    async def _let_go(self, entry: Entry) -> None:
+        if not entry.held_back:
+            return
+        try:
+            await self._set_finalizers(
+                entry, [one for one in entry.user.metadata.finalizers if one != names.USER_FINALIZER]
+            )
+        except (ConflictError, NotFoundError):
+            entry.skip = True
+
+    async def _set_finalizers(self, entry: Entry, finalizers: Sequence[str]) -> None:
+        meta = entry.obj["metadata"]
+        change = {"metadata": {"finalizers": list(finalizers), "resourceVersion": meta["resourceVersion"]}}
+        written = await self._kube.patch(KAFKA_USERS, meta["name"], meta["namespace"], change)
+        meta |= {"finalizers": list(finalizers), "resourceVersion": written["metadata"]["resourceVersion"]}
+        entry.user = entry.user.model_copy(
+            update={"metadata": entry.user.metadata.model_copy(update={"finalizers": tuple(finalizers)})}
+        )
+
+    def _standing(self, entry: Entry, plan: UserPlan | None, observed: AccessObservation) -> Standing:
+        refusal = entry.refusal or (plan.refusal if plan is not None else None)
+        problem = self._problem(entry)
+        if entry.deleting:
+            return Standing(ok=False, reason="Revoking", message="It is being deleted: revoked first.", waiting=True)
+        if refusal is not None:
+            return Standing(ok=False, reason=refusal.name, message=explain([refusal]))
+        if entry.errors:
+            error = refused(entry.errors[0])
+            return Standing(ok=False, reason=error.reason, message=error.message, waiting=error.waiting)
+        if problem is not None:
+            return Standing(ok=False, reason=problem.reason, message=problem.message, waiting=problem.waiting)
+        if plan is None or not plan.is_empty or not self._is_told(entry, observed):
+            return Standing(ok=False, reason="Applying", message="Kafka does not show everything yet.", waiting=True)
+        if entry.revoked:
+            told = f"annotation {names.REVOKED} is set: the user is denied everything. Take it away to let it in again."
+            return Standing(ok=False, reason="Revoked", message=told)
+        return Standing(ok=True, reason="AsDeclared")
+
+    @staticmethod
+    def _problem(entry: Entry) -> Problem | None:
+        return entry.problem or (entry.case.problem if entry.case is not None else None)
+
+    @staticmethod
+    def _is_told(entry: Entry, observed: AccessObservation) -> bool:
+        """Whether Kafka has a password where there has to be one."""
+        return entry.user.is_tls or entry.revoked or entry.user.user_name in observed.scram
+
+    @staticmethod
+    def _of_credentials(entry: Entry, ready: Standing) -> Standing | None:
+        """None where nothing is known now: what was known stays."""
+        if (
+            entry.case is not None
+            and entry.case.problem is None
+            and ready.reason in (*_NOT_ABOUT_CREDENTIALS, "AsDeclared")
+        ):
+            return Standing(ok=True, reason="Current")
+        if entry.problem is None and entry.case is None and ready.waiting:
+            return None
+        return ready
+
+    async def _write_all(
+        self, entries: list[Entry], standings: Mapping[str, Standing], plans: Mapping[str, UserPlan]
+    ) -> None:
+        async def write(entry: Entry) -> None:
+            if not entry.skip and (entry.out or not entry.paused):
+                await self._write_status(entry, standings[entry.key], plans.get(entry.key))
+
+        await each(entries, write)
+
+    async def _write_status(self, entry: Entry, ready: Standing, plan: UserPlan | None) -> None:
+        user, now = entry.user, self._clock.now()
+        drifted = self._uncounted.pop(user.metadata.uid, 0) + entry.drifted
+        counted = drifted if may_count(user, now) else 0
+        if drifted - counted:
+            self._uncounted[user.metadata.uid] = drifted
+        credentials = self._of_credentials(entry, ready)
+        status = user_status(user, ready, credentials, plan, case=entry.case, drifted=counted, now=now)
+        if status != user.status:
+            try:
+                body = entry.obj | {"status": status.to_object()}
+                await self._kube.replace(KAFKA_USERS, body, subresource="status")
+            except (ConflictError, NotFoundError):
+                # The object moved or went away: its event wakes another pass.
+                return
+        before = c.find_condition(user.status.conditions, c.READY)
+        for event in entry.events:
+            await self._events.record(entry.obj, event.kind, event.reason, event.note)
+        if before is None or (before.status == "True", before.reason) != (ready.ok, ready.reason):
+            kind = NORMAL if ready.ok or ready.waiting else WARNING
+            await self._events.record(
+                entry.obj, kind, ready.reason, ready.message or f"{user.principal} is as declared"
+            )
+
+    def _next_look(self, entries: Iterable[Entry], standings: Mapping[str, Standing]) -> float:
+        if any(standing.waiting for standing in standings.values()):
+            return self._settings.busy_interval
+        now = self._clock.now()
+        due = [e.case.rotate_at - now for e in entries if e.case is not None and e.case.rotate_at is not None]
+        return max(self._settings.busy_interval, min([self._settings.resync_interval, *due]))
+
+
+_NOT_ABOUT_CREDENTIALS = frozenset({"AuthorizationDisabled"})
+
+
+async def observe(admin: KafkaAdmin) -> AccessObservation:
+    """Raises KafkaError."""
+
+    async def all_acls() -> frozenset[Acl] | None:
+        try:
+            return await admin.describe_acls()
+        except KafkaError as error:
+            if error.code != NO_AUTHORIZER:
+                raise
+            return None
+
+    found, scram, limits = await asyncio.gather(all_acls(), admin.describe_scram(), admin.describe_user_quotas())
+    return AccessObservation(acls=found, scram=scram, quotas=limits)

@@ -1,0 +1,133 @@
+"""What a KafkaUser's status says. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from controlplane.api import conditions as c
+from controlplane.api.kafka_user import (
+    MAX_FOREIGN_SHOWN,
+    Binding,
+    CredentialStatus,
+    DriftStatus,
+    ForeignStatus,
+    KafkaUser,
+    KafkaUserStatus,
+)
+from controlplane.domain.users.acls import from_texts
+from controlplane.domain.users.acls import to_texts as acl_texts
+from controlplane.domain.users.planner import UserPlan
+from controlplane.domain.users.quotas import from_texts as quotas_from_texts
+from controlplane.domain.users.quotas import to_texts as quota_texts
+from controlplane.services.users.credentials import Case
+
+DRIFT_SECONDS = 300.0
+"""How often the count of corrections moves at most: who fights over an ACL must not make a status flap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One condition's worth: the reason and, unless it holds, words for people. `waiting`: it may end by itself."""
+
+    ok: bool
+    reason: str
+    message: str = ""
+    waiting: bool = False
+
+
+def owned_status(user: KafkaUser, plan: UserPlan) -> KafkaUserStatus:
+    """Its status with what is about to be ours recorded."""
+    return user.status.model_copy(update={"acls": acl_texts(plan.acls.owned), "quotas": quota_texts(plan.quotas.owned)})
+
+
+def is_recorded(user: KafkaUser, plan: UserPlan) -> bool:
+    acls = from_texts(user.principal, user.status.acls)
+    return acls == plan.acls.owned and quotas_from_texts(user.status.quotas) == dict(plan.quotas.owned)
+
+
+def user_status(
+    user: KafkaUser,
+    ready: Standing,
+    credentials: Standing | None,
+    plan: UserPlan | None,
+    *,
+    case: Case | None,
+    drifted: int,
+    now: float,
+) -> KafkaUserStatus:
+    """`plan` is the one after everything was done, None where Kafka was not asked: what was known stays then, and that
+    of `credentials` where nothing is known of them now."""
+    old = user.status
+    waiting = not ready.ok and ready.waiting
+    conditions = old.conditions
+    for kind, value, standing in (
+        (c.READY, ready.ok, ready),
+        (c.CREDENTIALS_CURRENT, credentials is not None and credentials.ok, credentials),
+        (c.RECONCILING, waiting, ready),
+        (c.STALLED, not ready.ok and not waiting, ready),
+    ):
+        if standing is None:
+            continue
+        conditions = c.set_condition(
+            conditions,
+            kind,
+            value,
+            standing.reason,
+            standing.message,
+            observed_generation=user.metadata.generation,
+            now=now,
+        )
+    known = plan is not None and plan.refusal is None
+    return KafkaUserStatus(
+        conditions=conditions,
+        observed_generation=user.metadata.generation,
+        principal=user.principal,
+        binding=_binding(user, ready, case),
+        credential=_credential(user, case),
+        acls=acl_texts(plan.acls.owned) if plan is not None and known else old.acls,
+        quotas=quota_texts(plan.quotas.owned) if plan is not None and known else old.quotas,
+        foreign=_foreign(plan) if plan is not None and known else old.foreign,
+        drift=_drift(old.drift, drifted, now),
+    )
+
+
+def _binding(user: KafkaUser, ready: Standing, case: Case | None) -> Binding | None:
+    if case is None:
+        return user.status.binding if ready.waiting else None
+    return Binding(name=user.secret_name) if case.held.obj is not None and case.held.ours else None
+
+
+def _credential(user: KafkaUser, case: Case | None) -> CredentialStatus | None:
+    """The end of a certificate never moves back: one that was made before may end later than the present one."""
+    old = user.status.credential
+    if case is None or case.held.obj is None or not case.held.ours:
+        return old
+    stored = case.held.stored
+    not_after = case.not_after
+    if not_after is not None and old is not None and old.not_after is not None:
+        not_after = max(not_after, c.seconds(old.not_after))
+    return CredentialStatus(
+        issued_at=c.timestamp(stored.issued_at) if stored.issued_at is not None else None,
+        rotate_at=c.timestamp(case.rotate_at) if case.rotate_at is not None else None,
+        not_after=c.timestamp(not_after) if not_after is not None else old.not_after if old is not None else None,
+        rotation=stored.rotation,
+    )
+
+
+def _foreign(plan: UserPlan) -> ForeignStatus | None:
+    acls, quotas = sorted(plan.acls.foreign), plan.quotas.foreign
+    if not acls and not quotas:
+        return None
+    return ForeignStatus(acls=len(acls), shown=tuple(map(str, acls[:MAX_FOREIGN_SHOWN])), quotas=quotas)
+
+
+def _drift(old: DriftStatus | None, drifted: int, now: float) -> DriftStatus | None:
+    if not drifted:
+        return old
+    return DriftStatus(corrected=(old.corrected if old else 0) + drifted, last=c.timestamp(now))
+
+
+def may_count(user: KafkaUser, now: float) -> bool:
+    """Whether the count of corrections may move already."""
+    last = user.status.drift.last if user.status.drift else None
+    return last is None or now - c.seconds(last) >= DRIFT_SECONDS

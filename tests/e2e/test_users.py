@@ -1,0 +1,229 @@
+"""Users of a cluster with TLS and ACLs, from their objects to real clients: let in, rotated, kept out. In order."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaException
+from support.cell import Cell, combined_cluster, topic
+from support.leaks import key_lines, leaks, places
+from support.sandbox import Sandbox
+from support.secure_clients import secret
+from support.user_clients import DENIED, Busy, Client, java_offsets
+from support.users import rule, user
+
+KFLEET = Path(sys.executable).parent / "kfleet"
+VERSION = "4.3.1"
+USERS = "kafkausers.kfleet.dev"
+SEEN: list[str] = []
+"""Every password and every line of a key that any Secret had."""
+
+
+def secure_cluster() -> dict[str, Any]:
+    return combined_cluster(
+        version=VERSION,
+        security={"nodes": "MutualTls"},
+        authorization={"type": "Standard"},
+        listeners=[
+            {"name": "passwords", "port": 9093, "tls": True, "authentication": {"type": "scram-sha-512"}},
+            {"name": "certificates", "port": 9094, "tls": True, "authentication": {"type": "tls"}},
+        ],
+    )
+
+
+def of_user(cell: Cell, name: str) -> dict[str, str]:
+    found = secret(cell, name)
+    SEEN.extend([*([found["password"]] if "password" in found else []), *key_lines(found.get("user.key", ""))])
+    return found
+
+
+def kfleet(cell: Cell, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """What it does is recorded where the operator's ledger is."""
+    where = ["--kubeconfig", str(cell.kubeconfig), "-n", cell.namespace]
+    return subprocess.run(
+        [KFLEET, *arguments, *where],
+        env=os.environ | {"KFLEET_LEDGER_URL": cell.operator.settings["KFLEET_LEDGER_URL"]},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def condition(cell: Cell, name: str, kind: str = "Ready") -> dict[str, str]:
+    found = cell.get(USERS, name)
+    current = [c for c in found.get("status", {}).get("conditions", []) if c["type"] == kind]
+    return next((c for c in current if c["observedGeneration"] == found["metadata"]["generation"]), {})
+
+
+def wait_ready(cell: Cell, *names: str, reason: str = "AsDeclared") -> None:
+    for name in names:
+        cell.wait(f"user {name} {reason}", lambda name=name: condition(cell, name).get("reason") == reason, 60)
+
+
+@pytest.fixture(scope="module", name="ledger")
+def ledger_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ledger") / "ledger.db"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def users(cell: Cell, ledger: Path) -> None:
+    cell.operator.stop()
+    cell.operator.settings["KFLEET_LEDGER_URL"] = f"sqlite:///{ledger}"
+    cell.operator.start()
+    writes = (rule("orders", "Write"), rule("orders-", "Read", kind="group", patternType="prefixed"))
+    cell.apply(
+        secure_cluster(),
+        topic("orders", partitions=1),
+        topic("secrets", partitions=1),
+        user("app", *writes, quotas={"producerByteRate": "10Mi"}),
+        user("cert", rule("orders", "Write", "Read"), kind="tls"),
+    )
+    cell.wait_ready(240)
+    for name in ("orders", "secrets"):
+        cell.wait_topic(name)
+    wait_ready(cell, "app", "cert")
+
+
+@pytest.mark.parametrize("name", ["app", "cert"])
+def test_a_secret_lets_clients_in_as_it_is(cell: Cell, name: str, tmp_path: Path) -> None:
+    found = of_user(cell, name)
+    client = Client(found)
+    assert client.produces("orders", "")
+    assert client.topics() == {"orders"}, "and no other"
+    assert client.produces("secrets", DENIED)
+    java = java_offsets(tmp_path, found, "orders", VERSION)
+    assert java.stdout.splitlines()[-1:] == ["orders:0:1" if name == "app" else "orders:0:2"], java.stdout + java.stderr
+    shown = cell.get(USERS, name)["status"]
+    assert (shown["principal"], shown["binding"]["name"]) == (f"User:{name}", name)
+
+
+def test_who_has_something_else_is_refused(cell: Cell) -> None:
+    app, cert = of_user(cell, "app"), of_user(cell, "cert")
+    wrong = json.loads(app["librdkafka.json"]) | {"sasl.password": "x" * 43}
+    assert Client({"librdkafka.json": json.dumps(wrong)}).is_refused()
+    own = json.loads(cert["librdkafka.json"])
+    nameless = {key: own[key] for key in own if key not in ("ssl.certificate.pem", "ssl.key.pem")}
+    with pytest.raises(KafkaException):
+        Client({"librdkafka.json": json.dumps(nameless)}).topics()
+
+
+def test_kfleet_logs_in_and_says_what_works(cell: Cell) -> None:
+    for name in ("app", "cert"):
+        done = kfleet(cell, "user", "test", name, "-o", "json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        checks = json.loads(done.stdout)["checks"]
+        kinds = {check["name"] for check in checks}
+        assert kinds >= {"SecretComplete", "LoggedIn", "MayAsDeclared"}
+        assert ("CertificateValid" in kinds) == (name == "cert")
+        assert any("Write" in check["evidence"] and "as declared (1 asked)" in check["evidence"] for check in checks)
+    described = kfleet(cell, "user", "describe", "app")
+    assert "Write" in described.stdout
+    assert "producer_byte_rate" in described.stdout
+    assert not [password for password in SEEN if password in described.stdout + done.stdout + done.stderr]
+
+
+def test_a_running_client_works_through_a_rotation(cell: Cell) -> None:
+    before = of_user(cell, "app")
+    client = Client(before)
+    assert client.produces("orders", "")
+    with Busy(client, "orders") as busy:
+        done = kfleet(cell, "user", "rotate", "app", "--yes")
+        assert done.returncode == 0, done.stderr
+        after = of_user(cell, "app")
+        client.take(after)
+        count = busy.acknowledged
+        cell.wait("traffic after the rotation", lambda: busy.acknowledged > count + 20)
+    assert busy.failed == []
+    assert after["password"] != before["password"]
+    assert Client(after).produces("orders", "")
+    assert Client(before).is_refused()
+
+
+def test_another_certificate_is_made_when_asked(cell: Cell) -> None:
+    before = of_user(cell, "cert")
+    with Busy(Client(before), "orders") as busy:
+        done = kfleet(cell, "user", "rotate", "cert", "--yes")
+        assert done.returncode == 0, done.stderr
+        after = of_user(cell, "cert")
+        assert after["user.crt"] != before["user.crt"]
+        assert Client(after).produces("orders", "")
+    assert busy.failed == []
+
+
+def test_a_secret_that_is_deleted_comes_back_with_another_password(cell: Cell) -> None:
+    before = of_user(cell, "app")
+    cell.kubectl("delete", "secret", "app")
+
+    def there() -> bool:
+        return "secret/app" in cell.kubectl("get", "secrets", "-o", "name")
+
+    cell.wait("the Secret", there, 30)
+    wait_ready(cell, "app")
+    after = of_user(cell, "app")
+    assert after["password"] != before["password"]
+    assert Client(after).produces("orders", "")
+    assert "CredentialsReplaced" in {event["reason"] for event in cell.events()}
+
+
+def test_what_others_change_in_kafka_is_put_back(cell: Cell) -> None:
+    """By a client that is a super user: the operator's own certificate."""
+    from confluent_kafka.admin import (
+        AclBindingFilter,
+        AclOperation,
+        AclPermissionType,
+        ResourcePatternType,
+        ResourceType,
+    )
+    from support.secure_clients import admin, mutual
+
+    own, address = secret(cell, "cell-operator-tls"), cell.pods()[0]["status"]["podIP"]
+    client = admin(f"{address}:9091", mutual(own["ca.crt"], own["tls.crt"], own["tls.key"]))
+    everything = AclBindingFilter(
+        ResourceType.ANY, None, ResourcePatternType.ANY, "User:app", None, AclOperation.ANY, AclPermissionType.ANY
+    )
+    (removed,) = [future.result(30) for future in client.delete_acls([everything]).values()]
+    assert len(removed) == 2
+    cell.wait("the rules back", lambda: len(client.describe_acls(everything).result(30)) == 2, 30)
+    assert Client(of_user(cell, "app")).produces("orders", "")
+
+
+def test_a_revoked_user_is_refused_on_the_connection_that_is_open(cell: Cell) -> None:
+    found = of_user(cell, "app")
+    client = Client(found)
+    assert client.produces("orders", "")
+    nobody = kfleet(cell, "user", "revoke", "app")
+    assert (nobody.returncode, "--confirm app" in nobody.stderr) == (2, True)
+    done = kfleet(cell, "user", "revoke", "app", "--confirm", "app", "--reason", "seen in a log")
+    assert done.returncode == 0, done.stderr
+    assert client.produces("orders", DENIED), "long before it has to prove itself again"
+    assert Client(found).is_refused()
+    assert condition(cell, "app", "CredentialsCurrent")["reason"] == "Revoked"
+    test = kfleet(cell, "user", "test", "app")
+    assert (test.returncode, "has no credentials" in test.stderr) == (1, True)
+
+
+def test_a_deleted_user_is_refused_and_its_object_goes(cell: Cell) -> None:
+    client = Client(of_user(cell, "cert"))
+    assert client.produces("orders", "")
+    cell.kubectl("delete", USERS, "cert", "--timeout=60s")
+    assert client.produces("orders", DENIED)
+    assert "secret/cert" not in cell.kubectl("get", "secrets", "-o", "name")
+    cell.apply(user("cert", rule("orders", "Write"), kind="tls"))
+    wait_ready(cell, "cert", reason="CertificateStillValid")
+    assert client.produces("orders", DENIED), "the certificate that is still about lets nobody in"
+
+
+def test_no_password_and_no_key_is_anywhere_but_in_secrets(cell: Cell, ledger: Path, sandbox: Sandbox) -> None:
+    assert len(SEEN) > 10
+    files = sorted(ledger.parent.iterdir())
+    assert any(b"user revoke" in file.read_bytes() for file in files), "it was told what was done"
+    found = list(places(cell, [*files, sandbox.paths.audit_log]))
+    assert leaks(found, SEEN) == []
+    assert leaks([*found, ("planted", f"--password={SEEN[0]}")], SEEN) == ["planted"], "the control"

@@ -1,0 +1,138 @@
+"""UserService against a real broker with real clients: let in, rotated while it works, kept out; nothing leaks.
+
+Kubernetes is in memory here; tests/e2e/test_users.py has both for real, with TLS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import KafkaException
+from support.cluster import LocalKafka
+from support.scram_cluster import scram_cluster, scram_servers
+from support.user_clients import DENIED, Busy, Client, command_lines, java_offsets
+from support.users import UserSpace, rule, user, user_space
+
+from controlplane.adapters.kafka.admins import KafkaPythonAdmins
+from controlplane.adapters.kafka.login import log_in
+from controlplane.ports import KafkaAdmin, NewTopic
+from controlplane.services.users.service import KAFKA_USERS
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
+VERSION = "4.3.1"
+REAUTH_SECONDS = 4
+
+
+@pytest.fixture(scope="module", name="cluster")
+def one_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
+    with scram_cluster(tmp_path_factory.mktemp("users"), version=VERSION, reauth_ms=REAUTH_SECONDS * 1000) as kafka:
+        yield kafka
+
+
+class Fixed:
+    """Implements ports.KafkaAdmins: one cluster, wherever its pods are said to be."""
+
+    def __init__(self, admin: KafkaAdmin) -> None:
+        self.admin = admin
+
+    def get(self, *_: object) -> KafkaAdmin:
+        return self.admin
+
+    async def forget(self, _: str) -> None:
+        """Nothing is held open here."""
+
+
+@pytest.fixture(name="space")
+async def real_space(cluster: LocalKafka) -> AsyncIterator[UserSpace]:
+    space = await user_space()
+    admins = KafkaPythonAdmins(threads=2, timeout=10.0, voter_caught_up_seconds=2.0)
+    space.admins = Fixed(admins.get("test/users", cluster.bootstrap_servers))  # type: ignore[assignment]
+    stored = space.kube.objects[("kafkaclusters", "kafka", "cell")]
+    stored["spec"]["listeners"] = [{"name": "scram", "port": 9093, "authentication": {"type": "scram-sha-512"}}]
+    stored["status"]["listeners"] = [{"name": "scram", "bootstrapServers": scram_servers(cluster).split(",")}]
+    yield space
+    await admins.close()
+
+
+async def until_ready(space: UserSpace, name: str, reason: str = "AsDeclared") -> None:
+    for _ in range(50):
+        await space.passes()
+        if (await space.condition(name))["reason"] == reason:
+            return
+        await asyncio.sleep(0.2)
+    raise AssertionError(await space.condition(name))
+
+
+async def test_a_users_life(
+    space: UserSpace, cluster: LocalKafka, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    admin = space.admins.get("", [])
+    await admin.create_topics([NewTopic(name, 1, 1, {}) for name in ("orders", "secrets")])
+    await space.declare_users(
+        user("app", rule("orders", "Write"), rule("orders", "Describe"), quotas={"producerByteRate": "1Mi"})
+    )
+    await until_ready(space, "app")
+    first = await space.secret("app")
+    assert (await admin.describe_user_quotas())["app"] == {"producer_byte_rate": 1048576.0}
+
+    found = await asyncio.to_thread(log_in, json.loads(first["librdkafka.json"]), ["orders", "secrets"], ["g"], 20.0)
+    assert [attempt.error for attempt in found.attempts] == [""]
+    assert found.topics == {"orders": {"Write", "Describe"}}
+    assert (found.refused_topics, found.refused_groups) == ({"secrets"}, {"g"})
+    client = Client(first)
+    assert await asyncio.to_thread(client.produces, "orders", "")
+    assert await asyncio.to_thread(client.topics) == {"orders"}, "and no other"
+    assert await asyncio.to_thread(Client(first).produces, "secrets", DENIED)
+    java = await asyncio.to_thread(java_offsets, tmp_path, first, "orders", VERSION)
+    assert (java.returncode, java.stdout.splitlines()[-1:]) == (0, ["orders:0:1"]), java.stderr
+
+    with Busy(client, "orders") as busy:
+        await space.annotate("app", rotate_at="1")
+        await until_ready(space, "app")
+        second = await space.secret("app")
+        assert second["password"] != first["password"]
+        client.take(second)
+        before = busy.acknowledged
+        await asyncio.sleep(2.5 * REAUTH_SECONDS)  # the session has to prove itself again, with the new password
+        assert busy.acknowledged > before + 50
+        listed = command_lines()
+    assert busy.failed == []
+    assert await asyncio.to_thread(Client(first).is_refused), "the old password"
+    with pytest.raises(KafkaException):
+        await asyncio.to_thread(Client(first).topics)
+    assert await asyncio.to_thread(Client(second).produces, "orders", "")
+
+    await space.annotate("app", revoked="it was seen in a log")
+    await until_ready(space, "app", "Revoked")
+    assert await asyncio.to_thread(client.produces, "orders", DENIED), "on the connection that was open all the time"
+    assert await asyncio.to_thread(Client(second).is_refused)
+
+    await space.annotate("app", revoked=None)
+    await until_ready(space, "app")
+    third = await space.secret("app")
+    assert await asyncio.to_thread(Client(third).produces, "orders", "")
+    await space.delete("app")
+    for _ in range(10):
+        await space.passes()
+    assert not [key for key in space.kube.objects if key[0] == KAFKA_USERS.plural]
+    assert await asyncio.to_thread(Client(third).is_refused)
+
+    made = {secret["password"] for secret in (first, second, third)}
+    assert made == set(space.passwords.made)
+    said = "\n".join(
+        [
+            space.everything_said(),
+            caplog.text,
+            java.stdout,
+            *listed,
+            *(pod.log_tail(10**7) for pod in cluster.pods.values()),
+        ]
+    )
+    assert not [password for password in made if password in said]
+    assert [password for password in made if password in f"{said} --password {first['password']}"], "the control"
