@@ -160,7 +160,7 @@ def operator(
 def _rebalances(around: Surroundings, admins: KafkaAdmins, events: EventRecorder) -> Engine:
     from controlplane.adapters.solver.planner import ProcessPlanner  # noqa: PLC0415 - only the operator plans for cells
 
-    cells = Cells(around.kube, admins, around.clock)
+    cells = Cells(around.kube, admins, around.clock, by_name=around.settings.addressing == "DNS")
     planner = ProcessPlanner(timeout=around.settings.planning_timeout)
     recipe = RebalanceRecipe(cells, planner, around.clock, around.settings)
     return Engine(FrozenKind(recipe, around.kube, around.clock, events), around)

@@ -7,8 +7,9 @@ from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.domain.cluster.observe import observe_nodes
 from controlplane.domain.cluster.world import World
 from controlplane.ports import Clock, KafkaAdmin, KafkaAdmins, KafkaUnreachableError, KubeApi, NotFoundError
+from controlplane.services.access.way import plaintext, way_to
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
-from controlplane.services.cluster.observe import PODS, bootstrap, observe_world
+from controlplane.services.cluster.observe import PODS, observe_world
 
 
 class CellGoneError(Exception):
@@ -16,10 +17,10 @@ class CellGoneError(Exception):
 
 
 class Cells:
-    """A cell is `namespace/name` of its KafkaCluster."""
+    """A cell is `namespace/name` of its KafkaCluster. `by_name`: nodes are reached by name (addressing DNS)."""
 
-    def __init__(self, kube: KubeApi, admins: KafkaAdmins, clock: Clock) -> None:
-        self._kube, self._admins, self._clock = kube, admins, clock
+    def __init__(self, kube: KubeApi, admins: KafkaAdmins, clock: Clock, *, by_name: bool = False) -> None:
+        self._kube, self._admins, self._clock, self._by_name = kube, admins, clock, by_name
 
     async def cluster(self, cell: str) -> KafkaCluster:
         """Raises CellGoneError, KubeError; pydantic.ValidationError for a spec that an older CRD let in."""
@@ -30,17 +31,26 @@ class Cells:
             raise CellGoneError(cell) from None
 
     async def observe(self, cluster: KafkaCluster) -> World:
-        return await observe_world(self._kube, self._admins, self._clock, cluster)
+        return await observe_world(self._kube, self._admins, self._clock, cluster, by_name=self._by_name)
 
     async def admin(self, cell: str) -> KafkaAdmin:
         """Of the brokers whose pods have addresses, as the cluster's own passes use it.
 
-        Raises CellGoneError, KubeError, KafkaUnreachableError.
+        Brokers that outlive their KafkaCluster can be asked in plaintext only. Raises CellGoneError, KubeError,
+        KafkaUnreachableError.
         """
         namespace, _, name = cell.partition("/")
         ours = f"{names.CLUSTER}={name},{names.APP_MANAGED_BY}={names.MANAGED_BY_KFLEET}"
-        servers = bootstrap(observe_nodes(await self._kube.list(PODS, namespace, labels=ours), ()))
+        nodes = observe_nodes(await self._kube.list(PODS, namespace, labels=ours), ())
+        try:
+            way = await way_to(self._kube, await self.cluster(cell), by_name=self._by_name)
+        except CellGoneError:
+            if not (left := plaintext(nodes)):
+                raise
+            return self._admins.get(cell, left)
+        servers = way.bootstrap(nodes)
         if not servers:
-            await self.cluster(cell)
             raise KafkaUnreachableError(f"no broker of {cell} has an address")
-        return self._admins.get(cell, servers)
+        if not way.is_open:
+            raise KafkaUnreachableError(f"there is no certificate to ask the brokers of {cell} with")
+        return self._admins.get(cell, servers, way.tls)
