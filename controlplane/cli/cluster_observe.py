@@ -12,9 +12,9 @@ from controlplane.api.validate import explain, problems_of
 from controlplane.bootstrap import cluster_observer
 from controlplane.cli.connect import Connection
 from controlplane.cli.errors import CliError
-from controlplane.domain.cluster.properties import REPLICATION_PORT
 from controlplane.domain.observation import ClusterObservation
 from controlplane.ports import Object
+from controlplane.services.access.way import plaintext
 from controlplane.settings import OperatorSettings
 
 KAFKA_SECONDS = 5.0
@@ -51,6 +51,5 @@ def why_silent(observation: ClusterObservation) -> str:
     """Why nothing is known of Kafka itself, in one line."""
     if not any(node.is_broker and node.pod and node.pod.ready for node in observation.nodes):
         return "no broker's pod is ready, so none was asked"
-    asked = [node.pod.ip for node in observation.nodes if node.is_broker and node.pod and node.pod.ip]
-    servers = ", ".join(f"{address}:{REPLICATION_PORT}" for address in asked)
+    servers = ", ".join(plaintext(observation.nodes))
     return f"no broker answers from here within {KAFKA_SECONDS:g} s ({servers})"

@@ -46,6 +46,12 @@ class Way:
         return (host, port) if host is not None else None
 
 
+def plaintext(nodes: tuple[NodeObservation, ...]) -> list[str]:
+    """The replication listeners of all brokers that have an address, of a cluster without certificates."""
+    found = [node.pod.ip for node in nodes if node.is_broker and node.pod is not None and node.pod.ip]
+    return [f"{address}:{properties.REPLICATION_PORT}" for address in found]
+
+
 async def way_to(kube: KubeApi, cluster: KafkaCluster, *, by_name: bool) -> Way:
     """With the operator's certificate, if it is there and this account may read it. Raises KubeError."""
     return Way(cluster, await _operator_tls(kube, cluster), by_name)

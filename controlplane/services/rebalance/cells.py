@@ -5,10 +5,9 @@ from __future__ import annotations
 from controlplane.api import names
 from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.domain.cluster.observe import observe_nodes
-from controlplane.domain.cluster.properties import REPLICATION_PORT
 from controlplane.domain.cluster.world import World
 from controlplane.ports import Clock, KafkaAdmin, KafkaAdmins, KafkaUnreachableError, KubeApi, NotFoundError
-from controlplane.services.access.way import way_to
+from controlplane.services.access.way import plaintext, way_to
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
 from controlplane.services.cluster.observe import PODS, observe_world
 
@@ -18,10 +17,9 @@ class CellGoneError(Exception):
 
 
 class Cells:
-    """A cell is `namespace/name` of its KafkaCluster."""
+    """A cell is `namespace/name` of its KafkaCluster. `by_name`: nodes are reached by name (addressing DNS)."""
 
     def __init__(self, kube: KubeApi, admins: KafkaAdmins, clock: Clock, *, by_name: bool = False) -> None:
-        """`by_name`: brokers are asked at the names that their certificates say (addressing DNS)."""
         self._kube, self._admins, self._clock, self._by_name = kube, admins, clock, by_name
 
     async def cluster(self, cell: str) -> KafkaCluster:
@@ -38,8 +36,8 @@ class Cells:
     async def admin(self, cell: str) -> KafkaAdmin:
         """Of the brokers whose pods have addresses, as the cluster's own passes use it.
 
-        Also of brokers that have outlived their KafkaCluster, where they ask for no certificate: what a rebalance left
-        on them is to be taken away. Raises CellGoneError, KubeError, KafkaUnreachableError.
+        Brokers that outlive their KafkaCluster can be asked in plaintext only. Raises CellGoneError, KubeError,
+        KafkaUnreachableError.
         """
         namespace, _, name = cell.partition("/")
         ours = f"{names.CLUSTER}={name},{names.APP_MANAGED_BY}={names.MANAGED_BY_KFLEET}"
@@ -47,11 +45,12 @@ class Cells:
         try:
             way = await way_to(self._kube, await self.cluster(cell), by_name=self._by_name)
         except CellGoneError:
-            if not (left := [f"{n.pod.ip}:{REPLICATION_PORT}" for n in nodes if n.is_broker and n.pod and n.pod.ip]):
+            if not (left := plaintext(nodes)):
                 raise
             return self._admins.get(cell, left)
         servers = way.bootstrap(nodes)
-        if not servers or not way.is_open:
-            told = "has an address" if not servers else "can be asked without the operator's certificate"
-            raise KafkaUnreachableError(f"no broker of {cell} {told}")
+        if not servers:
+            raise KafkaUnreachableError(f"no broker of {cell} has an address")
+        if not way.is_open:
+            raise KafkaUnreachableError(f"there is no certificate to ask the brokers of {cell} with")
         return self._admins.get(cell, servers, way.tls)
