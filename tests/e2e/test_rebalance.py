@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from support.accounts import Person, person
 from support.cell import Cell, combined_cluster, topic
-from support.faults.replication import fill, reassign
+from support.faults.replication import crawling, fill, reassign
 from support.replicas import Replicas, replicas, unfinished
 from support.sandbox import Sandbox
 from support.traffic import Traffic
@@ -26,8 +26,9 @@ from controlplane.domain.rebalance.steps import MOVE_REPLICAS, ORDER_REPLICAS, b
 KIND = "kafkarebalances.kfleet.dev"
 TOPIC, BULK = "orders", "bulk"
 BROKERS = (1, 2, 3, 4)
-BULK_MIB, SLOWLY = 20, "1Mi"
-"""Twenty seconds for a replica: its middle is not missed."""
+BULK_MIB, THROTTLE = 20, "2Mi"
+BULK_SECONDS = BULK_MIB / 2
+"""What a replica of BULK takes under that throttle."""
 Object = dict[str, Any]
 
 
@@ -112,6 +113,14 @@ def wait_move(cell: Cell, name: str, number: int) -> None:
     cell.wait(f"replica {number} to be on its way", under_way, 90)
 
 
+def last_to_come(operation: Object) -> int:
+    """The broker that gets the last replica of the plan."""
+    moves = [step for step in operation["steps"] if step["verb"] == MOVE_REPLICAS]
+    (hop,) = batch_of(OperationStep.model_validate(moves[-1])).hops
+    (broker,) = hop.adding
+    return broker
+
+
 def assert_as_before(cell: Cell, before: Replicas) -> None:
     now = replicas(cell)
     assert unfinished(now) == []
@@ -120,25 +129,32 @@ def assert_as_before(cell: Cell, before: Replicas) -> None:
 
 @pytest.mark.usefixtures("traffic")
 def test_cancelled_half_way_it_is_undone(ready: Cell, people: tuple[Person, Person]) -> None:
-    """One replica has arrived by then and is copied back. The throttle is one: a replica takes its seconds."""
-    cell, (alice, _) = ready, people
+    """One replica has arrived by then and is copied back; the second one crawls, by somebody else's throttle."""
+    cell, (alice, bob) = ready, people
     before = replicas(cell)
     goal = {"type": "MoveTo", "brokers": elsewhere(before), "topics": [BULK]}
-    cell.apply(asked("slow", goal, throttle=SLOWLY, approval="NotRequired"))
-    wait_move(cell, "slow", 1)
-    began = time.monotonic()
-    during = unfinished(replicas(cell))
-    assert [text for text in during if text.startswith(BULK)], "the control: what is not over is found"
-    listed = alice.json("op", "list", "-n", cell.namespace)
-    operation = status(cell, "slow")["operation"]["id"]
-    assert operation in [item["id"] for item in listed["items"]]
-    shown = alice.kfleet("op", "show", "kafkarebalance/slow", "-n", cell.namespace)
-    assert "[>]" in shown.stdout, shown.stdout
-    assert f"held by {operation}" in shown.stdout
-    wait_move(cell, "slow", 2)
-    assert time.monotonic() - began > BULK_MIB / 3, "a replica was copied faster than its throttle"
-    done = alice.kfleet("op", "cancel", operation, "-n", cell.namespace, "--yes", "--wait")
-    assert done.returncode == 0, done.stderr
+    body = json.dumps(asked("slow", goal, by=alice.user, throttle=THROTTLE))
+    cell.kubectl("--kubeconfig", str(alice.kubeconfig), "create", "-f", "-", stdin=body)
+    cell.wait("a plan to wait", lambda: reason(cell, "slow") == "AwaitingApproval", 90)
+    planned = status(cell, "slow")["operation"]
+    with crawling(cell.bootstrap(), BULK, [last_to_come(planned)]):
+        theirs = replicas(cell).throttles
+        began = time.monotonic()
+        approved = bob.kfleet("approve", "kafkarebalance/slow", "-n", cell.namespace, "--yes")
+        assert approved.returncode == 0, approved.stderr
+        wait_move(cell, "slow", 2)
+        assert time.monotonic() - began > BULK_SECONDS / 2, "a replica was copied faster than its throttle"
+        during = unfinished(replicas(cell))
+        assert [text for text in during if "is being reassigned" in text], "the control: what is not over is found"
+        assert [text for text in during if "leader.replication.throttled.rate" in text]
+        listed = alice.json("op", "list", "-n", cell.namespace)
+        assert planned["id"] in [item["id"] for item in listed["items"]]
+        shown = alice.kfleet("op", "show", "kafkarebalance/slow", "-n", cell.namespace)
+        assert "[>]" in shown.stdout, shown.stdout
+        assert f"held by {planned['id']}" in shown.stdout
+        done = alice.kfleet("op", "cancel", planned["id"], "-n", cell.namespace, "--yes", "--wait")
+        assert done.returncode == 0, done.stderr
+        assert replicas(cell).throttles == theirs, "what others have set stays as it is"
     assert reason(cell, "slow", "Failed") == "Cancelled"
     cell.wait("metadata everywhere", lambda: replicas(cell).placed == before.placed, 30)
     assert_as_before(cell, before)
@@ -148,9 +164,10 @@ def test_deleted_half_way_it_goes_once_it_is_undone(ready: Cell, people: tuple[P
     cell, (alice, _) = ready, people
     before = replicas(cell)
     goal = {"type": "MoveTo", "brokers": elsewhere(before), "topics": [BULK]}
-    cell.apply(asked("gone", goal, throttle=SLOWLY, approval="NotRequired"))
-    wait_move(cell, "gone", 1)
-    cell.kubectl("--kubeconfig", str(alice.kubeconfig), "delete", KIND, "gone", "--timeout=240s")
+    with crawling(cell.bootstrap(), BULK, elsewhere(before)):
+        cell.apply(asked("gone", goal, throttle=THROTTLE, approval="NotRequired"))
+        wait_move(cell, "gone", 1)
+        cell.kubectl("--kubeconfig", str(alice.kubeconfig), "delete", KIND, "gone", "--timeout=240s")
     cell.wait("metadata everywhere", lambda: replicas(cell).placed == before.placed, 30)
     assert_as_before(cell, before)
 
