@@ -63,7 +63,7 @@ class Brokers:
 
     def create(self, topic: str, replicas: Sequence[Replicas]) -> None:
         """With these replicas, partition by partition."""
-        new = NewTopic(topic, replica_assignment=[list(one) for one in replicas])
+        new = NewTopic(topic, len(replicas), replica_assignment=[list(one) for one in replicas])
         self._admin.create_topics([new])[topic].result(60)
         self._wait(f"topic {topic}", lambda: len(self.assignment(topic)) == len(replicas))
 

@@ -16,8 +16,9 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from support.evidence import EVIDENCE, ROOT, problems
 from support.rebalance_judge import Court, fewest
-from support.rebalance_layouts import Layout, outcome
+from support.rebalance_layouts import Layout, outcome, with_tables
 
 from controlplane.adapters.solver.exact import OrTools
 from controlplane.adapters.solver.worker import plan_rebalance
@@ -50,7 +51,6 @@ from controlplane.domain.rebalance.values import (
 
 SOLVER = OrTools()
 both = pytest.mark.parametrize("solver", [SOLVER, None], ids=["exact", "search"])
-ROOT = Path(__file__).parents[2]
 
 
 def assigned(*replicas: tuple[int, ...], size: int = 1) -> Assignment:
@@ -307,3 +307,15 @@ def test_control_the_oracle_sees_a_dearer_optimum_and_an_impossible_one() -> Non
     assert fewest(court, {0: (0, 1), 1: (0, 4), 2: (0, 4), 3: (0, 4)}) == 1
     assert fewest(court, dict.fromkeys(range(4), (3, 4))) is None
     assert TopicPartition("t", 0) in court.partitions
+
+
+def test_the_page_has_the_tables_of_its_record() -> None:
+    record = json.loads((EVIDENCE / "bench-rebalance.json").read_text())
+    assert problems(record) == []
+    page = (ROOT / "docs" / "rebalancing.md").read_text()
+    assert page == with_tables(page, record), "run: make bench-rebalance"
+    for part, name in (("tool", "moves"), ("scale", "peak_mib")):
+        planted = json.loads(json.dumps(record))
+        for row in planted["outcomes"][part]:
+            row[name] += 7
+        assert page != with_tables(page, planted)

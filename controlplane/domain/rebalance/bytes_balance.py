@@ -19,7 +19,7 @@ from controlplane.domain.rebalance.plans import EXACT_ARCS
 from controlplane.domain.rebalance.problem import Problem
 from controlplane.domain.rebalance.search import Limits, moves_bound
 from controlplane.domain.rebalance.settle import Settling
-from controlplane.domain.rebalance.shares import byte_groups, fair_shares, unplaced
+from controlplane.domain.rebalance.shares import byte_groups, fair_shares, unfed, unplaced
 from controlplane.domain.rebalance.solver import Solver
 from controlplane.domain.rebalance.values import Constraint, Infeasible, Shortage
 
@@ -115,7 +115,16 @@ def _fewest_replicas(problem: Problem, limits: Limits) -> int:
 
 
 def _crowded(problem: Problem, limits: Limits, tolerance: float) -> Shortage:
-    left, full = unplaced(byte_groups(problem), dict(enumerate(limits[1])))
+    groups = byte_groups(problem)
+    left, full = unplaced(groups, dict(enumerate(limits[1])))
+    if not left:
+        fed, least = {at for cell, _, _ in groups for at in cell.brokers}, limits[0]
+        short, needed = unfed(groups, {at: least[at] for at in sorted(fed)}), sum(least)
+        message = (
+            f"bytes: to be within {tolerance:g} of their shares all brokers together have to hold {needed} bytes, "
+            f"{short} more than they can be given: allow a larger tolerance"
+        )
+        return Shortage(Constraint.CAPACITY, "bytes", message, needed, needed - short)
     names, held = names_of(problem, full), sum(limits[1][at] for at in full)
     message = (
         f"bytes: {gib(left)} more than brokers {names} can hold within their capacities and {tolerance:g} of their "

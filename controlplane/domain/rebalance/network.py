@@ -71,7 +71,8 @@ class Network:
             racks = len(slot.cell.by_rack)
             if not slot.want == slot.spread == racks:
                 shared = pooled or slot.want == slot.spread
-                total += 2 * racks + slot.want + (slot.want if shared else len(slot.cell.brokers))
+                pools = slot.want if racks == 1 else racks * (slot.want - slot.spread + 1)
+                total += 2 * racks + slot.want + (pools if shared else len(slot.cell.brokers))
         return total
 
     def moved(self, carried: Sequence[int]) -> int:

@@ -51,6 +51,13 @@ def unplaced(groups: Mapping[Group, int], room: Mapping[int, int]) -> tuple[int,
     return left, tuple(sorted(known - reaching)) if left else ()
 
 
+def unfed(groups: Mapping[Group, int], least: Mapping[int, int]) -> int:
+    """How much brokers that are to have so much at least go short of together, even if replicas could be split."""
+    network = _Network(groups, 1)
+    network.offer(least)
+    return sum(least.values()) - sum(network.load(broker) for broker in least)
+
+
 class _Decomposition:
     def __init__(self, groups: Mapping[Group, int], weights: Sequence[int]) -> None:
         self._groups = groups
