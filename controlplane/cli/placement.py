@@ -76,8 +76,9 @@ def simulate(
     ] = 1,
     output: OutputOption = Output.table,
 ) -> None:
-    """Assign shards to tenants, and say how far from the optimum and how far apart they are.
+    """Assign shards to tenants on paper, and judge them.
 
+    Who gets which brokers, how far that is from what is proven possible, and what misbehaving tenants take along.
     Exit code 1: the tenants do not fit, and the message says how many would; 2: the numbers mean nothing.
     """
     from controlplane.cli.placement_render import show_simulation  # noqa: PLC0415 - --help does without

@@ -237,6 +237,24 @@ def test_repack_offers_and_changes_nothing(data: st.DataObject) -> None:
     assert wrong(fleet, list(offer.assignment.shards.values()), rule.size, rule.size) == []
 
 
+def test_the_first_broker_of_a_new_zone_takes_its_part_of_every_shard() -> None:
+    fleet, rule = even_fleet(3, 4), ShardRule(4, 2)
+    occupancy = occupied(fleet, rule, 9)
+    before = shards_of(occupancy)
+    changes = join(occupancy, Broker(12, "d"))
+    held_to(changes, before, shards_of(occupancy))
+    assert len(changes) == 9
+    assert wrong(occupancy.fleet, list(shards_of(occupancy).values()), 4, 4) == []
+
+
+def test_a_new_zone_that_is_too_small_for_its_part_stays_out() -> None:
+    occupancy = occupied(even_fleet(3, 4), ShardRule(8, 7), 2)
+    before = shards_of(occupancy)
+    with pytest.raises(DoesNotFitError, match="zone d has 1: 1 too few"):
+        join(occupancy, Broker(12, "d"))
+    assert (shards_of(occupancy), len(occupancy.fleet.brokers)) == (before, 12)
+
+
 def test_repack_leaves_an_optimal_assignment_alone() -> None:
     fleet, rule = even_fleet(3, 5), ShardRule(3, 1)
     shards = assign(fleet, rule, [f"t{at}" for at in range(25)]).shards

@@ -22,6 +22,7 @@ from controlplane.domain.placement.values import (
     Shard,
     ShardRule,
     ShardSearch,
+    ZoneShape,
     shape,
 )
 
@@ -72,20 +73,31 @@ def _without(fleet: Fleet, broker: int) -> Fleet:
 
 def _replacements(before: Fleet, fleet: Fleet, held: Held, rest: Shard, gone: int) -> list[int]:
     """Brokers that may come in: of the same zone, else of zones that may still give one."""
-    kinds = dict(zip(fleet.zones, shape(fleet, held.rule.size), strict=True))
+    kinds = _kinds(fleet, held)
     same = [broker for broker in fleet.zones.get(before.by_id[gone].zone, ()) if broker not in rest]
     if same:
         return same
-    given = dict.fromkeys(fleet.zones, 0)
-    for broker in rest:
-        if broker in fleet.by_id:
-            given[fleet.by_id[broker].zone] += 1
+    given = _given(fleet, rest)
     owed = [zone for zone, kind in kinds.items() if given[zone] < kind.least]
     open_ = owed or [zone for zone, kind in kinds.items() if given[zone] < kind.most]
     others = [broker for zone in open_ for broker in fleet.zones[zone] if broker not in rest]
     if not others:
         raise DoesNotFitError(f"no zone can give tenant {held.tenant} a broker for {gone}: 1 too few", 1, 0)
     return others
+
+
+def _kinds(fleet: Fleet, held: Held) -> dict[str, ZoneShape]:
+    """Zone to what a shard of this size takes from it."""
+    return dict(zip(fleet.zones, shape(fleet, held.rule.size), strict=True))
+
+
+def _given(fleet: Fleet, shard: Shard) -> dict[str, int]:
+    """Zone to how many of these brokers are in it."""
+    found = dict.fromkeys(fleet.zones, 0)
+    for broker in shard:
+        if broker in fleet.by_id:
+            found[fleet.by_id[broker].zone] += 1
+    return found
 
 
 def _take(occupancy: Occupancy, held: Held, rest: Shard, candidates: Sequence[int]) -> Change:
@@ -101,16 +113,26 @@ def _take(occupancy: Occupancy, held: Held, rest: Shard, candidates: Sequence[in
 
 
 def join(occupancy: Occupancy, broker: Broker, *, level: bool = False) -> list[Change]:
-    """The broker is there. Shards that exceed their rule take it where that makes them exceed it less; with `level`,
-    shards of brokers that carry most take it too, until it carries its share. Without either nobody moves: new tenants
-    use it first.
+    """The broker is there. If its zone is new, shards that take more than their part from another zone take it instead.
+    Shards that exceed their rule take it where that makes them exceed it less; with `level`, shards of brokers that
+    carry most take it too, until it carries its share. Otherwise nobody moves: new tenants use it first.
 
-    Raises BadInputError for an id that is there already.
+    Raises, before anything is changed, BadInputError for an id that is there already, and DoesNotFitError for a new
+    zone that is still too small for its part of a shard: its brokers come in together, or stay out until then.
     """
-    occupancy.change_fleet(Fleet((*occupancy.fleet.brokers, broker)))
+    fleet = Fleet((*occupancy.fleet.brokers, broker))
+    for size in {held.rule.size for held in occupancy.held.values()}:
+        shape(fleet, size)
+    new_zone = broker.zone not in occupancy.fleet.zones
+    occupancy.change_fleet(fleet)
     found: dict[str, Change] = {}
+    for tenant in list(occupancy.held) if new_zone else ():
+        held = occupancy.held[tenant]
+        crowded = _crowded(fleet, held)
+        if crowded:
+            found[tenant] = _swapped(occupancy, held, max(crowded, key=occupancy.load), broker.id)
     for tenant in occupancy.exceeding():
-        change = _relieve(occupancy, tenant, broker)
+        change = None if tenant in found else _relieve(occupancy, tenant, broker)
         if change is not None:
             found[tenant] = change
     while level:
@@ -121,14 +143,18 @@ def join(occupancy: Occupancy, broker: Broker, *, level: bool = False) -> list[C
     return list(found.values())
 
 
+def _crowded(fleet: Fleet, held: Held) -> list[int]:
+    """Brokers of a shard in zones that give more than their part."""
+    kinds, given = _kinds(fleet, held), _given(fleet, held.shard)
+    known = (fleet.by_id[broker] for broker in held.shard if broker in fleet.by_id)
+    return [broker.id for broker in known if given[broker.zone] > kinds[broker.zone].most]
+
+
 def _swaps(occupancy: Occupancy, held: Held, broker: Broker) -> list[int]:
     """Brokers of a shard that the newcomer may stand for, as zones go."""
     fleet = occupancy.fleet
-    kinds = dict(zip(fleet.zones, shape(fleet, held.rule.size), strict=True))
-    given = dict.fromkeys(fleet.zones, 0)
-    for other in held.shard:
-        if other in fleet.by_id:
-            given[fleet.by_id[other].zone] += 1
+    kinds = _kinds(fleet, held)
+    given = _given(fleet, held.shard)
     roomy = given[broker.zone] < kinds[broker.zone].most
     found = []
     for other in held.shard:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import accumulate, product
+from operator import add, lt
 
 from controlplane.domain.placement import arrays
 from controlplane.domain.placement.array_data import LATIN_6
@@ -26,14 +27,20 @@ def largest_code(sizes: tuple[int, ...], overlap: int) -> tuple[Family, ...]:
     shards."""
     if sizes == (6, 6, 6) and overlap == 1:
         return tuple(_latin_six())
-    found = max(_candidates(sizes, overlap), key=lambda family: (family.count, bool(family.level)))
-    if math.prod(sizes) <= FILLED and found.count < math.prod(sorted(sizes)[: overlap + 1]):
+    bound = math.prod(sorted(sizes)[: overlap + 1])
+    found = Family("nothing", -1, tuple)
+    for family in _candidates(sizes, overlap):
+        if (family.count, bool(family.level)) > (found.count, bool(found.level)):
+            found = family
+        if found.count == bound:
+            break
+    if math.prod(sizes) <= FILLED and found.count < bound:
         found = filled(found, (_shard(word, sizes) for word in product(*map(range, sizes))), overlap)
     return (found,)
 
 
 def _shard(word: Word, sizes: tuple[int, ...]) -> Shard:
-    return tuple(start + symbol for start, symbol in zip(_starts(sizes), word, strict=True))
+    return tuple(map(add, _starts(sizes), word))
 
 
 @lru_cache(maxsize=64)
@@ -44,7 +51,8 @@ def _starts(sizes: tuple[int, ...]) -> tuple[int, ...]:
 def _candidates(sizes: tuple[int, ...], overlap: int) -> Iterator[Family]:
     even, places = len(set(sizes)) == 1, len(sizes)
     symbols = {min(sizes), max(sizes), next_prime_power(max(min(sizes), places - 1)), next_prime_power(max(sizes))}
-    for order in sorted(symbols, reverse=True):  # of equally many, those that use every broker of an uneven zone
+    # Of equally many, the first are taken: those that use every broker of an uneven zone.
+    for order in sorted(symbols, key=lambda order: (order < max(sizes), order)):
         if (code := _even_code(places, order, overlap)) is not None:
             if order == min(sizes):
                 yield _family(code, sizes, always_level(code.count) if even and code.level else NEVER)
@@ -80,13 +88,11 @@ def _cut(code: Array, sizes: tuple[int, ...], order: int) -> Family:
     """Words of a code over `order` symbols that need none of the first order - n in a zone of n: constant words, of
     which many codes have one for each symbol, make what is lost overlap."""
     lost = [order - size for size in sizes]
-
-    def shards() -> Iterator[Shard]:
-        for word in code.words():
-            if all(symbol >= less for symbol, less in zip(word, lost, strict=True)):
-                yield _shard(tuple(symbol - less for symbol, less in zip(word, lost, strict=True)), sizes)
-
-    return Family(f"{code.name}, cut to the zones", sum(1 for _ in shards()), shards)
+    moves = [start - less for start, less in zip(_starts(sizes), lost, strict=True)]
+    return listed(
+        f"{code.name}, cut to the zones",
+        [tuple(map(add, word, moves)) for word in code.words() if not any(map(lt, word, lost))],
+    )
 
 
 def _least_free(sizes: tuple[int, ...]) -> Family:

@@ -9,6 +9,7 @@ the rule, one with the least worst overlap is taken and the answer says so.
 from __future__ import annotations
 
 import heapq
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from functools import lru_cache
 from itertools import chain
 
 from controlplane.domain.placement.families import families
-from controlplane.domain.placement.growing import LISTED
+from controlplane.domain.placement.growing import LISTED, parts
 from controlplane.domain.placement.levelling import choose
 from controlplane.domain.placement.measure import worst_overlap
 from controlplane.domain.placement.values import BadInputError, Fleet, Shard, ShardRule, shape
@@ -25,6 +26,8 @@ NODES = 400
 """Partial shards looked at by one search: counted, so that every machine finds the same."""
 CHECKS = 16
 """Shards of the family that are tried before searching."""
+PARTS = 2_000_000
+"""Up to so many sets of brokers that nobody may share any more are listed to see beforehand which shards are left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +178,7 @@ class Occupancy:
 
     def _next_free(self, rule: ShardRule) -> Shard | None:
         if rule not in self._free:
-            self._free[rule] = _Free(_pool(self.fleet, rule), (one.shard for one in self.held.values()))
+            self._free[rule] = _Free(_pool(self.fleet, rule), [one.shard for one in self.held.values()], rule)
         free = self._free[rule]
         for _ in range(CHECKS):
             shard = free.next()
@@ -204,13 +207,18 @@ class _Free:
     """The shards of a family that no tenant has, earliest first. Those that met a tenant of another shard are parked
     until a tenant goes: until then they would again."""
 
-    def __init__(self, pool: Sequence[Shard], taken: Iterable[Shard]) -> None:
+    def __init__(self, pool: Sequence[Shard], held: Sequence[Shard], rule: ShardRule) -> None:
         self.pool = pool
         self.position = {shard: at for at, shard in enumerate(pool)}
-        gone = set(taken)
-        self.queue = [at for at, shard in enumerate(pool) if shard not in gone]
-        self.open = set(self.queue)
-        self.parked: list[int] = []
+        gone = set(held)
+        free = [at for at, shard in enumerate(pool) if shard not in gone]
+        self.open = set(free)
+        met: set[Shard] = set()
+        if math.comb(rule.size, rule.max_overlap + 1) * len(held) <= PARTS:
+            met.update(chain.from_iterable(parts(shard, rule.max_overlap) for shard in held))
+        self.parked = [at for at in free if not met.isdisjoint(parts(pool[at], rule.max_overlap))]
+        passed = set(self.parked)
+        self.queue = [at for at in free if at not in passed]
 
     def take(self, shard: Shard) -> None:
         self.open.discard(self.position.get(shard, -1))
