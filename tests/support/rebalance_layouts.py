@@ -101,7 +101,7 @@ def _tool_table(record: Mapping[str, Any]) -> str:
 
 def _scale_table(record: Mapping[str, Any]) -> str:
     lines = [
-        "| partitions | brokers | racks | placement | goal | moved | gap to the bound | planned in | peak memory |",
+        "| partitions | brokers | racks | placement | goal | moved | gap | planned in | peak memory, at most |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     keys = ("partitions", "brokers", "racks", "placement", "goal")
@@ -121,6 +121,8 @@ def _moved(rows: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     objective = rows[0]["objective"]
     gap = max(row["gap"] / row["bound"] if row["bound"] else 0.0 for row in rows)
     shown = f"{gap:.4%}" if gap else "0"
+    if rows[0]["goal"] == "leaders":
+        return f"{_median(rows, 'reordered'):,} orders", shown
     if objective == "bytes":
         return f"{_median(rows, 'bytes') / 2**40:.1f} TiB", shown
     return f"{_median(rows, 'moves'):,} replicas", shown

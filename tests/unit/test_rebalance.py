@@ -319,3 +319,10 @@ def test_the_page_has_the_tables_of_its_record() -> None:
         for row in planted["outcomes"][part]:
             row[name] += 7
         assert page != with_tables(page, planted)
+
+
+@pytest.mark.parametrize("tolerance", [-0.1, 1.5, float("nan"), float("inf")])
+def test_a_tolerance_that_makes_no_sense_is_refused(tolerance: float) -> None:
+    answer = propose(assigned((0, 1)), racked(3, 3), BalanceBytes(tolerance), None)
+    assert isinstance(answer, Infeasible)
+    assert "is not from 0 to 1" in str(answer)

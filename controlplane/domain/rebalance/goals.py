@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from controlplane.domain.rebalance.problem import Problem
 from controlplane.domain.rebalance.values import (
     Assignment,
+    BalanceBytes,
     Broker,
     ChangeReplicas,
     Constraint,
@@ -176,6 +177,8 @@ def _check_goal(assignment: Assignment, known: set[int], goal: Goal, wrong: Call
                 wrong(name, f"no such brokers: {_list(strangers)}; there are {_list(sorted(known))}")
             if not brokers:
                 wrong(name, "it names no brokers")
+    if isinstance(goal, BalanceBytes) and not 0 <= goal.tolerance <= 1:
+        wrong("tolerance", f"{goal.tolerance:g} is not from 0 to 1: 0.1 is ten per cent")
     if isinstance(goal, ChangeReplicas) and goal.replicas < 1:
         wrong("replicas", f"{goal.replicas} is below 1: a partition has at least one")
     topics = getattr(goal, "topics", None)

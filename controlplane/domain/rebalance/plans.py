@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from controlplane.domain.rebalance.capacity import Planned, fit
 from controlplane.domain.rebalance.network import Network
@@ -35,10 +36,15 @@ def plan_fewest(
         return found
     wide = widen()
     if isinstance(wide, Infeasible):
-        return wide
+        return found if isinstance(found, Planned) else wide
     placement = Placement(wide)
     mend(placement)
-    return fit(placement, None, solver, bound)
+    wider = fit(placement, None, solver, bound)
+    if isinstance(found, Infeasible):
+        return wider
+    if isinstance(wider, Infeasible):
+        return found
+    return replace(min(found, wider, key=lambda one: one.placement.moved()), bound=max(found.bound, wider.bound))
 
 
 def plan_balance(problem: Problem, solver: Solver | None) -> Planned | Infeasible:
