@@ -175,7 +175,7 @@ class _Walk:
                     self._take(Sort.EVENT, function, call, call.args[1])
             case "Standing":
                 self._take(Sort.REASON, function, call, _argument(call, 1, "reason"))
-            case "Problem":
+            case "Obstacle":
                 self._take(Sort.REASON, function, call, _argument(call, 0, "reason"))
             case "Told":
                 self._take(Sort.EVENT, function, call, _argument(call, 1, "reason"))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
-from support.refusals import ABSENT, QUICKSTART, Escape, Object, Refusal
+from support.refusals import ABSENT, EXAMPLES, Escape, Object, Refusal
 
 
 def user() -> Object:
-    document: Object = yaml.safe_load((QUICKSTART.parent / "users" / "user.yaml").read_text())
+    document: Object = yaml.safe_load((EXAMPLES / "users" / "user.yaml").read_text())
     return document
 
 

@@ -71,7 +71,7 @@ COMPUTED: dict[str, tuple[Sort, frozenset[str]]] = {
     f"{SERVICES}/users/status.py::user_status::set_condition": (Sort.REASON, ELSEWHERE),
     f"{SERVICES}/users/service.py::reconcile::Standing": (Sort.REASON, ELSEWHERE),
     f"{SERVICES}/users/service.py::_standing::Standing": (Sort.REASON, ELSEWHERE),
-    f"{SERVICES}/users/service.py::look::Problem": (Sort.REASON, ELSEWHERE),
+    f"{SERVICES}/users/service.py::look::Obstacle": (Sort.REASON, ELSEWHERE),
     f"{SERVICES}/users/service.py::_write_status::record": (
         Sort.EVENT,
         frozenset(

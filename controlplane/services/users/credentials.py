@@ -61,7 +61,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Obstacle:
     """Why the credentials are not current: a reason for programs, words for people. `waiting`: it may end by itself."""
 
     reason: str
@@ -81,7 +81,7 @@ class Case:
     """Iterations that Kafka has."""
     rotation: str
     rotate_after: float | None
-    problem: Problem | None = None
+    problem: Obstacle | None = None
     events: list[Told] = field(default_factory=list)
     drifted: int = 0
     changed: bool = False
@@ -123,13 +123,13 @@ class Credentials:
 
     def _may_begin(self, case: Case) -> bool:
         if not case.held.ours:
-            case.problem = Problem(
+            case.problem = Obstacle(
                 "SecretTaken",
                 f"spec.secretName: Secret {case.user.secret_name!r} exists and is not this user's; it is not touched. "
                 "Delete it, or give spec.secretName another name.",
             )
         elif _is_anothers(case):
-            case.problem = Problem(
+            case.problem = Obstacle(
                 "CredentialExists",
                 f"spec.userName: Kafka has a password of {case.user.user_name!r} already, which somebody else made and "
                 "may be using. Delete it (kafka-configs --delete-config SCRAM-SHA-512), or take it over with "
@@ -237,7 +237,7 @@ class Credentials:
         issued_at, rotation = stored.issued_at, stored.rotation
         if why is not None:
             if signer.authority is None:
-                case.problem = Problem("AuthorityMissing", f"spec.authentication.type: {signer.problem}")
+                case.problem = Obstacle("AuthorityMissing", f"spec.authentication.type: {signer.problem}")
                 return
             pair = self._pki.issue(signer.authority, Leaf(case.user.user_name), self._lifetime)
             found = self._pki.inspect(pair, signer.authority.certificate)
@@ -284,19 +284,19 @@ class Credentials:
         try:
             await work
         except ConflictError:
-            case.problem = Problem("SecretMoved", f"Secret {case.user.secret_name!r} changed meanwhile.", waiting=True)
+            case.problem = Obstacle("SecretMoved", f"Secret {case.user.secret_name!r} changed meanwhile.", waiting=True)
         except (ForbiddenError, InvalidError) as error:
             case.problem = secret_refused(case.user, error)
         except PkiError as error:
-            case.problem = Problem("AuthorityMissing", f"spec.authentication.type: {error}")
+            case.problem = Obstacle("AuthorityMissing", f"spec.authentication.type: {error}")
 
 
-def refused(error: KafkaError) -> Problem:
-    return Problem("KafkaRefused", f"Kafka refused it ({error.code}): {error.message}", waiting=error.retriable)
+def refused(error: KafkaError) -> Obstacle:
+    return Obstacle("KafkaRefused", f"Kafka refused it ({error.code}): {error.message}", waiting=error.retriable)
 
 
-def secret_refused(user: KafkaUser, error: ForbiddenError | InvalidError) -> Problem:
-    return Problem("SecretRefused", f"Secret {user.secret_name!r}: {error.message}")
+def secret_refused(user: KafkaUser, error: ForbiddenError | InvalidError) -> Obstacle:
+    return Obstacle("SecretRefused", f"Secret {user.secret_name!r}: {error.message}")
 
 
 async def each(items: Iterable[T], work: Callable[[T], Awaitable[None]]) -> None:

@@ -12,7 +12,7 @@ from controlplane.domain.check import Check
 from controlplane.domain.users import acls, quotas
 from controlplane.domain.users.planner import DesiredUser
 from controlplane.ports import KafkaError, Object
-from controlplane.services.users.credentials import Case, Problem, Told
+from controlplane.services.users.credentials import Case, Obstacle, Told
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Entry:
     user: KafkaUser
     refusal: Check | None = None
     case: Case | None = None
-    problem: Problem | None = None
+    problem: Obstacle | None = None
     errors: list[KafkaError] = field(default_factory=list)
     events: list[Told] = field(default_factory=list)
     drifted: int = 0

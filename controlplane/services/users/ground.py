@@ -17,7 +17,7 @@ from controlplane.services.access.way import way_to
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
 from controlplane.services.cluster.observe import PODS
 from controlplane.services.queue import Key
-from controlplane.services.users.credentials import Case, Problem, Signer
+from controlplane.services.users.credentials import Case, Obstacle, Signer
 
 _END = "-----END CERTIFICATE-----"
 
@@ -65,7 +65,7 @@ class GroundReader:
         ground.admin = self._admins.get(key.cell, servers, way.tls)
         return ground
 
-    async def authority(self, ground: Ground, entrance: Entrance) -> str | Problem | None:
+    async def authority(self, ground: Ground, entrance: Entrance) -> str | Obstacle | None:
         """What clients of this listener trust (PEM); None without TLS."""
         if not entrance.tls:
             return None
@@ -75,7 +75,7 @@ class GroundReader:
         found = ground.authorities[name]
         if found is None:
             told = f"listener {entrance.name!r}: Secret {name!r} has no {CA_CRT}, which clients need to trust brokers."
-            return Problem("AuthorityMissing", told, waiting=True)
+            return Obstacle("AuthorityMissing", told, waiting=True)
         return found
 
     async def signer(self, ground: Ground, cases: Iterable[Case]) -> Signer:

@@ -47,7 +47,7 @@ from controlplane.services.users.credentials import (
     WARNING,
     Case,
     Credentials,
-    Problem,
+    Obstacle,
     Told,
     each,
     refused,
@@ -219,14 +219,14 @@ class UserService:
         async def look(entry: Entry) -> None:
             found = entrance(ground.cluster, entry.user)
             if isinstance(found, Check):
-                entry.problem = Problem(found.name, explain([found]))
+                entry.problem = Obstacle(found.name, explain([found]))
                 return
             if not found.bootstrap_servers:
                 told = f"spec.clusterRef: listener {found.name!r} of the cluster is not up yet."
-                entry.problem = Problem("ClusterNotReady", told, waiting=True)
+                entry.problem = Obstacle("ClusterNotReady", told, waiting=True)
                 return
             ca = await self._ground.authority(ground, found)
-            if isinstance(ca, Problem):
+            if isinstance(ca, Obstacle):
                 entry.problem = ca
                 return
             try:
@@ -316,7 +316,7 @@ class UserService:
         return Standing(ok=True, reason="AsDeclared")
 
     @staticmethod
-    def _problem(entry: Entry) -> Problem | None:
+    def _problem(entry: Entry) -> Obstacle | None:
         return entry.problem or (entry.case.problem if entry.case is not None else None)
 
     @staticmethod
