@@ -101,8 +101,10 @@ def _tool_table(record: Mapping[str, Any]) -> str:
 
 def _scale_table(record: Mapping[str, Any]) -> str:
     lines = [
-        "| partitions | brokers | racks | placement | goal | moved | gap to the bound | planned in "
-        "| peak memory, at most |",
+        (
+            "| partitions | brokers | racks | placement | goal | moved | gap to the bound | planned in "
+            "| peak memory, at most |"
+        ),
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     keys = ("partitions", "brokers", "racks", "placement", "goal")

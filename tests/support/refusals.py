@@ -19,6 +19,10 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 class _Absent:
     """The value of a field that is taken out."""
 
+    def __repr__(self) -> str:
+        """Names of tests hold it: the same in every process."""
+        return "ABSENT"
+
 
 ABSENT = _Absent()
 
