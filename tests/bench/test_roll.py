@@ -14,8 +14,8 @@ A broker that comes back within its session (broker.session.timeout.ms, 9 s from
 until that is over, unless the controllers elected a new leader meanwhile (KAFKA-19047, KAFKA-19130). So a roll that
 happens to restart the active controller often is quicker: `elections` of every row says how often.
 
-The record with its raw rows goes to docs/evidence/bench-roll.json. That the targets are met is written down, not
-asserted; that ours lost nothing and that everything was measured to its end is asserted.
+The record with its raw rows goes to docs/evidence/bench-roll.json, its table to docs/rolling.md. That the targets are
+met is written down, not asserted; that ours lost nothing and that everything was measured to its end is asserted.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from support.evidence import write_record
+from support.evidence import ROOT, write_record
 from support.hand_made import HandMade, hand_made
 from support.operated import Operated
 from support.quorum import quorum_leader
-from support.roll_figures import SIDES, Row, Side, medians_of_phases, ratios, table, verdicts
+from support.roll_figures import SIDES, Row, Side, medians_of_phases, ratios, table, verdicts, with_table
 from support.roll_traffic import CLIENTS, Moment
 from support.sandbox import running_sandbox
 
@@ -46,6 +46,7 @@ SETTING, FIRST_VALUE = "queued.max.requests", 500
 """Kafka's default; not dynamic, and of no consequence at these rates."""
 WARM_UP_S, SETTLE_S = 10.0, 3.0
 """Traffic before the change, which no latency counts; and after the roll, which does."""
+PAGE = ROOT / "docs" / "rolling.md"
 QUIET_PERCENT, QUIET_SECONDS, LOOK_SECONDS = 25.0, 60.0, 5.0
 
 
@@ -135,5 +136,6 @@ def test_roll(tmp_path: Path) -> None:
         "rows": rows,
     }
     write_record("bench-roll", passed=all(one["met"] for one in targets), outcomes=outcomes)
+    PAGE.write_text(with_table(PAGE.read_text(), {"outcomes": outcomes}))
     assert all(row["complete"] for row in rows), "a row was not measured to its end"
     assert all(one["met"] for one in targets if one["at_most"] == 0), [one for one in targets if not one["met"]]

@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 
 from property.strategies import RACKS, pod
+from support.pages import with_part
 
 from controlplane.domain.observation import (
     BrokerObservation,
@@ -23,7 +24,6 @@ from controlplane.domain.observation import (
     Role,
 )
 
-BEGIN, END = "<!-- bench-batches: begin -->", "<!-- bench-batches: end -->"
 _REPLICATION = 3
 
 
@@ -78,10 +78,8 @@ def table(record: Mapping[str, Any]) -> str:
 
 
 def with_table(page: str, record: Mapping[str, Any]) -> str:
-    """The page with the record's table between its two marks. Raises ValueError when a mark is missing."""
-    before, rest = page.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{table(record)}\n{END}{after}"
+    """The page with the record's table. Raises ValueError when a mark is missing."""
+    return with_part(page, "bench-batches", table(record))
 
 
 def _median(numbers: Sequence[int]) -> int:

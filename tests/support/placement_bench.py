@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from support.infima import Infima
+from support.pages import with_part
 
 from controlplane.domain.placement import arrays, codes, families, fields, occupancy, packings
 from controlplane.domain.placement.fresh import assign
 from controlplane.domain.placement.occupancy import Held, Occupancy
 from controlplane.domain.placement.values import Broker, Fleet, Shard, ShardRule
 
-BEGIN, END = "<!-- bench-placement: begin -->", "<!-- bench-placement: end -->"
 CACHES = (
     arrays._recipe,
     arrays._difference,
@@ -154,7 +154,5 @@ def tables(record: Mapping[str, Any]) -> str:
 
 
 def with_tables(page: str, record: Mapping[str, Any]) -> str:
-    """The page with the record's tables between its two marks. Raises ValueError when a mark is missing."""
-    before, rest = page.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{tables(record)}\n{END}{after}"
+    """The page with the record's tables. Raises ValueError when a mark is missing."""
+    return with_part(page, "bench-placement", tables(record))

@@ -15,10 +15,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from support.pages import with_part
+
 Replicas = tuple[int, ...]
 
-TOOL_MARKS = ("<!-- bench-rebalance tool: begin -->", "<!-- bench-rebalance tool: end -->")
-SCALE_MARKS = ("<!-- bench-rebalance scale: begin -->", "<!-- bench-rebalance scale: end -->")
 _RF, _TOPIC = 3, 50
 
 
@@ -79,12 +79,9 @@ def outcome(layout: Layout, before: Sequence[Replicas], after: Sequence[Replicas
 
 
 def with_tables(page: str, record: Mapping[str, Any]) -> str:
-    """The page with the record's tables between their marks. Raises ValueError when a mark is missing."""
-    for (begin, end), table in ((TOOL_MARKS, _tool_table(record)), (SCALE_MARKS, _scale_table(record))):
-        before, rest = page.split(begin)
-        _, after = rest.split(end)
-        page = f"{before}{begin}\n{table}\n{end}{after}"
-    return page
+    """The page with the record's tables. Raises ValueError when a mark is missing."""
+    page = with_part(page, "bench-rebalance tool", _tool_table(record))
+    return with_part(page, "bench-rebalance scale", _scale_table(record))
 
 
 def _tool_table(record: Mapping[str, Any]) -> str:

@@ -7,16 +7,25 @@ the median over pairs, since one slow second of the machine must not decide. Tim
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
+
+from support.pages import with_part
 
 Side = Literal["plain", "ours"]
 SIDES: tuple[Side, ...] = get_args(Side)
 Row = dict[str, Any]
 
-FIGURES = ("wall_s", "worst_ms", "p99_ms", "stalls", "stalled_ms")
-"""What is compared. `stalls` are spans over 100 ms of one partition, `stalled_ms` their sum (domain/accounting)."""
+FIGURES = {
+    "wall_s": "wall time, s",
+    "worst_ms": "worst latency, ms",
+    "p99_ms": "p99 latency, ms",
+    "stalls": "stalls over 100 ms",
+    "stalled_ms": "stalled altogether, ms",
+}
+"""What is compared, and its name for people. `stalls` are spans over 100 ms of one partition, `stalled_ms` their sum
+(domain/accounting)."""
 TARGETS = {"wall_s": 0.8, "worst_ms": 0.5}
 """The most that ours / plain may be."""
 NEVER = ("lost", "failed", "unresolved")
@@ -141,7 +150,7 @@ def verdicts(rows: Sequence[Row]) -> list[dict[str, Any]]:
             "figure": f"{figure}, ours / plain",
             "at_most": at_most,
             "measured": measured[figure],
-            "met": measured[figure] is not None and measured[figure] <= at_most,
+            "met": _met(measured[figure], at_most),
         }
         for client, measured in ratios(rows).items()
         for figure, at_most in TARGETS.items()
@@ -170,3 +179,35 @@ def table(rows: Sequence[Row]) -> str:
         words = "met" if one["met"] else "NOT MET"
         text.append(f"{one['client']}: {one['figure']}: {one['measured']} (at most {one['at_most']}): {words}")
     return "\n".join(text)
+
+
+def with_table(page: str, record: Mapping[str, Any]) -> str:
+    """The page with the record's ratios and medians. Raises ValueError when a mark is missing."""
+    return with_part(page, "bench-roll", summary(record["outcomes"]["rows"]))
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """Medians of each side and of the pairs' ratios, as a table of a document."""
+    lines = [
+        "| producer | figure | by hand | kfleet | kfleet / by hand | target | |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for client, of_pairs in ratios(rows).items():
+        for figure, name in FIGURES.items():
+            plain, ours = (
+                statistics.median(row[figure] for row in rows if (row["client"], row["side"]) == (client, side))
+                for side in SIDES
+            )
+            ratio, target = of_pairs[figure], TARGETS.get(figure)
+            told = f"at most {target} | {'met' if _met(ratio, target) else 'not met'}" if target is not None else "|"
+            shown = "-" if ratio is None else f"{ratio:.2f}"
+            lines.append(f"| {client} | {name} | {plain:,.4g} | {ours:,.4g} | {shown} | {told} |")
+        lost = sum(row[figure] for figure in NEVER for row in rows if (row["client"], row["side"]) == (client, "ours"))
+        lines.append(
+            f"| {client} | records lost, failed or left open | | {lost} | | 0 | {'not met' if lost else 'met'} |"
+        )
+    return "\n".join(lines)
+
+
+def _met(measured: float | None, at_most: float) -> bool:
+    return measured is not None and measured <= at_most
