@@ -407,7 +407,7 @@ async def test_operator_may_do_what_its_table_says_and_no_more(server: ApiServer
                 allowed = await _may(kube, verb, grant.group, grant.resource, "kfleet", object_name=name)
                 assert allowed, f"{verb} {grant.resource} {name}"
         for verb, group, name in (
-            *((verb, "", "secrets") for verb in ("list", "watch", "update", "delete", "deletecollection")),
+            *((verb, "", "secrets") for verb in ("list", "watch", "update", "deletecollection")),
             ("delete", "", "persistentvolumeclaims"),
             ("delete", "coordination.k8s.io", "leases"),
             ("get", "admissionregistration.k8s.io", "validatingadmissionpolicies"),
