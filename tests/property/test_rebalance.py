@@ -73,16 +73,16 @@ def world(seed: int, *, brokers: int = 6, partitions: int = 12, shards: bool = F
 def goals(seed: int, given: World) -> list[Goal]:
     rng, (assignment, brokers) = Random(seed), given
     ids = [broker.id for broker in brokers]
-    some_ids = frozenset(rng.sample(ids, rng.randint(1, len(ids))))
+    few, many = (frozenset(rng.sample(ids, rng.randint(1, most))) for most in (max(1, len(ids) // 3), len(ids)))
     topic = frozenset({rng.choice(assignment.partitions).topic})
     return [
         Balance(),
         BalanceBytes(rng.choice((0.1, 0.5, 1.0))),
         Leaders(),
         Racks(),
-        Drain(some_ids),
-        MoveAway(some_ids),
-        MoveTo(some_ids, topic),
+        Drain(few),
+        MoveAway(few),
+        MoveTo(many, topic),
         ChangeReplicas(rng.randint(1, 4), rng.choice((topic, None))),
     ]
 

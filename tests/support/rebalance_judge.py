@@ -55,6 +55,8 @@ class Court:
         if isinstance(goal, MoveTo) and self.is_meant(p):
             return set(goal.brokers)
         cell = set(self.brokers) if p.allowed is None else set(p.allowed) & set(self.brokers)
+        if not self.is_meant(p):
+            cell |= set(p.replicas) & set(self.brokers)
         return cell - goal.brokers if isinstance(goal, Drain) or self._away(p) else cell
 
     def _away(self, p: Partition) -> bool:

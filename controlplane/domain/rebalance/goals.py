@@ -42,11 +42,13 @@ class Asked:
         problem = Problem(self.brokers)
         short: list[Shortage] = []
         for partition in self.partitions:
-            if not everything and not self._has_to_change(partition):
+            changes, meant = self._has_to_change(partition), self._is_meant(partition)
+            if not changes and not everything:
                 problem.fix(partition)
                 continue
-            meant = self._is_meant(partition)
             cell, want = self._cell(partition, meant=meant), self._want(partition, meant=meant)
+            if not changes:  # it may stay where it is, even where it is not allowed any more
+                cell |= self._everybody.intersection(partition.replicas)
             if len(cell) < want:
                 short.append(_too_few(partition, want, cell))
             else:

@@ -2,7 +2,8 @@
 
 Whatever the goal, a proposal never breaks these constraints:
 
-1. A partition has at most one replica on a broker, and every replica on one of its allowed brokers.
+1. A partition has at most one replica on a broker, and none on a broker where it is not allowed, but what it has there
+   already and the goal does not speak of.
 2. A partition has replicas in as many racks as before, as far as its brokers still have that many; `Balance`,
    `BalanceBytes` and `Racks` give it as many as it can have.
 3. No broker holds more bytes than its capacity, where capacities are known.
