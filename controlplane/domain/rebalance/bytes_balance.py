@@ -120,6 +120,7 @@ def _crowded(problem: Problem, limits: Limits, tolerance: float) -> Shortage:
     if not left:
         fed, least = {at for cell, _, _ in groups for at in cell.brokers}, limits[0]
         short, needed = unfed(groups, {at: least[at] for at in sorted(fed)}), sum(least)
+        short = max(1, short)  # whole units of bytes said no; whole bytes may miss it by less than one
         message = (
             f"bytes: to be within {tolerance:g} of their shares all brokers together have to hold {needed} bytes, "
             f"{short} more than they can be given: allow a larger tolerance"

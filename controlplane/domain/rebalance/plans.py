@@ -15,7 +15,7 @@ from controlplane.domain.rebalance.solver import Solver
 from controlplane.domain.rebalance.values import Constraint, Infeasible, Shortage
 
 EXACT_ARCS = 3_000_000
-"""Networks up to this size are solved exactly: in about a minute and 2 GB."""
+"""Networks up to this size are solved exactly: in about a minute and 1 GB."""
 WIDE_ARCS = 300_000
 """Where pools would be a relaxation, arcs to every broker are drawn instead up to this, beyond only if pools fail."""
 

@@ -95,7 +95,7 @@ class Settling:
         return any(self._exchange(source, target, min(lack, self._spare(source))) for source in sources)
 
     def _ranked(self, broker: int, amount: int) -> Iterator[tuple[int, int]]:
-        """What it has, the best for giving away `amount` first: guests before others of their size."""
+        """What it has, the best for giving away `amount` first."""
         held = self._on[broker]
         middle = bisect_right(held, (amount, len(self._slots)))
         yield from held[max(0, middle - LOOKS_A_STEP) : middle][::-1]
