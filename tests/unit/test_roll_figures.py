@@ -6,10 +6,22 @@ import json
 from typing import Any
 
 import pytest
+from support.evidence import EVIDENCE, ROOT
 from support.hand_made import HandMade
 from support.java_producer import Said, Stored, events, parse
 from support.operated import is_ready, sight
-from support.roll_figures import Row, Sight, Timeline, medians_of_phases, ratios, table, timeline, verdicts
+from support.roll_figures import (
+    Row,
+    Sight,
+    Timeline,
+    medians_of_phases,
+    ratios,
+    summary,
+    table,
+    timeline,
+    verdicts,
+    with_table,
+)
 from support.roll_traffic import of_account
 
 from controlplane.domain.accounting import account
@@ -210,3 +222,19 @@ def test_ready_counts_for_the_generation_that_was_asked_for(
 ) -> None:
     condition = {"type": "Ready", "status": status, "observedGeneration": observed}
     assert is_ready({"metadata": {"generation": current}, "status": {"conditions": [condition]}}, 3) is ready
+
+
+def test_the_page_has_the_figures_of_its_record() -> None:
+    page, file = (ROOT / "docs" / "rolling.md").read_text(), EVIDENCE / "bench-roll.json"
+    record = json.loads(file.read_text()) if file.exists() else None
+    assert page == with_table(page, record), "run: make bench-roll"
+    assert page != with_table(page, {"outcomes": {"rows": pairs([{"wall_s": 1.0}])}}), "control: another record"
+
+
+def test_a_summary_says_what_is_met() -> None:
+    told = summary(pairs([{"wall_s": 20.0, "worst_ms": 500.0}], p99_ms=100.0))
+    assert "| java | wall time, s | 40 | 20 | 0.50 | at most 0.8 | met |" in told
+    assert "| java | worst latency, ms | 800 | 500 | 0.62 | at most 0.5 | not met |" in told
+    assert "| java | p99 latency, ms | 100 | 50 | 0.50 | | |" in told
+    assert "| java | records lost, failed or left open | | 0 | | 0 | met |" in told
+    assert "| 1 | | 0 | not met |" in summary(pairs([{"lost": 1}]))
