@@ -346,6 +346,48 @@ async def test_a_password_of_anybody_else_is_not_changed_unless_asked() -> None:
     assert space.password_in_kafka("app") == space.passwords.made[0]
 
 
+@pytest.mark.parametrize("before", [[], ["kfleet.dev/user"]], ids=["at first", "with a finalizer"])
+@pytest.mark.parametrize("out", ["deleted", "revoked"])
+async def test_who_was_refused_for_anothers_password_does_nothing_to_them(out: str, before: list[str]) -> None:
+    space = await user_space()
+    space.kafka.scram["app"] = ScramPassword("app", SecretStr("theirs"), 8192)
+    space.kafka.acls.add(Acl("User:app", "topic", "theirs", "literal", "Read", "allow"))
+    space.kafka.quotas["app"] = {"consumer_byte_rate": 7.0}
+    obj = user("app", rule("orders", "Read"), rule("theirs", "Read", type="deny"), quotas={"consumerByteRate": "5"})
+    obj["metadata"]["finalizers"] = before
+    await space.declare_users(obj, user("fine", rule()))
+    await space.passes(2)
+    for kind in ("Ready", "CredentialsCurrent"):
+        assert (await space.condition("app", kind))["reason"] == "CredentialExists"
+    await (space.delete("app") if out == "deleted" else space.annotate("app", revoked="1"))
+    await space.passes(2)
+    assert space.has_user("app") == (out == "revoked")
+    assert space.password_in_kafka("app") == "theirs"
+    assert space.acls("app") == {"allow Read on topic theirs"}
+    assert space.kafka.quotas["app"] == {"consumer_byte_rate": 7.0}
+    assert (await space.condition("fine"))["status"] == "True"
+
+
+async def test_what_was_made_beside_anothers_password_goes_with_the_object() -> None:
+    """An earlier operator made rules for a user that it refused."""
+    space = await user_space()
+    space.kafka.scram["app"] = ScramPassword("app", SecretStr("theirs"), 8192)
+    theirs, ours = (Acl("User:app", "topic", name, "literal", "Read", "allow") for name in ("theirs", "orders"))
+    space.kafka.acls |= {theirs, ours}
+    space.kafka.quotas["app"] = {"consumer_byte_rate": 5.0, "producer_byte_rate": 7.0}
+    obj = user("app", rule("orders", "Read"), quotas={"consumerByteRate": "5"})
+    obj["metadata"]["finalizers"] = ["kfleet.dev/user"]
+    obj["status"] = {"acls": ["allow topic literal orders * Read"], "quotas": {"consumer_byte_rate": "5"}}
+    await space.declare_users(obj)
+    space.kube.objects[("kafkausers", "kafka", "app")]["status"] = obj["status"]
+    await space.delete("app")
+    await space.passes(2)
+    assert not space.has_user("app")
+    assert space.acls("app") == {"allow Read on topic theirs"}
+    assert space.kafka.quotas["app"] == {"producer_byte_rate": 7.0}
+    assert space.password_in_kafka("app") == "theirs"
+
+
 async def test_the_oldest_object_has_the_principal_and_the_younger_ones_deletion_takes_nothing() -> None:
     space = await user_space()
     young = user("young", rule("theirs", "Write"), userName="app")

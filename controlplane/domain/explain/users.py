@@ -78,9 +78,10 @@ USERS = (
     ),
     Entry(
         "CredentialExists",
-        _REASON,
+        _REFUSAL,
         "Kafka has a password of this user already, and nothing says that kfleet made it: somebody may be using it.",
-        "It is left alone. The user's ACLs and quotas are kept as declared.",
+        "The password and its principal are left alone: no ACL and no quota is made, and neither a revocation nor a "
+        "deletion of the object denies it anything. What was made for the object before goes.",
         "Delete it with kafka-configs, or set spec.exclusive: true: then a new one takes its place, and clients need "
         "the Secret's.",
         _DESCRIBE,

@@ -4,6 +4,8 @@
 - A revoked or deleted user is denied everything before its credential is taken; a deleted one also loses the rules and
   quotas that were made for it. The denial stays behind: a certificate cannot be called back, and a session lives on
   until it has to log in again.
+- A principal whose password in Kafka is another's is left alone whatever its object says: nothing is made for it, it is
+  denied nothing, and only what was made for it before goes.
 - A certificate that was revoked is still valid for whoever has it. Its principal is let in again only when every
   certificate made for it has expired.
 - The plan of a world in which the plan was carried out is empty.
@@ -20,6 +22,7 @@ from controlplane.domain.users.quotas import Layer, QuotaPlan, effective, plan_q
 from controlplane.domain.users.values import Acl
 
 UNGUARDED = "AuthorizationDisabled"
+ANOTHERS = "CredentialExists"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class DesiredUser:
     """What one object asks for. `key` is its name; times are seconds since the epoch.
 
     `owned_acls` and `owned_quotas` are what kfleet has made for it before, from its status. `not_after` is when the
-    last certificate made for it expires, None for none.
+    last certificate made for it expires, None for none. `anothers`: Kafka's password of this name was not made for it.
     """
 
     key: str
@@ -44,6 +47,7 @@ class DesiredUser:
     owned_acls: frozenset[Acl] = frozenset()
     owned_quotas: Mapping[str, float] = field(default_factory=dict)
     not_after: float | None = None
+    anothers: bool = False
 
     @property
     def out(self) -> bool:
@@ -103,6 +107,8 @@ def plan_users(desired: Iterable[DesiredUser], observed: AccessObservation, now:
 
 def plan_user(user: DesiredUser, observed: AccessObservation, now: float) -> UserPlan:
     """Of the one who has the principal."""
+    if user.anothers:
+        return _taken_away(user, observed)
     quotas = _quotas(user, observed)
     forget = user.out and not user.tls and user.user in observed.scram
     if observed.acls is None:
@@ -118,6 +124,21 @@ def plan_user(user: DesiredUser, observed: AccessObservation, now: float) -> Use
         exclusive=user.exclusive and not user.deleting,
     )
     return UserPlan(refusal, acls, quotas, forget)
+
+
+def _taken_away(user: DesiredUser, observed: AccessObservation) -> UserPlan:
+    """Of a user whose name is another's in Kafka: only what was made for it goes."""
+    ours = user.owned_acls & (observed.acls or frozenset())
+    quotas = plan_quotas({}, user.owned_quotas, observed.quotas.get(user.user, {}), exclusive=False)
+    refusal = Check(
+        ANOTHERS,
+        ok=False,
+        evidence=f"spec.userName: Kafka has a password of {user.user!r} already, which somebody else made and may be "
+        "using.",
+        remedy="Delete it (kafka-configs --delete-config SCRAM-SHA-512), or take it over with spec.exclusive: true; "
+        "clients need the new one then.",
+    )
+    return UserPlan(refusal, AclPlan(delete=ours, owned=ours), QuotaPlan(quotas.changes, owned=quotas.owned))
 
 
 def _quotas(user: DesiredUser, observed: AccessObservation) -> QuotaPlan:

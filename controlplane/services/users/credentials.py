@@ -128,13 +128,6 @@ class Credentials:
                 f"spec.secretName: Secret {case.user.secret_name!r} exists and is not this user's; it is not touched. "
                 "Delete it, or give spec.secretName another name.",
             )
-        elif _is_anothers(case):
-            case.problem = Obstacle(
-                "CredentialExists",
-                f"spec.userName: Kafka has a password of {case.user.user_name!r} already, which somebody else made and "
-                "may be using. Delete it (kafka-configs --delete-config SCRAM-SHA-512), or take it over with "
-                "spec.exclusive: true; clients need the new one then.",
-            )
         return case.problem is None
 
     async def _passwords_of(self, admin: KafkaAdmin, cases: list[Case]) -> None:
@@ -310,12 +303,6 @@ async def each(items: Iterable[T], work: Callable[[T], Awaitable[None]]) -> None
     async with asyncio.TaskGroup() as group:
         for item in items:
             group.create_task(one(item))
-
-
-def _is_anothers(case: Case) -> bool:
-    """Kafka has a password of this name, and nothing says that it was made for this user."""
-    known = case.user.is_tls or case.had_credentials or case.held.obj is not None
-    return case.told is not None and not known and not case.user.spec.exclusive
 
 
 def _to_tell(case: Case, step: Step) -> SecretStr | None:

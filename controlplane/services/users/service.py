@@ -126,6 +126,7 @@ class UserService:
         usable = [entry for entry in entries if entry.refusal is None]
         await each((entry for entry in entries if entry.refusal and entry.deleting), self._let_go)
         observed = await observe(admin)
+        await each((entry for entry in usable if _is_unknown(entry.user, observed)), self._find_owner)
         plans = self._plan(usable, observed)
         await each(usable, lambda entry: self._claim(entry, plans.get(entry.key)))
         going = {entry.key: entry for entry in usable if entry.key in plans and not entry.skip}
@@ -139,6 +140,16 @@ class UserService:
         await each(gone, self._let_go)
         standings = {entry.key: self._standing(entry, plans.get(entry.key), observed) for entry in entries}
         return standings, plans
+
+    async def _find_owner(self, entry: Entry) -> None:
+        """Of a password that no status tells of: a pass that was killed has left a Secret. Where none can be read the
+        password is another's."""
+        try:
+            held = await secrets.read(self._kube, entry.user)
+        except ForbiddenError as error:
+            entry.problem, entry.anothers = secret_refused(entry.user, error), True
+            return
+        entry.anothers = held.obj is None or not held.ours
 
     def _plan(self, entries: Iterable[Entry], observed: AccessObservation) -> dict[str, UserPlan]:
         return plan_users([entry.desired() for entry in entries], observed, self._clock.now())
@@ -171,7 +182,8 @@ class UserService:
                 error = results.get(entry.user.user_name)
                 if error is not None and error.code != "RESOURCE_NOT_FOUND":
                     entry.errors.append(error)
-        await each((entry for entry in going.values() if entry.out), self._forget_secret)
+        # A Secret is what says whose a password is: it stays until Kafka has the password no more.
+        await each((entry for entry in going.values() if entry.out and not entry.errors), self._forget_secret)
         return changed or bool(out)
 
     async def _forget_secret(self, entry: Entry) -> None:
@@ -379,6 +391,12 @@ class UserService:
 
 
 _NOT_ABOUT_CREDENTIALS = frozenset({"AuthorizationDisabled"})
+
+
+def _is_unknown(user: KafkaUser, observed: AccessObservation) -> bool:
+    """Kafka has a password of this name, and its status tells of none."""
+    told = user.status.credential is not None or user.spec.exclusive
+    return not user.is_tls and user.user_name in observed.scram and not told
 
 
 async def observe(admin: KafkaAdmin) -> AccessObservation:

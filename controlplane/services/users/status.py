@@ -16,7 +16,7 @@ from controlplane.api.kafka_user import (
 )
 from controlplane.domain.users.acls import from_texts
 from controlplane.domain.users.acls import to_texts as acl_texts
-from controlplane.domain.users.planner import UserPlan
+from controlplane.domain.users.planner import ANOTHERS, UserPlan
 from controlplane.domain.users.quotas import from_texts as quotas_from_texts
 from controlplane.domain.users.quotas import to_texts as quota_texts
 from controlplane.services.users.credentials import Case
@@ -77,7 +77,7 @@ def user_status(
             observed_generation=user.metadata.generation,
             now=now,
         )
-    known = plan is not None and plan.refusal is None
+    known = plan is not None and (plan.refusal is None or plan.refusal.name == ANOTHERS)
     return KafkaUserStatus(
         conditions=conditions,
         observed_generation=user.metadata.generation,
