@@ -89,11 +89,15 @@ def carried_out(
     return after, AccessObservation(acls_after, scram, values)
 
 
-@given(desired_users(), observations)
-def test_the_plan_after_a_plan_is_empty(users: list[DesiredUser], observed: AccessObservation) -> None:
-    plans = plan_users(users, observed, 100.0)
+@given(desired_users(), observations, st.booleans())
+def test_the_plan_after_a_plan_is_empty(
+    users: list[DesiredUser],
+    observed: AccessObservation,
+    unlisted: bool,  # noqa: FBT001
+) -> None:
+    plans = plan_users(users, observed, 100.0, unlisted=unlisted)
     after, world = carried_out(users, plans, observed)
-    again = plan_users(after, world, 100.0)
+    again = plan_users(after, world, 100.0, unlisted=unlisted)
     assert all(plan.is_empty for plan in again.values()), again
     assert not any(plan.acls.drifted or plan.quotas.drifted for plan in again.values())
 
@@ -137,6 +141,21 @@ def test_anothers_password_and_what_they_may_do_stay(users: list[DesiredUser], o
 
 def of_principal(observed: AccessObservation, principal: str) -> frozenset[Acl]:
     return frozenset(acl for acl in observed.acls or () if acl.principal == principal)
+
+
+@given(desired_users(), observations)
+def test_nobody_is_denied_where_that_would_cut_off_others(
+    users: list[DesiredUser], observed: AccessObservation
+) -> None:
+    plans = plan_users(users, observed, 100.0, unlisted=True)
+    _, world = carried_out(users, plans, observed)
+    for user in winners(users).values():
+        plan = plans.get(user.key, UserPlan())
+        assert not plan.acls.create & (acls.revocation(user.principal) - user.acls)
+        if user.key in plans and not user.anothers:
+            left = of_principal(world, user.principal) & acls.revocation(user.principal)
+            assert left <= user.acls
+            assert not user.out or user.tls or user.user not in world.scram
 
 
 def quotas_left(user: DesiredUser, before: AccessObservation, after: AccessObservation) -> set[str]:

@@ -76,8 +76,16 @@ COMPUTED: dict[str, tuple[Sort, frozenset[str]]] = {
         Sort.EVENT,
         frozenset(
             {"AsDeclared", "Applying", "AuthorityMissing", "AuthorizationDisabled", "CertificateStillValid"}
-            | {"ClusterNotFound", "ClusterNotReady", "CredentialExists", "InvalidSpec", "KafkaRefused"}
-            | {"KafkaUnavailable", "ListenerMissing", "PrincipalTaken", "Revoked", "Revoking", "SecretMoved"}
+            | {"ClusterNotFound", "ClusterNotReady", "CredentialExists", "DenialImpossible", "InvalidSpec"}
+            | {
+                "KafkaRefused",
+                "KafkaUnavailable",
+                "ListenerMissing",
+                "PrincipalTaken",
+                "Revoked",
+                "Revoking",
+                "SecretMoved",
+            }
             | {"SecretRefused", "SecretTaken"}
         ),
     ),

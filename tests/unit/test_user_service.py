@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from pydantic import SecretStr
 from support.simulation import DieAt, Killed
-from support.users import KEY, SERVERS, put_authority, put_secret, rule, user, user_space
+from support.users import KEY, SERVERS, UserSpace, put_authority, put_secret, rule, user, user_space
 
 from controlplane.domain.users.credentials import iterations
 from controlplane.domain.users.values import Acl, ScramPassword
@@ -386,6 +386,52 @@ async def test_what_was_made_beside_anothers_password_goes_with_the_object() -> 
     assert space.acls("app") == {"allow Read on topic theirs"}
     assert space.kafka.quotas["app"] == {"producer_byte_rate": 7.0}
     assert space.password_in_kafka("app") == "theirs"
+
+
+def stage(space: UserSpace, when_no_acl: str) -> None:
+    cluster = space.kube.objects[("kafkaclusters", "kafka", "cell")]
+    cluster["spec"]["authorization"] = {"type": "Standard", "whenNoAcl": when_no_acl}
+
+
+@pytest.mark.parametrize("out", ["deleted", "revoked"])
+async def test_while_what_no_acl_is_about_is_let_through_nobody_is_denied(out: str) -> None:
+    """A denial of everything is an ACL on everything, which closes it to all who have none."""
+    space = await user_space()
+    stage(space, "Allow")
+    await space.declare_users(user("app", rule("orders", "Read")), user("cert", kind="tls"))
+    await space.passes()
+    for name in ("app", "cert"):
+        await (space.delete(name) if out == "deleted" else space.annotate(name, revoked="1"))
+    await space.passes()
+    assert "app" not in space.kafka.scram
+    assert not space.has_secret("app")
+    assert [acl for acl in space.kafka.acls if acl.permission == "deny"] == []
+    assert space.has_user("app") == space.has_user("cert") == (out == "revoked")
+    if out == "revoked":
+        assert (await space.condition("app"))["reason"] == "Revoked"
+        condition = await space.condition("cert")
+        assert (condition["reason"], "whenNoAcl" in condition["message"]) == ("DenialImpossible", True)
+        stage(space, "Deny")
+        await space.passes()
+        assert space.acls("cert") == DENIALS
+        assert (await space.condition("cert"))["reason"] == "Revoked"
+
+
+async def test_denials_are_lifted_when_what_no_acl_is_about_is_let_through() -> None:
+    space = await user_space()
+    await space.declare_users(user("app", rule("orders", "Read")), user("cert", kind="tls"))
+    await space.passes()
+    for name in ("app", "cert"):
+        await space.annotate(name, revoked="1")
+    await space.passes()
+    assert space.acls("cert") == DENIALS
+    stage(space, "Allow")
+    await space.passes()
+    assert space.acls("app") == {"allow Read on topic orders"}
+    assert space.acls("cert") == set()
+    again = DieAt()
+    await space.passes(die=again)
+    assert again.calls == []
 
 
 async def test_the_oldest_object_has_the_principal_and_the_younger_ones_deletion_takes_nothing() -> None:

@@ -4,6 +4,8 @@
 - A revoked or deleted user is denied everything before its credential is taken; a deleted one also loses the rules and
   quotas that were made for it. The denial stays behind: a certificate cannot be called back, and a session lives on
   until it has to log in again.
+- While whenNoAcl is Allow nobody is denied. Denials name every topic, group and transactionalId, and a resource that
+  an ACL is about is closed to all who have none on it (StandardAuthorizer): one of them would cut off everybody.
 - A principal whose password in Kafka is another's is left alone whatever its object says: nothing is made for it, it is
   denied nothing, and only what was made for it before goes.
 - A certificate that was revoked is still valid for whoever has it. Its principal is let in again only when every
@@ -22,6 +24,7 @@ from controlplane.domain.users.quotas import Layer, QuotaPlan, effective, plan_q
 from controlplane.domain.users.values import Acl
 
 UNGUARDED = "AuthorizationDisabled"
+UNDENIABLE = "DenialImpossible"
 ANOTHERS = "CredentialExists"
 
 
@@ -91,8 +94,13 @@ def winners(desired: Iterable[DesiredUser]) -> dict[str, DesiredUser]:
     return found
 
 
-def plan_users(desired: Iterable[DesiredUser], observed: AccessObservation, now: float) -> dict[str, UserPlan]:
-    """By key. Paused users keep their principal and are otherwise left alone, unless they are to be kept out."""
+def plan_users(
+    desired: Iterable[DesiredUser], observed: AccessObservation, now: float, *, unlisted: bool = False
+) -> dict[str, UserPlan]:
+    """By key. Paused users keep their principal and are otherwise left alone, unless they are to be kept out.
+
+    `unlisted`: what no ACL is about is let through (whenNoAcl: Allow).
+    """
     users = list(desired)
     first = winners(users)
     plans = {}
@@ -101,11 +109,11 @@ def plan_users(desired: Iterable[DesiredUser], observed: AccessObservation, now:
         if winner is not user:
             plans[user.key] = UserPlan(refusal=None if user.deleting else principal_taken(user, winner))
         elif not user.paused or user.out:
-            plans[user.key] = plan_user(user, observed, now)
+            plans[user.key] = plan_user(user, observed, now, unlisted=unlisted)
     return plans
 
 
-def plan_user(user: DesiredUser, observed: AccessObservation, now: float) -> UserPlan:
+def plan_user(user: DesiredUser, observed: AccessObservation, now: float, *, unlisted: bool = False) -> UserPlan:
     """Of the one who has the principal."""
     if user.anothers:
         return _taken_away(user, observed)
@@ -113,8 +121,8 @@ def plan_user(user: DesiredUser, observed: AccessObservation, now: float) -> Use
     forget = user.out and not user.tls and user.user in observed.scram
     if observed.acls is None:
         return UserPlan(refusal=_unguarded(user), quotas=quotas, forget=forget)
-    refusal = _still_valid(user, observed.acls, now)
-    denied = revocation(user.principal) if user.out or refusal else frozenset()
+    refusal = _undeniable(user) if unlisted else _still_valid(user, observed.acls, now)
+    denied = revocation(user.principal) if not unlisted and (user.out or refusal) else frozenset()
     declared = frozenset() if user.deleting else user.acls
     acls = plan_acls(
         user.principal,
@@ -155,6 +163,20 @@ def _unguarded(user: DesiredUser) -> Check | None:
         ok=False,
         evidence="spec.authorization.acls: the cluster has no authorizer, so that everybody may do everything.",
         remedy="Set spec.authorization.type: Standard on the KafkaCluster; the ACLs follow by themselves.",
+    )
+
+
+def _undeniable(user: DesiredUser) -> Check | None:
+    if not (user.revoked and user.tls) or user.deleting:
+        return None
+    return Check(
+        UNDENIABLE,
+        ok=False,
+        evidence=f"metadata.annotations: {user.principal} cannot be denied anything while spec.authorization.whenNoAcl "
+        "of the cluster is Allow: denying it would cut off every client without ACLs. Its Secret is gone, and whoever "
+        "has its certificate is still let in.",
+        remedy="Set spec.authorization.whenNoAcl: Deny on the KafkaCluster once its users have their ACLs; the denial "
+        "follows by itself.",
     )
 
 

@@ -19,6 +19,7 @@ from controlplane.api import conditions as c
 from controlplane.api import names
 from controlplane.api.duration import parse_seconds
 from controlplane.api.group import GROUP, VERSION
+from controlplane.api.kafka_cluster import WhenNoAcl
 from controlplane.api.kafka_user import KIND, PLURAL, KafkaUser
 from controlplane.api.validate import explain as explain_problems
 from controlplane.api.validate_user import check_user
@@ -127,7 +128,8 @@ class UserService:
         await each((entry for entry in entries if entry.refusal and entry.deleting), self._let_go)
         observed = await observe(admin)
         await each((entry for entry in usable if _is_unknown(entry.user, observed)), self._find_owner)
-        plans = self._plan(usable, observed)
+        unlisted = _lets_unlisted_through(ground)
+        plans = self._plan(usable, observed, unlisted=unlisted)
         await each(usable, lambda entry: self._claim(entry, plans.get(entry.key)))
         going = {entry.key: entry for entry in usable if entry.key in plans and not entry.skip}
         changed = await self._keep_out(admin, going, plans)
@@ -135,7 +137,7 @@ class UserService:
         if changed:
             await asyncio.sleep(self._settings.settle_interval)
             observed = await observe(admin)
-            plans = self._plan(usable, observed)
+            plans = self._plan(usable, observed, unlisted=unlisted)
         gone = [entry for entry in usable if entry.deleting and self._is_out(plans.get(entry.key))]
         await each(gone, self._let_go)
         standings = {entry.key: self._standing(entry, plans.get(entry.key), observed) for entry in entries}
@@ -151,8 +153,9 @@ class UserService:
             return
         entry.anothers = held.obj is None or not held.ours
 
-    def _plan(self, entries: Iterable[Entry], observed: AccessObservation) -> dict[str, UserPlan]:
-        return plan_users([entry.desired() for entry in entries], observed, self._clock.now())
+    def _plan(self, entries: Iterable[Entry], observed: AccessObservation, *, unlisted: bool) -> dict[str, UserPlan]:
+        desired = [entry.desired() for entry in entries]
+        return plan_users(desired, observed, self._clock.now(), unlisted=unlisted)
 
     async def _claim(self, entry: Entry, plan: UserPlan | None) -> None:
         """Finalizer and record, before anything is done for the user."""
@@ -195,7 +198,7 @@ class UserService:
             entry.problem = secret_refused(entry.user, error)
             return
         if deleted:
-            note = f"{entry.user.principal} is denied everything, and its credentials are gone"
+            note = f"{entry.user.principal} is kept out, and its credentials are gone"
             entry.events.append(Told(NORMAL, "UserRevoked", note))
 
     async def _let_in(
@@ -323,7 +326,7 @@ class UserService:
         if plan is None or not plan.is_empty or not self._is_told(entry, observed):
             return Standing(ok=False, reason="Applying", message="Kafka does not show everything yet.", waiting=True)
         if entry.revoked:
-            told = f"annotation {names.REVOKED} is set: the user is denied everything. Take it away to let it in again."
+            told = f"annotation {names.REVOKED} is set: the user is kept out. Take it away to let it in again."
             return Standing(ok=False, reason="Revoked", message=told)
         return Standing(ok=True, reason="AsDeclared")
 
@@ -397,6 +400,11 @@ def _is_unknown(user: KafkaUser, observed: AccessObservation) -> bool:
     """Kafka has a password of this name, and its status tells of none."""
     told = user.status.credential is not None or user.spec.exclusive
     return not user.is_tls and user.user_name in observed.scram and not told
+
+
+def _lets_unlisted_through(ground: Ground) -> bool:
+    authorization = ground.cluster["spec"].get("authorization") or {}
+    return bool(authorization.get("whenNoAcl") == WhenNoAcl.ALLOW)
 
 
 async def observe(admin: KafkaAdmin) -> AccessObservation:
