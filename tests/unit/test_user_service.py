@@ -537,6 +537,84 @@ async def test_secrets_that_may_not_be_read_hold_up_nobody_and_keep_nobody_in(mo
     assert space.acls("out") >= DENIALS
 
 
+@pytest.mark.parametrize("trouble", ["quota", "foreign"])
+async def test_what_one_user_has_that_is_long_holds_up_nobody(trouble: str) -> None:
+    space = await user_space()
+    await space.declare_users(user("out", rule()))
+    await space.passes()
+    quotas = {"producerByteRate": "999999999999999E"} if trouble == "quota" else {}
+    if trouble == "foreign":
+        space.kafka.acls.add(Acl("User:bad", "topic", "x" * 500, "literal", "Read", "allow"))
+    await space.declare_users(user("bad", rule(), quotas=quotas), user("good", rule()))
+    await space.annotate("out", revoked="1")
+    await space.passes()
+    assert space.acls("out") >= DENIALS
+    assert "out" not in space.kafka.scram
+    assert (await space.condition("out"))["reason"] == "Revoked"
+    for name in ("bad", "good"):
+        assert (await space.condition(name))["status"] == "True"
+        assert (await space.secret(name))["password"] == space.password_in_kafka(name)
+    if trouble == "foreign":
+        (shown,) = (await space.user("bad"))["status"]["foreign"]["shown"]
+        assert (len(shown), shown.startswith("allow Read on topic xxx")) == (400, True)
+
+
+@pytest.mark.parametrize("where", ["record", "finalizer", "secret", "status"])
+async def test_an_error_that_nobody_thought_of_holds_up_nobody(
+    where: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from support.fake_kube import FakeKube
+
+    space = await user_space()
+    await space.declare_users(user("out", rule()))
+    await space.passes()
+    made = {call: getattr(FakeKube, call) for call in ("replace", "patch", "create")}
+    call = {"record": "replace", "finalizer": "patch", "secret": "create", "status": "replace"}[where]
+
+    async def fail(self: FakeKube, *arguments: object, **more: object) -> object:
+        text = str(arguments) + str(more)
+        plural = "secrets" if where == "secret" else "kafkausers"
+        met = {"record": "'Ready'" not in text, "status": "AsDeclared" in text}.get(where, True)
+        if met and "'bad'" in text and f"'{plural}'" in text:
+            raise RuntimeError("planted pa55")
+        return await made[call](self, *arguments, **more)
+
+    monkeypatch.setattr(FakeKube, call, fail)
+    await space.declare_users(user("bad", rule()), user("good", rule()))
+    await space.annotate("out", revoked="1")
+    await space.passes()
+    assert (await space.condition("out"))["reason"] == "Revoked"
+    assert (await space.condition("good"))["status"] == "True"
+    condition = await space.condition("bad")
+    assert (condition["reason"], "RuntimeError" in condition["message"]) == ("UnexpectedError", True)
+    assert "KafkaUser kafka/bad: RuntimeError" in caplog.text
+    assert "pa55" not in space.everything_said() + caplog.text
+    assert where == "status" or "bad" not in space.kafka.scram
+    monkeypatch.setattr(FakeKube, call, made[call])
+    await space.passes()
+    assert (await space.condition("bad"))["status"] == "True"
+
+
+async def test_a_record_that_cannot_be_written_stops_no_denial(monkeypatch: pytest.MonkeyPatch) -> None:
+    from support.fake_kube import FakeKube
+
+    from controlplane.ports import InvalidError, Object
+
+    space = await user_space()
+    await space.declare_users(user("bad", rule()), user("good", rule()))
+    await space.passes()
+
+    async def refuse(self: FakeKube, resource: object, obj: Object, **more: object) -> Object:
+        raise InvalidError(422, "Invalid", "status.acls: too many")
+
+    monkeypatch.setattr(FakeKube, "replace", refuse)
+    await space.annotate("bad", revoked="1")
+    await space.passes()
+    assert space.acls("bad") >= DENIALS
+    assert "bad" not in space.kafka.scram
+    assert not space.has_secret("bad")
+
+
 async def test_users_wait_for_their_cluster_and_go_with_it() -> None:
     space = await user_space()
     await space.declare_users(user("lost", cluster="nowhere"))

@@ -77,6 +77,16 @@ USERS = (
         ("kubectl describe resourcequota",),
     ),
     Entry(
+        "UnexpectedError",
+        _REASON,
+        "Something about this user that the operator did not expect: an answer of the API server, or a value that it "
+        "cannot write. The message and the operator's log have the kind of error, not its words.",
+        "Other users are looked after as ever. A revocation is carried out all the same; nothing else is made for this "
+        "user before it is gone. It tries again at every pass.",
+        "Look at the object for what is out of the common, and report it.",
+        _DESCRIBE,
+    ),
+    Entry(
         "CredentialExists",
         _REFUSAL,
         "Kafka has a password of this user already, and nothing says that kfleet made it: somebody may be using it.",

@@ -7,6 +7,7 @@ is in any message, Event or log line.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
@@ -39,9 +40,12 @@ from controlplane.ports import (
     Passwords,
     Pki,
     PkiError,
+    UnreachableError,
 )
 from controlplane.services.users import secrets
 from controlplane.services.users.secrets import Held, Wanted
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 NORMAL: Literal["Normal"] = "Normal"
@@ -282,6 +286,17 @@ class Credentials:
             case.problem = secret_refused(case.user, error)
         except PkiError as error:
             case.problem = Obstacle("AuthorityMissing", f"spec.authentication.type: {error}")
+        except UnreachableError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one user holds up nobody else, whatever is wrong with it
+            case.problem = unexpected(case.user, error)
+
+
+def unexpected(user: KafkaUser, error: Exception) -> Obstacle:
+    """Told by its type only: nobody knows what its words hold."""
+    name = type(error).__name__
+    log.error("KafkaUser %s/%s: %s", user.metadata.namespace, user.metadata.name, name)
+    return Obstacle("UnexpectedError", f"An error that the operator did not expect ({name}); it tries again.")
 
 
 def refused(error: KafkaError) -> Obstacle:

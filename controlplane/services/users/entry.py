@@ -29,6 +29,8 @@ class Entry:
     drifted: int = 0
     anothers: bool = False
     """Kafka has a password of this name, and nothing says that it was made for this user."""
+    unrecorded: bool = False
+    """What is to be made for it could not be recorded: it is kept out if that is due, and let in no further."""
     skip: bool = False
     """It moved or went away meanwhile: its event wakes another pass."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from pydantic import ValidationError
 
@@ -39,6 +39,7 @@ from controlplane.ports import (
     Passwords,
     Pki,
     Resource,
+    UnreachableError,
 )
 from controlplane.services.events import EventRecorder
 from controlplane.services.queue import Key
@@ -53,6 +54,7 @@ from controlplane.services.users.credentials import (
     each,
     refused,
     secret_refused,
+    unexpected,
 )
 from controlplane.services.users.entry import Entry
 from controlplane.services.users.ground import Ground, GroundReader
@@ -90,7 +92,7 @@ class UserService:
             return None
         ground = await self._ground.read(key)
         if ground.is_gone:
-            await each((entry for entry in entries if entry.deleting), self._let_go)
+            await self._each((entry for entry in entries if entry.deleting), self._let_go)
         if ground.admin is None:
             waiting = Standing(ok=False, reason=ground.reason, message=ground.message, waiting=not ground.is_gone)
             await self._write_all(entries, {entry.key: waiting for entry in entries}, {})
@@ -125,31 +127,50 @@ class UserService:
     ) -> tuple[dict[str, Standing], dict[str, UserPlan]]:
         """(Ready by key, the plans of what is left). Raises KafkaError."""
         usable = [entry for entry in entries if entry.refusal is None]
-        await each((entry for entry in entries if entry.refusal and entry.deleting), self._let_go)
+        await self._each((entry for entry in entries if entry.refusal and entry.deleting), self._let_go)
         observed = await observe(admin)
-        await each((entry for entry in usable if _is_unknown(entry.user, observed)), self._find_owner)
+        await self._each((entry for entry in usable if _is_unknown(entry.user, observed)), self._find_owner)
         unlisted = _lets_unlisted_through(ground)
         plans = self._plan(usable, observed, unlisted=unlisted)
-        await each(usable, lambda entry: self._claim(entry, plans.get(entry.key)))
-        going = {entry.key: entry for entry in usable if entry.key in plans and not entry.skip}
+        await self._each(usable, lambda entry: self._claim(entry, plans.get(entry.key)))
+        going = {e.key: e for e in usable if e.key in plans and not e.skip and (e.out or not e.unrecorded)}
         changed = await self._keep_out(admin, going, plans)
-        changed |= await self._let_in(ground, admin, going, plans, observed)
+        recorded = {key: entry for key, entry in going.items() if not entry.unrecorded}
+        changed |= await self._let_in(ground, admin, recorded, plans, observed)
         if changed:
             await asyncio.sleep(self._settings.settle_interval)
             observed = await observe(admin)
             plans = self._plan(usable, observed, unlisted=unlisted)
         gone = [entry for entry in usable if entry.deleting and self._is_out(plans.get(entry.key))]
-        await each(gone, self._let_go)
+        await self._each(gone, self._let_go)
         standings = {entry.key: self._standing(entry, plans.get(entry.key), observed) for entry in entries}
         return standings, plans
+
+    @staticmethod
+    async def _each(entries: Iterable[Entry], work: Callable[[Entry], Awaitable[None]]) -> list[Entry]:
+        """Those that it failed for, which have a problem then. Raises UnreachableError, in a group."""
+        failed = []
+
+        async def guarded(entry: Entry) -> None:
+            try:
+                await work(entry)
+            except UnreachableError:
+                raise
+            except Exception as error:  # noqa: BLE001 - one user holds up nobody else, whatever is wrong with it
+                entry.problem = unexpected(entry.user, error)
+                failed.append(entry)
+
+        await each(entries, guarded)
+        return failed
 
     async def _find_owner(self, entry: Entry) -> None:
         """Of a password that no status tells of: a pass that was killed has left a Secret. Where none can be read the
         password is another's."""
+        entry.anothers = True
         try:
             held = await secrets.read(self._kube, entry.user)
         except ForbiddenError as error:
-            entry.problem, entry.anothers = secret_refused(entry.user, error), True
+            entry.problem = secret_refused(entry.user, error)
             return
         entry.anothers = held.obj is None or not held.ours
 
@@ -161,6 +182,7 @@ class UserService:
         """Finalizer and record, before anything is done for the user."""
         if plan is None or entry.deleting:
             return
+        entry.unrecorded = True
         try:
             if not entry.held_back and plan.may_log_in:
                 await self._set_finalizers(entry, [*entry.user.metadata.finalizers, names.USER_FINALIZER])
@@ -173,6 +195,8 @@ class UserService:
                 entry.user = entry.user.model_copy(update={"status": status})
         except (ConflictError, NotFoundError):
             entry.skip = True
+        else:
+            entry.unrecorded = False
 
     async def _keep_out(self, admin: KafkaAdmin, going: Mapping[str, Entry], plans: Mapping[str, UserPlan]) -> bool:
         """Denials first, which bite at the next request; then the credentials, in Kafka and in Secrets."""
@@ -186,7 +210,7 @@ class UserService:
                 if error is not None and error.code != "RESOURCE_NOT_FOUND":
                     entry.errors.append(error)
         # A Secret is what says whose a password is: it stays until Kafka has the password no more.
-        await each((entry for entry in going.values() if entry.out and not entry.errors), self._forget_secret)
+        await self._each((entry for entry in going.values() if entry.out and not entry.errors), self._forget_secret)
         return changed or bool(out)
 
     async def _forget_secret(self, entry: Entry) -> None:
@@ -260,7 +284,7 @@ class UserService:
                 rotate_after=parse_seconds(rotate_after) if rotate_after is not None else None,
             )
 
-        await each(entries, look)
+        await self._each(entries, look)
 
     async def _acls(
         self, admin: KafkaAdmin, going: Mapping[str, Entry], wanted: Mapping[str, set[Acl]], *, create: bool
@@ -356,10 +380,15 @@ class UserService:
         self, entries: list[Entry], standings: Mapping[str, Standing], plans: Mapping[str, UserPlan]
     ) -> None:
         async def write(entry: Entry) -> None:
-            if not entry.skip and (entry.out or not entry.paused):
-                await self._write_status(entry, standings[entry.key], plans.get(entry.key))
+            await self._write_status(entry, standings[entry.key], plans.get(entry.key))
 
-        await each(entries, write)
+        async def write_problem(entry: Entry) -> None:
+            if problem := entry.problem:
+                told = Standing(ok=False, reason=problem.reason, message=problem.message)
+                await self._write_status(entry, told, None)
+
+        due = [entry for entry in entries if not entry.skip and (entry.out or not entry.paused)]
+        await self._each(await self._each(due, write), write_problem)
 
     async def _write_status(self, entry: Entry, ready: Standing, plan: UserPlan | None) -> None:
         user, now = entry.user, self._clock.now()

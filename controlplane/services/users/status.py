@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from controlplane.api import conditions as c
 from controlplane.api.kafka_user import (
     MAX_FOREIGN_SHOWN,
+    MAX_FOREIGN_TEXT,
     Binding,
     CredentialStatus,
     DriftStatus,
@@ -118,7 +119,8 @@ def _foreign(plan: UserPlan) -> ForeignStatus | None:
     acls, quotas = sorted(plan.acls.foreign), plan.quotas.foreign
     if not acls and not quotas:
         return None
-    return ForeignStatus(acls=len(acls), shown=tuple(map(str, acls[:MAX_FOREIGN_SHOWN])), quotas=quotas)
+    shown = tuple(str(acl)[:MAX_FOREIGN_TEXT] for acl in acls[:MAX_FOREIGN_SHOWN])
+    return ForeignStatus(acls=len(acls), shown=shown, quotas=quotas)
 
 
 def _drift(old: DriftStatus | None, drifted: int, now: float) -> DriftStatus | None:
