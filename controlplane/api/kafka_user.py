@@ -181,8 +181,9 @@ class UserAuthentication(ApiModel):
     )
     rotate_after: Duration | None = Field(
         None,
-        description="New credentials are made when the present ones are this old, such as 720h. Without it a password "
-        "stays until `kfleet user rotate`; a certificate is renewed in time in any case.",
+        description="New credentials are made when the present ones are this old, such as 720h; less than a minute "
+        "counts as one. Without it a password stays until `kfleet user rotate`; a certificate is renewed in time in "
+        "any case.",
     )
 
 

@@ -346,6 +346,35 @@ async def test_a_password_of_anybody_else_is_not_changed_unless_asked() -> None:
     assert space.password_in_kafka("app") == space.passwords.made[0]
 
 
+@pytest.mark.parametrize("kind", ["scram-sha-512", "tls"])
+async def test_a_request_that_is_taken_back_is_none(kind: str) -> None:
+    space = await user_space()
+    await space.declare_users(user("app", kind=kind))
+    await space.passes()
+    await space.annotate("app", rotate_at="1")
+    await space.passes(2)
+    before = await space.secret("app")
+    await space.annotate("app", rotate_at=None)
+    await space.passes(3)
+    assert await space.secret("app") == before
+    await space.annotate("app", rotate_at="2")
+    await space.passes(2)
+    assert await space.secret("app") != before
+
+
+@pytest.mark.parametrize("kind", ["scram-sha-512", "tls"])
+async def test_credentials_are_left_for_a_minute_whatever_is_declared(kind: str) -> None:
+    space = await user_space()
+    await space.declare_users(user("app", kind=kind, authentication={"rotateAfter": "0s"}))
+    await space.passes()
+    before = await space.secret("app")
+    await space.passes(3)
+    assert await space.secret("app") == before
+    space.clock.seconds += 60
+    await space.passes()
+    assert await space.secret("app") != before
+
+
 @pytest.mark.parametrize("before", [[], ["kfleet.dev/user"]], ids=["at first", "with a finalizer"])
 @pytest.mark.parametrize("out", ["deleted", "revoked"])
 async def test_who_was_refused_for_anothers_password_does_nothing_to_them(out: str, before: list[str]) -> None:

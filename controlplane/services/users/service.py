@@ -24,6 +24,7 @@ from controlplane.api.kafka_user import KIND, PLURAL, KafkaUser
 from controlplane.api.validate import explain as explain_problems
 from controlplane.api.validate_user import check_user
 from controlplane.domain.check import Check, explain
+from controlplane.domain.users.credentials import MIN_ROTATE_AFTER
 from controlplane.domain.users.login import entrance
 from controlplane.domain.users.planner import AccessObservation, UserPlan, plan_users
 from controlplane.domain.users.values import DENY, Acl
@@ -281,7 +282,7 @@ class UserService:
                 held=held,
                 told=observed.scram.get(entry.user.user_name),
                 rotation=entry.user.metadata.annotations.get(names.ROTATE_AT, "")[:64],
-                rotate_after=parse_seconds(rotate_after) if rotate_after is not None else None,
+                rotate_after=max(parse_seconds(rotate_after), MIN_ROTATE_AFTER) if rotate_after is not None else None,
             )
 
         await self._each(entries, look)
