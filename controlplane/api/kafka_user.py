@@ -35,9 +35,10 @@ MAX_USER_NAME = 64
 """X.509's limit of a common name (ub-common-name)."""
 MAX_ACLS = 64
 MAX_RESOURCE_NAME = 249
-MAX_OWNED_ACLS = 2 * MAX_ACLS
-"""Those declared, and those declared before that are still to be removed."""
+MAX_OWNED_ACLS = 4 * MAX_ACLS
+"""Those declared, and those declared before that are still to be removed, of several changes that followed at once."""
 MAX_FOREIGN_SHOWN = 16
+MAX_FOREIGN_TEXT = 400
 
 CERTIFICATE_NAME_PATTERN = "^[a-z0-9.-]+$"
 """What brokers take for a user in a certificate's subject (domain/access/listeners.USERS_CN)."""
@@ -180,8 +181,9 @@ class UserAuthentication(ApiModel):
     )
     rotate_after: Duration | None = Field(
         None,
-        description="New credentials are made when the present ones are this old, such as 720h. Without it a password "
-        "stays until `kfleet user rotate`; a certificate is renewed in time in any case.",
+        description="New credentials are made when the present ones are this old, such as 720h; less than a minute "
+        "counts as one. Without it a password stays until `kfleet user rotate`; a certificate is renewed in time in "
+        "any case.",
     )
 
 
@@ -327,7 +329,7 @@ class ForeignStatus(ApiModel):
     """What the principal has in Kafka that is not declared here."""
 
     acls: int = Field(0, ge=0, description="How many ACLs.")
-    shown: tuple[Annotated[str, Field(max_length=400)], ...] = Field(
+    shown: tuple[Annotated[str, Field(max_length=MAX_FOREIGN_TEXT)], ...] = Field(
         (),
         max_length=MAX_FOREIGN_SHOWN,
         description="The first of them.",
@@ -360,7 +362,7 @@ class KafkaUserStatus(ApiModel):
         description="ACLs that kfleet has made for the user, so that one no longer declared is removed.",
         json_schema_extra=SET_LIST,
     )
-    quotas: dict[str, Annotated[str, Field(max_length=32)]] = Field(
+    quotas: dict[str, Annotated[str, Field(max_length=64)]] = Field(
         default_factory=dict,
         max_length=8,
         description="Quotas that kfleet has set, by Kafka's key.",

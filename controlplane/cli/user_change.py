@@ -52,7 +52,7 @@ async def revoke_user(where: Where, name: str, seconds: float | None, *, reason:
     """Raises CliError when nothing has come of it in time; the request stays."""
     async with connect(where) as connection:
         user = await user_of(connection, name)
-        _say(f"{user.principal} is denied everything, on connections that are open too")
+        _say(f"{user.principal} is denied everything, on open connections too (no denial while whenNoAcl is Allow)")
         _say(f"its credentials are gone then, Secret {user.secret_name} included; {_undo(connection, name)} undoes it")
         if user.is_tls:
             _say("a certificate cannot be called back: it stays out until its last one has expired, undone or not")
@@ -61,7 +61,7 @@ async def revoke_user(where: Where, name: str, seconds: float | None, *, reason:
         await _record(connection, "user revoke", user, {"reason": reason}, urgent=True)
         await _annotate(connection, user, names.REVOKED, " ".join(reason.split())[:MAX_REASON] or "true")
         await _until(connection, user, seconds, _is_revoked)
-        _say(f"{user.principal} is denied everything, and its credentials are gone")
+        _say(f"{user.principal} is kept out, and its credentials are gone")
 
 
 def _is_rotated(user: KafkaUser, stamp: str) -> bool:

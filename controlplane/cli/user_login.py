@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import time
 
@@ -52,13 +51,14 @@ async def _checks(user: KafkaUser, data: dict[str, str], seconds: float) -> list
         return checks
     if user.is_tls:
         checks.append(_certificate(data))
-    try:
-        settings = json.loads(data[files.LIBRDKAFKA])
-    except ValueError:
-        raise CliError(f"Secret {user.secret_name}: {files.LIBRDKAFKA} is no JSON; the operator restores it") from None
     rules = user.spec.authorization.acls
     topics, groups = (probe.named(rules, kind) for kind in (ResourceType.TOPIC, ResourceType.GROUP))
-    result = await asyncio.to_thread(bootstrap.log_in, settings, topics, groups, seconds)
+    try:
+        settings = files.read_librdkafka(data[files.LIBRDKAFKA])
+        result = await asyncio.to_thread(bootstrap.log_in, settings, topics, groups, seconds)
+    except ValueError as error:
+        told = f"Secret {user.secret_name}: {files.LIBRDKAFKA}: {error}; the operator restores it"
+        raise CliError(told) from None
     checks += probe.check_logins(result.attempts)
     if any(not attempt.error for attempt in result.attempts):
         checks += probe.check_rules(rules, result)

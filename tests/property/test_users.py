@@ -52,6 +52,7 @@ def desired_users(draw: st.DrawFn) -> list[DesiredUser]:
                 owned_acls=draw(own),
                 owned_quotas=draw(limits),
                 not_after=draw(st.none() | st.just(50.0) | st.just(150.0)),
+                anothers=draw(st.booleans()),
             )
         )
     return found
@@ -88,11 +89,15 @@ def carried_out(
     return after, AccessObservation(acls_after, scram, values)
 
 
-@given(desired_users(), observations)
-def test_the_plan_after_a_plan_is_empty(users: list[DesiredUser], observed: AccessObservation) -> None:
-    plans = plan_users(users, observed, 100.0)
+@given(desired_users(), observations, st.booleans())
+def test_the_plan_after_a_plan_is_empty(
+    users: list[DesiredUser],
+    observed: AccessObservation,
+    unlisted: bool,  # noqa: FBT001
+) -> None:
+    plans = plan_users(users, observed, 100.0, unlisted=unlisted)
     after, world = carried_out(users, plans, observed)
-    again = plan_users(after, world, 100.0)
+    again = plan_users(after, world, 100.0, unlisted=unlisted)
     assert all(plan.is_empty for plan in again.values()), again
     assert not any(plan.acls.drifted or plan.quotas.drifted for plan in again.values())
 
@@ -115,10 +120,42 @@ def test_nobody_elses_is_touched(users: list[DesiredUser], observed: AccessObser
 def test_who_is_out_is_denied_and_has_no_password(users: list[DesiredUser], observed: AccessObservation) -> None:
     _, world = carried_out(users, plan_users(users, observed, 100.0), observed)
     for user in winners(users).values():
-        if user.out:
+        if user.out and not user.anothers:
             assert world.acls is None or acls.revocation(user.principal) <= world.acls
             assert user.tls or user.user not in world.scram
             assert not user.deleting or not quotas_left(user, observed, world)
+
+
+@given(desired_users(), observations)
+def test_anothers_password_and_what_they_may_do_stay(users: list[DesiredUser], observed: AccessObservation) -> None:
+    _, world = carried_out(users, plan_users(users, observed, 100.0), observed)
+    for user in winners(users).values():
+        if user.anothers:
+            assert world.scram.get(user.user) == observed.scram.get(user.user)
+            before, after = (of_principal(one, user.principal) for one in (observed, world))
+            assert before - user.owned_acls <= after <= before
+            values, left = (one.quotas.get(user.user, {}) for one in (observed, world))
+            assert values.items() >= left.items()
+            assert values.keys() - left.keys() <= user.owned_quotas.keys()
+
+
+def of_principal(observed: AccessObservation, principal: str) -> frozenset[Acl]:
+    return frozenset(acl for acl in observed.acls or () if acl.principal == principal)
+
+
+@given(desired_users(), observations)
+def test_nobody_is_denied_where_that_would_cut_off_others(
+    users: list[DesiredUser], observed: AccessObservation
+) -> None:
+    plans = plan_users(users, observed, 100.0, unlisted=True)
+    _, world = carried_out(users, plans, observed)
+    for user in winners(users).values():
+        plan = plans.get(user.key, UserPlan())
+        assert not plan.acls.create & (acls.revocation(user.principal) - user.acls)
+        if user.key in plans and not user.anothers:
+            left = of_principal(world, user.principal) & acls.revocation(user.principal)
+            assert left <= user.acls
+            assert not user.out or user.tls or user.user not in world.scram
 
 
 def quotas_left(user: DesiredUser, before: AccessObservation, after: AccessObservation) -> set[str]:

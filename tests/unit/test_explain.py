@@ -71,14 +71,15 @@ COMPUTED: dict[str, tuple[Sort, frozenset[str]]] = {
     f"{SERVICES}/users/status.py::user_status::set_condition": (Sort.REASON, ELSEWHERE),
     f"{SERVICES}/users/service.py::reconcile::Standing": (Sort.REASON, ELSEWHERE),
     f"{SERVICES}/users/service.py::_standing::Standing": (Sort.REASON, ELSEWHERE),
+    f"{SERVICES}/users/service.py::write_problem::Standing": (Sort.REASON, ELSEWHERE),
     f"{SERVICES}/users/service.py::look::Obstacle": (Sort.REASON, ELSEWHERE),
     f"{SERVICES}/users/service.py::_write_status::record": (
         Sort.EVENT,
         frozenset(
             {"AsDeclared", "Applying", "AuthorityMissing", "AuthorizationDisabled", "CertificateStillValid"}
-            | {"ClusterNotFound", "ClusterNotReady", "CredentialExists", "InvalidSpec", "KafkaRefused"}
-            | {"KafkaUnavailable", "ListenerMissing", "PrincipalTaken", "Revoked", "Revoking", "SecretMoved"}
-            | {"SecretRefused", "SecretTaken"}
+            | {"ClusterNotFound", "ClusterNotReady", "CredentialExists", "DenialImpossible", "InvalidSpec"}
+            | {"KafkaRefused", "KafkaUnavailable", "ListenerMissing", "PrincipalTaken", "Revoked", "Revoking"}
+            | {"SecretMoved", "SecretRefused", "SecretTaken", "UnexpectedError"}
         ),
     ),
     f"{NODE}/images.py::tell::normal": (Sort.EVENT, ELSEWHERE),

@@ -173,3 +173,34 @@ def test_a_test_shows_nothing_of_the_secret(api: CannedApi) -> None:
     checks = {check["name"]: check["ok"] for check in json.loads(done.stdout)["checks"]}
     assert checks == {"SecretComplete": True, "LoggedIn": False}
     assert "pa55-planted" not in done.stdout + done.stderr
+
+
+GOOD_SETTINGS = {"bootstrap.servers": "127.0.0.1:1", "security.protocol": "SASL_PLAINTEXT"} | {
+    "sasl.mechanism": "SCRAM-SHA-512",
+    "sasl.username": "app",
+    "sasl.password": "pa55-planted",
+}
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (GOOD_SETTINGS | {"plugin.library.paths": "/tmp/pa55-planted.so"}, "plugin.library.paths"),
+        (GOOD_SETTINGS | {"sasl.username": ["app"]}, "sasl.username"),
+        ({"security.protocol": "SASL_PLAINTEXT"}, "bootstrap.servers"),
+        ([GOOD_SETTINGS], "no JSON object"),
+        (GOOD_SETTINGS | {"security.protocol": "pa55-planted"}, "security.protocol"),
+        (GOOD_SETTINGS | {"security.protocol": "SSL", "ssl.ca.pem": "pa55-planted"}, "does not take ssl.ca.pem"),
+    ],
+    ids=["plugin", "list value", "no servers", "list", "bad value", "bad certificate"],
+)
+def test_a_test_takes_only_settings_that_the_operator_writes(api: CannedApi, settings: object, says: str) -> None:
+    import base64
+
+    keys = ("username", "password", "sasl.jaas.config", "client.properties", "bootstrap.servers")
+    data = dict.fromkeys(keys, "pa55-planted") | {"librdkafka.json": json.dumps(settings)}
+    encoded = {key: base64.b64encode(text.encode()).decode() for key, text in data.items()}
+    api.objects["Secret"] = [{"metadata": {"name": "app", "namespace": "kafka"}, "data": encoded}]
+    done = kfleet(api, "user", "test", "app", "--timeout", "1")
+    assert problems_of_error(done, 1, says) == []
+    assert "pa55-planted" not in done.stdout + done.stderr

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from pydantic import SecretStr
 from support.simulation import DieAt, Killed
-from support.users import KEY, SERVERS, put_authority, put_secret, rule, user, user_space
+from support.users import KEY, SERVERS, UserSpace, put_authority, put_secret, rule, user, user_space
 
 from controlplane.domain.users.credentials import iterations
 from controlplane.domain.users.values import Acl, ScramPassword
@@ -346,6 +346,123 @@ async def test_a_password_of_anybody_else_is_not_changed_unless_asked() -> None:
     assert space.password_in_kafka("app") == space.passwords.made[0]
 
 
+@pytest.mark.parametrize("kind", ["scram-sha-512", "tls"])
+async def test_a_request_that_is_taken_back_is_none(kind: str) -> None:
+    space = await user_space()
+    await space.declare_users(user("app", kind=kind))
+    await space.passes()
+    await space.annotate("app", rotate_at="1")
+    await space.passes(2)
+    before = await space.secret("app")
+    await space.annotate("app", rotate_at=None)
+    await space.passes(3)
+    assert await space.secret("app") == before
+    await space.annotate("app", rotate_at="2")
+    await space.passes(2)
+    assert await space.secret("app") != before
+
+
+@pytest.mark.parametrize("kind", ["scram-sha-512", "tls"])
+async def test_credentials_are_left_for_a_minute_whatever_is_declared(kind: str) -> None:
+    space = await user_space()
+    await space.declare_users(user("app", kind=kind, authentication={"rotateAfter": "0s"}))
+    await space.passes()
+    before = await space.secret("app")
+    await space.passes(3)
+    assert await space.secret("app") == before
+    space.clock.seconds += 60
+    await space.passes()
+    assert await space.secret("app") != before
+
+
+@pytest.mark.parametrize("before", [[], ["kfleet.dev/user"]], ids=["at first", "with a finalizer"])
+@pytest.mark.parametrize("out", ["deleted", "revoked"])
+async def test_who_was_refused_for_anothers_password_does_nothing_to_them(out: str, before: list[str]) -> None:
+    space = await user_space()
+    space.kafka.scram["app"] = ScramPassword("app", SecretStr("theirs"), 8192)
+    space.kafka.acls.add(Acl("User:app", "topic", "theirs", "literal", "Read", "allow"))
+    space.kafka.quotas["app"] = {"consumer_byte_rate": 7.0}
+    obj = user("app", rule("orders", "Read"), rule("theirs", "Read", type="deny"), quotas={"consumerByteRate": "5"})
+    obj["metadata"]["finalizers"] = before
+    await space.declare_users(obj, user("fine", rule()))
+    await space.passes(2)
+    for kind in ("Ready", "CredentialsCurrent"):
+        assert (await space.condition("app", kind))["reason"] == "CredentialExists"
+    await (space.delete("app") if out == "deleted" else space.annotate("app", revoked="1"))
+    await space.passes(2)
+    assert space.has_user("app") == (out == "revoked")
+    assert space.password_in_kafka("app") == "theirs"
+    assert space.acls("app") == {"allow Read on topic theirs"}
+    assert space.kafka.quotas["app"] == {"consumer_byte_rate": 7.0}
+    assert (await space.condition("fine"))["status"] == "True"
+
+
+async def test_what_was_made_beside_anothers_password_goes_with_the_object() -> None:
+    """An earlier operator made rules for a user that it refused."""
+    space = await user_space()
+    space.kafka.scram["app"] = ScramPassword("app", SecretStr("theirs"), 8192)
+    theirs, ours = (Acl("User:app", "topic", name, "literal", "Read", "allow") for name in ("theirs", "orders"))
+    space.kafka.acls |= {theirs, ours}
+    space.kafka.quotas["app"] = {"consumer_byte_rate": 5.0, "producer_byte_rate": 7.0}
+    obj = user("app", rule("orders", "Read"), quotas={"consumerByteRate": "5"})
+    obj["metadata"]["finalizers"] = ["kfleet.dev/user"]
+    obj["status"] = {"acls": ["allow topic literal orders * Read"], "quotas": {"consumer_byte_rate": "5"}}
+    await space.declare_users(obj)
+    space.kube.objects[("kafkausers", "kafka", "app")]["status"] = obj["status"]
+    await space.delete("app")
+    await space.passes(2)
+    assert not space.has_user("app")
+    assert space.acls("app") == {"allow Read on topic theirs"}
+    assert space.kafka.quotas["app"] == {"producer_byte_rate": 7.0}
+    assert space.password_in_kafka("app") == "theirs"
+
+
+def stage(space: UserSpace, when_no_acl: str) -> None:
+    cluster = space.kube.objects[("kafkaclusters", "kafka", "cell")]
+    cluster["spec"]["authorization"] = {"type": "Standard", "whenNoAcl": when_no_acl}
+
+
+@pytest.mark.parametrize("out", ["deleted", "revoked"])
+async def test_while_what_no_acl_is_about_is_let_through_nobody_is_denied(out: str) -> None:
+    """A denial of everything is an ACL on everything, which closes it to all who have none."""
+    space = await user_space()
+    stage(space, "Allow")
+    await space.declare_users(user("app", rule("orders", "Read")), user("cert", kind="tls"))
+    await space.passes()
+    for name in ("app", "cert"):
+        await (space.delete(name) if out == "deleted" else space.annotate(name, revoked="1"))
+    await space.passes()
+    assert "app" not in space.kafka.scram
+    assert not space.has_secret("app")
+    assert [acl for acl in space.kafka.acls if acl.permission == "deny"] == []
+    assert space.has_user("app") == space.has_user("cert") == (out == "revoked")
+    if out == "revoked":
+        assert (await space.condition("app"))["reason"] == "Revoked"
+        condition = await space.condition("cert")
+        assert (condition["reason"], "whenNoAcl" in condition["message"]) == ("DenialImpossible", True)
+        stage(space, "Deny")
+        await space.passes()
+        assert space.acls("cert") == DENIALS
+        assert (await space.condition("cert"))["reason"] == "Revoked"
+
+
+async def test_denials_are_lifted_when_what_no_acl_is_about_is_let_through() -> None:
+    space = await user_space()
+    await space.declare_users(user("app", rule("orders", "Read")), user("cert", kind="tls"))
+    await space.passes()
+    for name in ("app", "cert"):
+        await space.annotate(name, revoked="1")
+    await space.passes()
+    assert space.acls("cert") == DENIALS
+    stage(space, "Allow")
+    await space.passes()
+    assert space.acls("app") == {"allow Read on topic orders"}
+    assert space.acls("cert") == set()
+    again = DieAt()
+    await space.passes(die=again)
+    assert again.calls == []
+
+
 async def test_the_oldest_object_has_the_principal_and_the_younger_ones_deletion_takes_nothing() -> None:
     space = await user_space()
     young = user("young", rule("theirs", "Write"), userName="app")
@@ -447,6 +564,84 @@ async def test_secrets_that_may_not_be_read_hold_up_nobody_and_keep_nobody_in(mo
         assert (await space.condition(name, "CredentialsCurrent"))["reason"] == "SecretRefused"
     assert "out" not in space.kafka.scram
     assert space.acls("out") >= DENIALS
+
+
+@pytest.mark.parametrize("trouble", ["quota", "foreign"])
+async def test_what_one_user_has_that_is_long_holds_up_nobody(trouble: str) -> None:
+    space = await user_space()
+    await space.declare_users(user("out", rule()))
+    await space.passes()
+    quotas = {"producerByteRate": "999999999999999E"} if trouble == "quota" else {}
+    if trouble == "foreign":
+        space.kafka.acls.add(Acl("User:bad", "topic", "x" * 500, "literal", "Read", "allow"))
+    await space.declare_users(user("bad", rule(), quotas=quotas), user("good", rule()))
+    await space.annotate("out", revoked="1")
+    await space.passes()
+    assert space.acls("out") >= DENIALS
+    assert "out" not in space.kafka.scram
+    assert (await space.condition("out"))["reason"] == "Revoked"
+    for name in ("bad", "good"):
+        assert (await space.condition(name))["status"] == "True"
+        assert (await space.secret(name))["password"] == space.password_in_kafka(name)
+    if trouble == "foreign":
+        (shown,) = (await space.user("bad"))["status"]["foreign"]["shown"]
+        assert (len(shown), shown.startswith("allow Read on topic xxx")) == (400, True)
+
+
+@pytest.mark.parametrize("where", ["record", "finalizer", "secret", "status"])
+async def test_an_error_that_nobody_thought_of_holds_up_nobody(
+    where: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from support.fake_kube import FakeKube
+
+    space = await user_space()
+    await space.declare_users(user("out", rule()))
+    await space.passes()
+    made = {call: getattr(FakeKube, call) for call in ("replace", "patch", "create")}
+    call = {"record": "replace", "finalizer": "patch", "secret": "create", "status": "replace"}[where]
+
+    async def fail(self: FakeKube, *arguments: object, **more: object) -> object:
+        text = str(arguments) + str(more)
+        plural = "secrets" if where == "secret" else "kafkausers"
+        met = {"record": "'Ready'" not in text, "status": "AsDeclared" in text}.get(where, True)
+        if met and "'bad'" in text and f"'{plural}'" in text:
+            raise RuntimeError("planted pa55")
+        return await made[call](self, *arguments, **more)
+
+    monkeypatch.setattr(FakeKube, call, fail)
+    await space.declare_users(user("bad", rule()), user("good", rule()))
+    await space.annotate("out", revoked="1")
+    await space.passes()
+    assert (await space.condition("out"))["reason"] == "Revoked"
+    assert (await space.condition("good"))["status"] == "True"
+    condition = await space.condition("bad")
+    assert (condition["reason"], "RuntimeError" in condition["message"]) == ("UnexpectedError", True)
+    assert "KafkaUser kafka/bad: RuntimeError" in caplog.text
+    assert "pa55" not in space.everything_said() + caplog.text
+    assert where == "status" or "bad" not in space.kafka.scram
+    monkeypatch.setattr(FakeKube, call, made[call])
+    await space.passes()
+    assert (await space.condition("bad"))["status"] == "True"
+
+
+async def test_a_record_that_cannot_be_written_stops_no_denial(monkeypatch: pytest.MonkeyPatch) -> None:
+    from support.fake_kube import FakeKube
+
+    from controlplane.ports import InvalidError, Object
+
+    space = await user_space()
+    await space.declare_users(user("bad", rule()), user("good", rule()))
+    await space.passes()
+
+    async def refuse(self: FakeKube, resource: object, obj: Object, **more: object) -> Object:
+        raise InvalidError(422, "Invalid", "status.acls: too many")
+
+    monkeypatch.setattr(FakeKube, "replace", refuse)
+    await space.annotate("bad", revoked="1")
+    await space.passes()
+    assert space.acls("bad") >= DENIALS
+    assert "bad" not in space.kafka.scram
+    assert not space.has_secret("bad")
 
 
 async def test_users_wait_for_their_cluster_and_go_with_it() -> None:

@@ -172,3 +172,14 @@ def test_what_a_certificates_user_mounts() -> None:
     assert (java["ssl.keystore.key"], java["ssl.keystore.certificate.chain"]) == ("K\n", "C\n")
     assert json.loads(contents["librdkafka.json"])["ssl.certificate.pem"] == "C\n"
     assert "K\n" not in repr(secret.Identity("u", certificate="C\n", key="K\n"))
+
+
+@pytest.mark.parametrize("ca", [None, "PEM"])
+@pytest.mark.parametrize(
+    "identity",
+    [secret.Identity("app", SecretStr("p" * 40)), secret.Identity("app", certificate="C", key="K")],
+    ids=["password", "certificate"],
+)
+def test_settings_that_are_written_are_read(identity: secret.Identity, ca: str | None) -> None:
+    text = secret.contents(secret.Login(["a:1", "b:1"], ca), identity)[secret.LIBRDKAFKA]
+    assert secret.read_librdkafka(text) == json.loads(text)

@@ -32,7 +32,7 @@ POLL_SECONDS = 0.1
 
 def log_in(settings: Mapping[str, str], topics: Sequence[str], groups: Sequence[str], seconds: float) -> LoginResult:
     """One client for each bootstrap server, `seconds` each; what the user may do is asked through the first that lets
-    it in: on every topic that it sees and on those that are named. Raises KafkaException for settings that are none."""
+    it in: on every topic that it sees and on those that are named. Raises ValueError for settings that are none."""
     attempts, first = [], None
     for server in settings["bootstrap.servers"].split(","):
         client, attempt = _attempt({**settings, "bootstrap.servers": server}, server, seconds)
@@ -56,7 +56,12 @@ def _attempt(settings: Mapping[str, str], server: str, seconds: float) -> tuple[
         if error.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL):  # noqa: SLF001 - its public names
             refusals.append(error)
 
-    client = AdminClient({**settings, "error_cb": hear, "log_level": 0, "reconnect.backoff.max.ms": 500})
+    try:
+        client = AdminClient({**settings, "error_cb": hear, "log_level": 0, "reconnect.backoff.max.ms": 500})
+    except KafkaException as error:
+        # Its words may quote a value, which may be a password.
+        named = sorted(key for key in settings if key in str(error))
+        raise ValueError(f"librdkafka does not take {', '.join(named) or 'its settings'}") from None
     deadline = time.monotonic() + seconds
     while not refusals:
         left = deadline - time.monotonic()

@@ -77,10 +77,21 @@ USERS = (
         ("kubectl describe resourcequota",),
     ),
     Entry(
-        "CredentialExists",
+        "UnexpectedError",
         _REASON,
+        "Something about this user that the operator did not expect: an answer of the API server, or a value that it "
+        "cannot write. The message and the operator's log have the kind of error, not its words.",
+        "Other users are looked after as ever. A revocation is carried out all the same; nothing else is made for this "
+        "user before it is gone. It tries again at every pass.",
+        "Look at the object for what is out of the common, and report it.",
+        _DESCRIBE,
+    ),
+    Entry(
+        "CredentialExists",
+        _REFUSAL,
         "Kafka has a password of this user already, and nothing says that kfleet made it: somebody may be using it.",
-        "It is left alone. The user's ACLs and quotas are kept as declared.",
+        "The password and its principal are left alone: no ACL and no quota is made, and neither a revocation nor a "
+        "deletion of the object denies it anything. What was made for the object before goes.",
         "Delete it with kafka-configs, or set spec.exclusive: true: then a new one takes its place, and clients need "
         "the Secret's.",
         _DESCRIBE,
@@ -105,11 +116,21 @@ USERS = (
         ("kubectl get kfc CLUSTER -o yaml",),
     ),
     Entry(
+        "DenialImpossible",
+        _REFUSAL,
+        "A user with a certificate is revoked while the cluster's spec.authorization.whenNoAcl is Allow. In that stage "
+        "an ACL on every topic, which a denial is, would cut off all clients that have no ACLs.",
+        "Its Secret is deleted. Whoever has the certificate is let in until the denial can be made.",
+        "Set whenNoAcl: Deny once all users have their ACLs: the denial follows by itself.",
+        ("kubectl get kfc CLUSTER -o yaml", *_DESCRIBE),
+    ),
+    Entry(
         "Revoked",
         _REASON,
         "The annotation kfleet.dev/revoked is set: the principal is denied everything, its password and its Secret are "
-        "gone.",
-        "Four DENY ACLs bite at the next request of every connection, open ones included. The rest stays as declared.",
+        "gone. While whenNoAcl is Allow it is denied nothing: it is the password that is gone.",
+        "Four DENY ACLs bite at the next request of every connection, open ones included. Without them open "
+        "connections end when they have to prove themselves again (15 minutes). The rest stays as declared.",
         "Take the annotation away to let the user in again; it gets new credentials then. A user with a certificate "
         "stays out until that has expired.",
         _DESCRIBE,
@@ -166,7 +187,8 @@ USERS = (
     Entry(
         "UserRevoked",
         (Sort.EVENT,),
-        "The principal was denied everything, and its password and its Secret are gone.",
+        "The principal was denied everything (but not while whenNoAcl is Allow), and its password and its Secret are "
+        "gone.",
         "The denial stays until the user is let in again; that of a deleted user stays in Kafka.",
         see=_DESCRIBE,
     ),

@@ -3,7 +3,8 @@
 - Only bindings that an object declares, or declared before, are ever touched; another's (foreign ones) are reported,
   and removed only where the object says `exclusive`.
 - A revoked principal has four DENY bindings beside its others. DENY wins over every ALLOW, `User:*` included
-  (StandardAuthorizer), and the authorizer is asked at every request, so they bite connections that are open.
+  (StandardAuthorizer), and the authorizer is asked at every request, so they bite connections that are open. They
+  close every resource of the four kinds to those who have no ACL on it where whenNoAcl is Allow.
 - The plan of a world in which the plan was carried out is empty.
 """
 

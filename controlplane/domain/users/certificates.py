@@ -33,7 +33,8 @@ def cause(
     asked: str,
     met: str,
 ) -> Cause | None:
-    """None while the certificate will do. `asked` is the rotation that stands, `met` the last one that was done."""
+    """None while the certificate will do. `asked` is the rotation that stands, empty for none; `met` the last
+    one that was done."""
     if found is None:
         return Cause.MISSING
     if not found.key_matches or found.leaf.subject != Leaf(user).subject:
@@ -42,7 +43,7 @@ def cause(
         return Cause.UNTRUSTED
     if now >= renews_at(found, issued_at=issued_at, rotate_after=rotate_after):
         return Cause.AGED
-    return Cause.ASKED if asked != met else None
+    return Cause.ASKED if asked and asked != met else None
 
 
 def renews_at(found: Inspection, *, issued_at: float | None, rotate_after: float | None) -> float:

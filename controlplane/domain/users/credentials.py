@@ -27,6 +27,8 @@ from pydantic import SecretStr
 MIN_ITERATIONS, MAX_ITERATIONS = 4097, 16384
 """4096 is what Kafka's tools use by themselves: a password that somebody sets with them differs for certain. 16384 is
 Kafka's own limit (org.apache.kafka.common.security.scram.internals.ScramMechanism)."""
+MIN_ROTATE_AFTER = 60.0
+"""Seconds. A shorter age would be over before clients have read the Secret, at every pass again."""
 PASSWORD_ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 MIN_PASSWORD, MAX_PASSWORD = 32, 128
 
@@ -92,7 +94,8 @@ def next_step(
     rotate_after: float | None,
     rotation: str,
 ) -> Step:
-    """`told` is the number of iterations that Kafka has, None for no credential; `rotation` the request that stands."""
+    """`told` is the number of iterations that Kafka has, None for no credential; `rotation` the request that stands,
+    empty for none."""
     if stored.password is None or not is_acceptable(stored.password):
         return Step.CREATE
     if stored.next is not None and is_usable(user, stored.next, Stored(stored.password)):
@@ -100,7 +103,7 @@ def next_step(
     if told != iterations(user, stored.password):
         return Step.TELL
     due = rotates_at(stored, rotate_after)
-    if rotation != stored.rotation or (due is not None and now >= due):
+    if (rotation and rotation != stored.rotation) or (due is not None and now >= due):
         return Step.STAGE
     return Step.NOTHING
 

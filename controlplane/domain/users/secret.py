@@ -24,6 +24,20 @@ PASSWORD, NEXT_PASSWORD = "password", ".next-password"
 CERTIFICATE, KEY, CA = "user.crt", "user.key", "ca.crt"
 CLIENT_PROPERTIES, LIBRDKAFKA = "client.properties", "librdkafka.json"
 
+_ANY: frozenset[str] = frozenset()
+LIBRDKAFKA_VALUES: Mapping[str, frozenset[str]] = {
+    "bootstrap.servers": _ANY,
+    "security.protocol": frozenset({"SSL", "SASL_SSL", "SASL_PLAINTEXT"}),
+    "sasl.mechanism": frozenset({SCRAM_MECHANISM}),
+    "sasl.username": _ANY,
+    "sasl.password": _ANY,
+    "ssl.certificate.pem": _ANY,
+    "ssl.key.pem": _ANY,
+    "ssl.ca.pem": _ANY,
+    "ssl.endpoint.identification.algorithm": frozenset({"https"}),
+}
+"""All that librdkafka.json may hold, and which values; none for any text."""
+
 
 @dataclass(frozen=True, slots=True)
 class Login:
@@ -75,6 +89,29 @@ def jaas_line(user: str, password: SecretStr) -> str:
 def properties_file(settings: Mapping[str, str]) -> str:
     """As java.util.Properties reads it."""
     return "".join(f"{_property(key, in_key=True)}={_property(value)}\n" for key, value in settings.items())
+
+
+def read_librdkafka(text: str) -> dict[str, str]:
+    """The inverse of what `contents` writes. Whoever may edit the Secret chooses what is in it, and librdkafka loads
+    libraries and reads files that its properties name: none but those written here is taken.
+
+    Raises ValueError, which names the key and no value.
+    """
+    try:
+        settings = json.loads(text)
+    except ValueError:
+        settings = None
+    if not isinstance(settings, dict):
+        raise ValueError("it is no JSON object")  # noqa: TRY004 - what a text holds is its value
+    for key, value in sorted(settings.items()):
+        if key not in LIBRDKAFKA_VALUES:
+            raise ValueError(f"{key[:64]!r} is not among the operator's settings")
+        allowed = LIBRDKAFKA_VALUES[key]
+        if not isinstance(value, str) or (allowed and value not in allowed):
+            raise ValueError(f"the value of {key!r} is not one that the operator writes")
+    if not settings.get("bootstrap.servers"):
+        raise ValueError("it has no 'bootstrap.servers'")
+    return settings
 
 
 def _protocol(login: Login, identity: Identity) -> str:

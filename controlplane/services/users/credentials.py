@@ -7,6 +7,7 @@ is in any message, Event or log line.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
@@ -39,9 +40,12 @@ from controlplane.ports import (
     Passwords,
     Pki,
     PkiError,
+    UnreachableError,
 )
 from controlplane.services.users import secrets
 from controlplane.services.users.secrets import Held, Wanted
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 NORMAL: Literal["Normal"] = "Normal"
@@ -127,13 +131,6 @@ class Credentials:
                 "SecretTaken",
                 f"spec.secretName: Secret {case.user.secret_name!r} exists and is not this user's; it is not touched. "
                 "Delete it, or give spec.secretName another name.",
-            )
-        elif _is_anothers(case):
-            case.problem = Obstacle(
-                "CredentialExists",
-                f"spec.userName: Kafka has a password of {case.user.user_name!r} already, which somebody else made and "
-                "may be using. Delete it (kafka-configs --delete-config SCRAM-SHA-512), or take it over with "
-                "spec.exclusive: true; clients need the new one then.",
             )
         return case.problem is None
 
@@ -289,6 +286,17 @@ class Credentials:
             case.problem = secret_refused(case.user, error)
         except PkiError as error:
             case.problem = Obstacle("AuthorityMissing", f"spec.authentication.type: {error}")
+        except UnreachableError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one user holds up nobody else, whatever is wrong with it
+            case.problem = unexpected(case.user, error)
+
+
+def unexpected(user: KafkaUser, error: Exception) -> Obstacle:
+    """Told by its type only: nobody knows what its words hold."""
+    name = type(error).__name__
+    log.error("KafkaUser %s/%s: %s", user.metadata.namespace, user.metadata.name, name)
+    return Obstacle("UnexpectedError", f"An error that the operator did not expect ({name}); it tries again.")
 
 
 def refused(error: KafkaError) -> Obstacle:
@@ -310,12 +318,6 @@ async def each(items: Iterable[T], work: Callable[[T], Awaitable[None]]) -> None
     async with asyncio.TaskGroup() as group:
         for item in items:
             group.create_task(one(item))
-
-
-def _is_anothers(case: Case) -> bool:
-    """Kafka has a password of this name, and nothing says that it was made for this user."""
-    known = case.user.is_tls or case.had_credentials or case.held.obj is not None
-    return case.told is not None and not known and not case.user.spec.exclusive
 
 
 def _to_tell(case: Case, step: Step) -> SecretStr | None:

@@ -27,6 +27,10 @@ class Entry:
     errors: list[KafkaError] = field(default_factory=list)
     events: list[Told] = field(default_factory=list)
     drifted: int = 0
+    anothers: bool = False
+    """Kafka has a password of this name, and nothing says that it was made for this user."""
+    unrecorded: bool = False
+    """What is to be made for it could not be recorded: it is kept out if that is due, and let in no further."""
     skip: bool = False
     """It moved or went away meanwhile: its event wakes another pass."""
 
@@ -74,4 +78,5 @@ class Entry:
             owned_acls=acls.from_texts(user.principal, user.status.acls),
             owned_quotas=quotas.from_texts(user.status.quotas),
             not_after=seconds(ends) if ends is not None else None,
+            anothers=self.anothers,
         )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from pydantic import ValidationError
 
@@ -19,10 +19,12 @@ from controlplane.api import conditions as c
 from controlplane.api import names
 from controlplane.api.duration import parse_seconds
 from controlplane.api.group import GROUP, VERSION
+from controlplane.api.kafka_cluster import WhenNoAcl
 from controlplane.api.kafka_user import KIND, PLURAL, KafkaUser
 from controlplane.api.validate import explain as explain_problems
 from controlplane.api.validate_user import check_user
 from controlplane.domain.check import Check, explain
+from controlplane.domain.users.credentials import MIN_ROTATE_AFTER
 from controlplane.domain.users.login import entrance
 from controlplane.domain.users.planner import AccessObservation, UserPlan, plan_users
 from controlplane.domain.users.values import DENY, Acl
@@ -38,6 +40,7 @@ from controlplane.ports import (
     Passwords,
     Pki,
     Resource,
+    UnreachableError,
 )
 from controlplane.services.events import EventRecorder
 from controlplane.services.queue import Key
@@ -52,6 +55,7 @@ from controlplane.services.users.credentials import (
     each,
     refused,
     secret_refused,
+    unexpected,
 )
 from controlplane.services.users.entry import Entry
 from controlplane.services.users.ground import Ground, GroundReader
@@ -89,7 +93,7 @@ class UserService:
             return None
         ground = await self._ground.read(key)
         if ground.is_gone:
-            await each((entry for entry in entries if entry.deleting), self._let_go)
+            await self._each((entry for entry in entries if entry.deleting), self._let_go)
         if ground.admin is None:
             waiting = Standing(ok=False, reason=ground.reason, message=ground.message, waiting=not ground.is_gone)
             await self._write_all(entries, {entry.key: waiting for entry in entries}, {})
@@ -124,29 +128,62 @@ class UserService:
     ) -> tuple[dict[str, Standing], dict[str, UserPlan]]:
         """(Ready by key, the plans of what is left). Raises KafkaError."""
         usable = [entry for entry in entries if entry.refusal is None]
-        await each((entry for entry in entries if entry.refusal and entry.deleting), self._let_go)
+        await self._each((entry for entry in entries if entry.refusal and entry.deleting), self._let_go)
         observed = await observe(admin)
-        plans = self._plan(usable, observed)
-        await each(usable, lambda entry: self._claim(entry, plans.get(entry.key)))
-        going = {entry.key: entry for entry in usable if entry.key in plans and not entry.skip}
+        await self._each((entry for entry in usable if _is_unknown(entry.user, observed)), self._find_owner)
+        unlisted = _lets_unlisted_through(ground)
+        plans = self._plan(usable, observed, unlisted=unlisted)
+        await self._each(usable, lambda entry: self._claim(entry, plans.get(entry.key)))
+        going = {e.key: e for e in usable if e.key in plans and not e.skip and (e.out or not e.unrecorded)}
         changed = await self._keep_out(admin, going, plans)
-        changed |= await self._let_in(ground, admin, going, plans, observed)
+        recorded = {key: entry for key, entry in going.items() if not entry.unrecorded}
+        changed |= await self._let_in(ground, admin, recorded, plans, observed)
         if changed:
             await asyncio.sleep(self._settings.settle_interval)
             observed = await observe(admin)
-            plans = self._plan(usable, observed)
+            plans = self._plan(usable, observed, unlisted=unlisted)
         gone = [entry for entry in usable if entry.deleting and self._is_out(plans.get(entry.key))]
-        await each(gone, self._let_go)
+        await self._each(gone, self._let_go)
         standings = {entry.key: self._standing(entry, plans.get(entry.key), observed) for entry in entries}
         return standings, plans
 
-    def _plan(self, entries: Iterable[Entry], observed: AccessObservation) -> dict[str, UserPlan]:
-        return plan_users([entry.desired() for entry in entries], observed, self._clock.now())
+    @staticmethod
+    async def _each(entries: Iterable[Entry], work: Callable[[Entry], Awaitable[None]]) -> list[Entry]:
+        """Those that it failed for, which have a problem then. Raises UnreachableError, in a group."""
+        failed = []
+
+        async def guarded(entry: Entry) -> None:
+            try:
+                await work(entry)
+            except UnreachableError:
+                raise
+            except Exception as error:  # noqa: BLE001 - one user holds up nobody else, whatever is wrong with it
+                entry.problem = unexpected(entry.user, error)
+                failed.append(entry)
+
+        await each(entries, guarded)
+        return failed
+
+    async def _find_owner(self, entry: Entry) -> None:
+        """Of a password that no status tells of: a pass that was killed has left a Secret. Where none can be read the
+        password is another's."""
+        entry.anothers = True
+        try:
+            held = await secrets.read(self._kube, entry.user)
+        except ForbiddenError as error:
+            entry.problem = secret_refused(entry.user, error)
+            return
+        entry.anothers = held.obj is None or not held.ours
+
+    def _plan(self, entries: Iterable[Entry], observed: AccessObservation, *, unlisted: bool) -> dict[str, UserPlan]:
+        desired = [entry.desired() for entry in entries]
+        return plan_users(desired, observed, self._clock.now(), unlisted=unlisted)
 
     async def _claim(self, entry: Entry, plan: UserPlan | None) -> None:
         """Finalizer and record, before anything is done for the user."""
         if plan is None or entry.deleting:
             return
+        entry.unrecorded = True
         try:
             if not entry.held_back and plan.may_log_in:
                 await self._set_finalizers(entry, [*entry.user.metadata.finalizers, names.USER_FINALIZER])
@@ -159,6 +196,8 @@ class UserService:
                 entry.user = entry.user.model_copy(update={"status": status})
         except (ConflictError, NotFoundError):
             entry.skip = True
+        else:
+            entry.unrecorded = False
 
     async def _keep_out(self, admin: KafkaAdmin, going: Mapping[str, Entry], plans: Mapping[str, UserPlan]) -> bool:
         """Denials first, which bite at the next request; then the credentials, in Kafka and in Secrets."""
@@ -171,7 +210,8 @@ class UserService:
                 error = results.get(entry.user.user_name)
                 if error is not None and error.code != "RESOURCE_NOT_FOUND":
                     entry.errors.append(error)
-        await each((entry for entry in going.values() if entry.out), self._forget_secret)
+        # A Secret is what says whose a password is: it stays until Kafka has the password no more.
+        await self._each((entry for entry in going.values() if entry.out and not entry.errors), self._forget_secret)
         return changed or bool(out)
 
     async def _forget_secret(self, entry: Entry) -> None:
@@ -183,7 +223,7 @@ class UserService:
             entry.problem = secret_refused(entry.user, error)
             return
         if deleted:
-            note = f"{entry.user.principal} is denied everything, and its credentials are gone"
+            note = f"{entry.user.principal} is kept out, and its credentials are gone"
             entry.events.append(Told(NORMAL, "UserRevoked", note))
 
     async def _let_in(
@@ -242,10 +282,10 @@ class UserService:
                 held=held,
                 told=observed.scram.get(entry.user.user_name),
                 rotation=entry.user.metadata.annotations.get(names.ROTATE_AT, "")[:64],
-                rotate_after=parse_seconds(rotate_after) if rotate_after is not None else None,
+                rotate_after=max(parse_seconds(rotate_after), MIN_ROTATE_AFTER) if rotate_after is not None else None,
             )
 
-        await each(entries, look)
+        await self._each(entries, look)
 
     async def _acls(
         self, admin: KafkaAdmin, going: Mapping[str, Entry], wanted: Mapping[str, set[Acl]], *, create: bool
@@ -311,7 +351,7 @@ class UserService:
         if plan is None or not plan.is_empty or not self._is_told(entry, observed):
             return Standing(ok=False, reason="Applying", message="Kafka does not show everything yet.", waiting=True)
         if entry.revoked:
-            told = f"annotation {names.REVOKED} is set: the user is denied everything. Take it away to let it in again."
+            told = f"annotation {names.REVOKED} is set: the user is kept out. Take it away to let it in again."
             return Standing(ok=False, reason="Revoked", message=told)
         return Standing(ok=True, reason="AsDeclared")
 
@@ -341,10 +381,15 @@ class UserService:
         self, entries: list[Entry], standings: Mapping[str, Standing], plans: Mapping[str, UserPlan]
     ) -> None:
         async def write(entry: Entry) -> None:
-            if not entry.skip and (entry.out or not entry.paused):
-                await self._write_status(entry, standings[entry.key], plans.get(entry.key))
+            await self._write_status(entry, standings[entry.key], plans.get(entry.key))
 
-        await each(entries, write)
+        async def write_problem(entry: Entry) -> None:
+            if problem := entry.problem:
+                told = Standing(ok=False, reason=problem.reason, message=problem.message)
+                await self._write_status(entry, told, None)
+
+        due = [entry for entry in entries if not entry.skip and (entry.out or not entry.paused)]
+        await self._each(await self._each(due, write), write_problem)
 
     async def _write_status(self, entry: Entry, ready: Standing, plan: UserPlan | None) -> None:
         user, now = entry.user, self._clock.now()
@@ -379,6 +424,17 @@ class UserService:
 
 
 _NOT_ABOUT_CREDENTIALS = frozenset({"AuthorizationDisabled"})
+
+
+def _is_unknown(user: KafkaUser, observed: AccessObservation) -> bool:
+    """Kafka has a password of this name, and its status tells of none."""
+    told = user.status.credential is not None or user.spec.exclusive
+    return not user.is_tls and user.user_name in observed.scram and not told
+
+
+def _lets_unlisted_through(ground: Ground) -> bool:
+    authorization = ground.cluster["spec"].get("authorization") or {}
+    return bool(authorization.get("whenNoAcl") == WhenNoAcl.ALLOW)
 
 
 async def observe(admin: KafkaAdmin) -> AccessObservation:

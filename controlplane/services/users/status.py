@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from controlplane.api import conditions as c
 from controlplane.api.kafka_user import (
     MAX_FOREIGN_SHOWN,
+    MAX_FOREIGN_TEXT,
     Binding,
     CredentialStatus,
     DriftStatus,
@@ -16,7 +17,7 @@ from controlplane.api.kafka_user import (
 )
 from controlplane.domain.users.acls import from_texts
 from controlplane.domain.users.acls import to_texts as acl_texts
-from controlplane.domain.users.planner import UserPlan
+from controlplane.domain.users.planner import ANOTHERS, UserPlan
 from controlplane.domain.users.quotas import from_texts as quotas_from_texts
 from controlplane.domain.users.quotas import to_texts as quota_texts
 from controlplane.services.users.credentials import Case
@@ -77,7 +78,7 @@ def user_status(
             observed_generation=user.metadata.generation,
             now=now,
         )
-    known = plan is not None and plan.refusal is None
+    known = plan is not None and (plan.refusal is None or plan.refusal.name == ANOTHERS)
     return KafkaUserStatus(
         conditions=conditions,
         observed_generation=user.metadata.generation,
@@ -118,7 +119,8 @@ def _foreign(plan: UserPlan) -> ForeignStatus | None:
     acls, quotas = sorted(plan.acls.foreign), plan.quotas.foreign
     if not acls and not quotas:
         return None
-    return ForeignStatus(acls=len(acls), shown=tuple(map(str, acls[:MAX_FOREIGN_SHOWN])), quotas=quotas)
+    shown = tuple(str(acl)[:MAX_FOREIGN_TEXT] for acl in acls[:MAX_FOREIGN_SHOWN])
+    return ForeignStatus(acls=len(acls), shown=shown, quotas=quotas)
 
 
 def _drift(old: DriftStatus | None, drifted: int, now: float) -> DriftStatus | None:
