@@ -463,18 +463,39 @@ async def test_a_given_certificate_that_cannot_be_used_is_refused_by_field(case:
     await run_until_ready(namespace, DieAt())
 
 
-async def test_one_that_goes_bad_later_is_told_and_what_is_served_stays() -> None:
+@pytest.mark.parametrize("case", ["missing", "another host", "ended", "another key"])
+async def test_one_that_goes_bad_later_is_told_and_what_is_served_stays(case: str) -> None:
     namespace = Namespace()
     await given(namespace, bought(namespace))
     await namespace.declare(rollout={"soak": "2s"}, **(SECURE | {"listeners": [GIVEN, MTLS]}))
     await run_until_ready(namespace, DieAt())
-    before = secrets(namespace)["cell-nodes-0-tls"]["listener-clients.pem"]
+    before, own = secrets(namespace)["cell-nodes-0-tls"]["listener-clients.pem"], leaf(namespace)
     await namespace.kube.delete(SECRETS, "bought", "kafka")
+    if (data := wrong(namespace)[case][0]) is not None:
+        await given(namespace, data)
     await passes(namespace, 10)
     told = await condition(namespace, "CertificatesCurrent")
     assert (told["status"], told["reason"]) == ("False", "ListenerCertificateInvalid")
     assert secrets(namespace)["cell-nodes-0-tls"]["listener-clients.pem"] == before
+    assert leaf(namespace).fingerprint == own.fingerprint, "nothing is due for it"
     assert await namespace.ready()
+
+
+async def test_while_a_given_one_is_bad_a_node_s_own_is_renewed_and_the_given_one_stays_beside_it() -> None:
+    namespace = Namespace()
+    await given(namespace, bought(namespace))
+    await namespace.declare(rollout={"soak": "2s"}, **(SECURE | {"listeners": [GIVEN, MTLS]}))
+    await run_until_ready(namespace, DieAt())
+    before, own = secrets(namespace)["cell-nodes-0-tls"]["listener-clients.pem"], leaf(namespace)
+    await namespace.kube.delete(SECRETS, "bought", "kafka")
+    namespace.clock.seconds += SETTINGS.certificate_lifetime - SETTINGS.certificate_renew_before + DAY
+    await passes(namespace, 10)
+    assert leaf(namespace).fingerprint != own.fingerprint
+    assert secrets(namespace)["cell-nodes-0-tls"]["listener-clients.pem"] == before
+    await given(namespace, data := bought(namespace))
+    await passes(namespace, 5)
+    taken = secrets(namespace)["cell-nodes-0-tls"]["listener-clients.pem"]
+    assert public_part(taken) == base64.b64decode(data["tls.crt"]).decode(), "put right, it is taken over"
 
 
 async def test_addressing_by_name_needs_no_address_in_a_certificate(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,8 +80,9 @@ class PublishAuthority:
 class IssueCertificate:
     """Sign a new leaf with the key in Secret `authority`, and write it with what stands beside it.
 
-    `files` are public ones; `given` are files made of the Secrets that listeners name. A node's key and certificate are
-    one file, as Kafka reads them; the operator's are two, as in Kubernetes' own layout.
+    `files` are public ones; `given` are files made of the Secrets that listeners name; `kept` stay as they are in
+    `secret`. A node's key and certificate are one file, as Kafka reads them; the operator's are two, as in Kubernetes'
+    own layout.
     """
 
     secret: Manifest
@@ -92,6 +93,7 @@ class IssueCertificate:
     given: Mapping[str, str]
     of_node: bool
     ours: bool
+    kept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +238,8 @@ def _of_node(world: World, access: Access, node: NodeLayout | NodeObservation, n
     leaf = Leaf(listeners.NODES.common_name, listeners.NODES.unit, _hosts(world, access, node))
     files = {listeners.CLUSTER_CA: access.cluster_ca.trusted, listeners.CLIENTS_CA: access.clients_ca.trusted}
     given = _given(world, access, node)
-    public = {name: access.given[listener].public for listener, name in given.items()}
+    kept = _kept(world, access, node)
+    public = {name: access.given[listener].public for listener, name in given.items()} | kept
     if leaf.hosts and _is_due(held, leaf, files | public, access, now):
         secret = secret_of(world, name, node, owned=True)
         secret["metadata"]["annotations"] = _marks(access, held, observed, now)
@@ -249,6 +252,7 @@ def _of_node(world: World, access: Access, node: NodeLayout | NodeObservation, n
             given={file: access.given[listener].secret for listener, file in given.items()},
             of_node=True,
             ours=held is not None,
+            kept=tuple(kept),
         )
         return
     if held is not None and observed is not None:
@@ -351,11 +355,30 @@ def _hosts(world: World, access: Access, node: NodeLayout | NodeObservation) -> 
 
 def _given(world: World, access: Access, node: NodeLayout | NodeObservation) -> dict[str, str]:
     """File by listener, of listeners whose certificate was given and can be used."""
+    return {name: file for name, file in _wanted(world, node).items() if _is_usable(access, name)}
+
+
+def _kept(world: World, access: Access, node: NodeLayout | NodeObservation) -> dict[str, str]:
+    """What a node has for listeners whose given certificate cannot be used any more, by file: it goes on with that.
+
+    Without the file it could neither read its certificates again nor start.
+    """
+    held = access.nodes[node.id].files if node.id in access.nodes else {}
+    bad = (file for name, file in _wanted(world, node).items() if not _is_usable(access, name))
+    return {file: held[file] for file in bad if held.get(file)}
+
+
+def _wanted(world: World, node: NodeLayout | NodeObservation) -> dict[str, str]:
+    """File by listener, of listeners whose certificate is given."""
     if not node.is_broker:
         return {}
-    wanted = [item.name for item in world.cluster.spec.listeners if item.certificate_secret_ref is not None]
-    usable = [name for name in wanted if (given := access.given.get(name)) is not None and not given.problem]
-    return {name: listeners.LISTENER_PEM.format(name=name) for name in usable}
+    named = [item.name for item in world.cluster.spec.listeners if item.certificate_secret_ref is not None]
+    return {name: listeners.LISTENER_PEM.format(name=name) for name in named}
+
+
+def _is_usable(access: Access, listener: str) -> bool:
+    given = access.given.get(listener)
+    return given is not None and not given.problem
 
 
 def secret_of(world: World, name: str, node: NodeLayout | NodeObservation | None, *, owned: bool) -> Manifest:

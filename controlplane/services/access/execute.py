@@ -113,6 +113,9 @@ async def _issue(kube: KubeApi, tools: Certificates, step: IssueCertificate, wor
         files |= {TLS_CRT: pair.certificate, TLS_KEY: pair.key}
     for file, name in step.given.items():
         files[file] = await _given(kube, name, cluster.namespace)
+    if step.kept:
+        present = texts(await kube.get(SECRETS, step.secret["metadata"]["name"], cluster.namespace))
+        files |= {file: present[file] for file in step.kept if file in present}
     await _write(kube, step.secret | {"data": _encoded(files)}, ours=step.ours)
 
 
