@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -12,11 +13,12 @@ from support.fake_kube import FakeKube
 from support.simulation import KEY, SETTINGS, DieAt, Killed, Namespace, run_until_ready, service, some_topic
 
 from controlplane.adapters.pki import CryptographyPki
+from controlplane.adapters.tls import context
 from controlplane.api import names
 from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.domain.access.pki import UNIT, Leaf
-from controlplane.domain.access.values import Lifetimes
-from controlplane.ports import ForbiddenError, KeyPair, Object, Resource
+from controlplane.domain.access.values import ClientTls, Lifetimes
+from controlplane.ports import ForbiddenError, KafkaAdmin, KeyPair, Object, Resource
 from controlplane.services.access.secrets import SECRETS, public_part
 from controlplane.services.access.way import way_to
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
@@ -223,6 +225,26 @@ async def test_a_node_s_secret_that_is_of_no_use_is_signed_anew(edit: str) -> No
     await passes(namespace, 60)
     assert leaf(namespace).fingerprint != before.fingerprint
     assert namespace.serving.now[0] == leaf(namespace).fingerprint
+    assert await namespace.ready()
+
+
+@pytest.mark.parametrize("edit", ["hello", "", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+async def test_what_the_operator_trusts_is_put_right_when_it_was_edited(
+    edit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    namespace = await secured()
+    right = secrets(namespace)["cell-operator-tls"]["ca.crt"]
+    get = namespace.admins.get
+
+    def connecting(key: str, servers: Sequence[str], tls: ClientTls | None = None) -> KafkaAdmin:
+        assert tls is not None
+        context(tls)
+        return get(key, servers, tls)
+
+    monkeypatch.setattr(namespace.admins, "get", connecting)
+    namespace.kube.objects["secrets", "kafka", "cell-operator-tls"]["data"]["ca.crt"] = _base64(edit)
+    await passes(namespace, 5)
+    assert secrets(namespace)["cell-operator-tls"]["ca.crt"] == right
     assert await namespace.ready()
 
 

@@ -155,7 +155,8 @@ class _Look:
             return None, None
         data = texts(secret)
         held = self._held(data.get(TLS_CRT, ""), data.get(TLS_KEY, ""), authority)
-        return replace(held, files={CA_CRT: data.get(CA_CRT, "")}), None if held.problem else client_tls(data)
+        usable = not held.problem and self._read(data.get(CA_CRT, "")) is not None
+        return replace(held, files={CA_CRT: data.get(CA_CRT, "")}), client_tls(data) if usable else None
 
     async def given(self, item: Listener, hosts: Iterable[str], now: float) -> Given:
         name = item.certificate_secret_ref.name if item.certificate_secret_ref is not None else ""
