@@ -642,3 +642,49 @@ async def test_a_hasty_succession_would_be_seen_to_lock_somebody_out() -> None:
         await passes(namespace, 1)
         found += strangers(namespace)
     assert any("refuses the operator" in one for one in found)
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+async def test_an_authority_that_has_ended_is_followed_at_once(prepared: bool) -> None:  # noqa: FBT001
+    """The operator was away for long: what the former one signed has ended too, so there is nobody to wait for."""
+    namespace = await short_lived()
+    if prepared:
+        namespace.clock.seconds += 2 * DAY
+        await passes(namespace, 5)
+        assert "next.crt" in secrets(namespace)["cell-cluster-ca-key"]
+        namespace.clock.seconds -= 2 * DAY
+    namespace.clock.seconds += 62 * DAY
+    before = secrets(namespace)
+    for node in range(3):
+        await namespace.kube.delete(SECRETS, f"cell-nodes-{node}-tls", "kafka")
+    await passes(namespace, 15)
+    after = secrets(namespace)
+    assert namespace.certificates.pki.read(before["cell-cluster-ca-key"]["ca.crt"])[0].not_after < namespace.clock.now()
+    assert after["cell-cluster-ca-key"]["ca.crt"] != before["cell-cluster-ca-key"]["ca.crt"]
+    assert after["cell-clients-ca-key"]["ca.crt"] != before["cell-clients-ca-key"]["ca.crt"]
+    assert all(leaf(namespace, node).not_after > namespace.clock.now() + 30 * DAY for node in range(3))
+    assert after["cell-nodes-0-tls"]["cluster-ca.crt"] == after["cell-cluster-ca"]["ca.crt"]
+
+
+@pytest.mark.parametrize("edit", ["next.key gone", "another key", "next.crt is nonsense"])
+async def test_an_authority_to_follow_whose_key_is_gone_is_told(edit: str) -> None:
+    namespace = await short_lived()
+    namespace.clock.seconds += 2 * DAY
+    await passes(namespace, 5)
+    data = namespace.kube.objects["secrets", "kafka", "cell-cluster-ca-key"]["data"]
+    whole, other = dict(data), namespace.certificates.pki.make_authority("x", DAY)
+    change = {"next.key gone": ("next.key", ""), "another key": ("next.key", other.key)}
+    key, text = change.get(edit, ("next.crt", "hello"))
+    data[key] = _base64(text)
+    if not text:
+        del data[key]
+    for _ in range(4):
+        namespace.clock.seconds += DAY
+        await passes(namespace, 5)
+    told = await condition(namespace, "CertificatesCurrent")
+    assert (told["status"], told["reason"]) == ("False", "AuthorityKeyMissing")
+    assert "cell-cluster-ca-key" in told["message"]
+    assert "next.crt" in told["message"]
+    assert secrets(namespace)["cell-cluster-ca-key"]["ca.crt"] == base64.b64decode(whole["ca.crt"]).decode()
+    namespace.kube.objects["secrets", "kafka", "cell-cluster-ca-key"]["data"] = whole
+    assert await follow(namespace, DieAt()) == [1, 2, 1]

@@ -141,7 +141,7 @@ def access_steps(world: World, layout: Layout | None) -> tuple[AccessStep, ...]:
     if access is None:
         return ()
     now = world.observation.as_of
-    found: list[AccessStep] = [*_authorities(world, access)]
+    found: list[AccessStep] = [*_authorities(world, access)] or [*_overdue(world, access, now)]
     if found:
         return tuple(found)
     found += _operator(world, access, now)
@@ -151,20 +151,42 @@ def access_steps(world: World, layout: Layout | None) -> tuple[AccessStep, ...]:
     return tuple(found) or tuple(_succession(world, access, now))
 
 
+def _overdue(world: World, access: Access, now: float) -> Iterator[AccessStep]:
+    """An authority that has ended signs nothing, and what it signed has ended too: another one follows at once."""
+    for authority, words in _both(access):
+        secret = naming.authority_key(authority.name)
+        if authority.current is None or authority.problem or now < authority.current.not_after:
+            continue
+        if authority.next_ is not None:
+            yield PromoteAuthority(secret)
+        else:
+            yield _prepare(world, access, authority, words)
+
+
+def _prepare(world: World, access: Access, authority: Authority, words: str) -> PrepareAuthority:
+    name = f"{world.cluster.metadata.name} {words} CA"
+    return PrepareAuthority(naming.authority_key(authority.name), name, access.lifetimes.authority)
+
+
+def _both(access: Access) -> tuple[tuple[Authority, str], ...]:
+    """The authorities, and what they are for."""
+    return (access.cluster_ca, "cluster"), (access.clients_ca, "clients")
+
+
 def _succession(world: World, access: Access, now: float) -> Iterator[AccessStep]:
     """One authority follows another: both trusted, then the new one signs, then the old one is dropped.
 
     Between two stages every node has read what it needs, and clients, whose files we do not see, have had `overlap`.
     """
-    times, name = access.lifetimes, world.cluster.metadata.name
+    times = access.lifetimes
     settled = all(_is_settled(access, node) for node in world.observation.nodes)
-    for authority, words in ((access.cluster_ca, "cluster"), (access.clients_ca, "clients")):
+    for authority, words in _both(access):
         secret = naming.authority_key(authority.name)
         if authority.current is None or authority.problem:
             continue
         if authority.next_ is None and authority.old is None:
             if now > authority.current.not_after - times.authority_renew_before:
-                yield PrepareAuthority(secret, f"{name} {words} CA", times.authority)
+                yield _prepare(world, access, authority, words)
         elif settled and now >= authority.since + times.overlap:
             yield PromoteAuthority(secret) if authority.next_ is not None else DropAuthority(secret)
 
@@ -190,7 +212,7 @@ def epochs(nodes: Iterable[NodeObservation], access: Access) -> dict[int, str]:
 
 def _authorities(world: World, access: Access) -> Iterator[AccessStep]:
     name = world.cluster.metadata.name
-    for authority, words in ((access.cluster_ca, "cluster"), (access.clients_ca, "clients")):
+    for authority, words in _both(access):
         if authority.problem or {authority.name, naming.authority_key(authority.name)} & access.taken:
             continue
         if authority.current is None and not _is_used(access, authority):

@@ -84,6 +84,8 @@ async def _follow(
         case PromoteAuthority():
             if NEXT_CRT not in data:
                 return
+            if not data.get(NEXT_KEY):  # gone since it was observed
+                raise InvalidError(422, "Invalid", f"Secret {step.secret}: it has next.crt, and no next.key")
             change = {CA_CRT: data[NEXT_CRT], CA_KEY: data[NEXT_KEY], OLD_CRT: data[CA_CRT]}
             change |= {NEXT_CRT: None, NEXT_KEY: None}
         case DropAuthority():
