@@ -309,7 +309,7 @@ class KafkaAdmins(Protocol):
     """One connection set per (cluster, credential generation)."""
 
     def get(self, cluster_key: str, bootstrap_servers: Sequence[str], tls: ClientTls | None = None) -> KafkaAdmin:
-        """Without `tls` in plaintext."""
+        """Without `tls` in plaintext. Raises KafkaUnreachableError for one that cannot be used."""
         ...
 
     async def reload(self, node: int, server: str, tls: ClientTls) -> None:

@@ -6,10 +6,11 @@ lie in Secrets, and a password for them would lie beside them.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import ipaddress
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -45,7 +46,9 @@ class CryptographyPki:
     def issue(self, authority: KeyPair, leaf: Leaf, seconds: float) -> KeyPair:
         issuer = _certificates(authority.certificate)[0]
         signer = _key(authority.key)
-        if not isinstance(signer, ec.EllipticCurvePrivateKey) or not _is_pair(issuer, signer):
+        with _reading():
+            is_pair = _is_pair(issuer, signer)
+        if not isinstance(signer, ec.EllipticCurvePrivateKey) or not is_pair:
             raise PkiError("the authority's key does not belong to its certificate")
         key = ec.generate_private_key(ec.SECP256R1())
         not_after = min(self._clock.now() + seconds, issuer.not_valid_after_utc.timestamp())
@@ -65,16 +68,18 @@ class CryptographyPki:
         return _pair(builder.sign(signer, hashes.SHA256()), key)
 
     def read(self, pem: str) -> tuple[Certificate, ...]:
-        return tuple(_facts(certificate) for certificate in _certificates(pem))
+        with _reading():
+            return tuple(_facts(certificate) for certificate in _certificates(pem))
 
     def inspect(self, pair: KeyPair, authorities: str) -> Inspection:
-        chain = _certificates(pair.certificate)
-        key = _key(pair.key)
-        return Inspection(
-            chain=tuple(_facts(certificate) for certificate in chain),
-            key_matches=_is_pair(chain[0], key),
-            trusted=_is_trusted(chain, _certificates(authorities)),
-        )
+        with _reading():
+            chain = _certificates(pair.certificate)
+            key = _key(pair.key)
+            return Inspection(
+                chain=tuple(_facts(certificate) for certificate in chain),
+                key_matches=_is_pair(chain[0], key),
+                trusted=_is_trusted(chain, _certificates(authorities)),
+            )
 
     def _builder(
         self, subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, not_after: float
@@ -89,6 +94,18 @@ class CryptographyPki:
             .not_valid_before(dt.datetime.fromtimestamp(now - CLOCK_SKEW_SECONDS, dt.UTC))
             .not_valid_after(dt.datetime.fromtimestamp(not_after, dt.UTC))
         )
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    """The library reads a certificate bit by bit, when it is asked: each of them may turn out to be one it cannot."""
+    try:
+        yield
+    except (
+        *(ValueError, TypeError, UnsupportedAlgorithm),
+        *(x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
+    ) as error:
+        raise PkiError(f"it holds a certificate that cannot be read ({type(error).__name__})") from None
 
 
 def _name(leaf: Leaf) -> x509.Name:

@@ -17,6 +17,8 @@ PROBE_SECONDS = 5.0
 
 def context(tls: ClientTls) -> ssl.SSLContext:
     """Verifies the server and its host name, and shows the client's certificate. Raises ssl.SSLError or ValueError."""
+    if not tls.authorities.isascii():
+        raise ValueError("the authorities' certificates are not plain PEM")
     made = ssl.create_default_context(cadata=tls.authorities)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     with _file(f"{tls.certificate}{tls.key}") as path:

@@ -108,7 +108,10 @@ class TopicService:
         if not servers or not way.is_open:
             return ("ClusterNotReady", f"KafkaCluster {key.name!r} has no running broker."), None, 0
         brokers = sum(pool.replicas for pool in cluster.spec.node_pools if Role.BROKER in pool.roles)
-        return ("", ""), self._admins.get(key.cell, servers, way.tls), brokers
+        try:
+            return ("", ""), self._admins.get(key.cell, servers, way.tls), brokers
+        except KafkaError as error:
+            return ("KafkaUnavailable", error.message), None, 0
 
     async def _bring_about(
         self, admin: KafkaAdmin, declared: list[Declared], brokers: int

@@ -17,6 +17,7 @@ from controlplane.ports import (
 )
 
 Name = tuple[str, str, str]
+DATA = ("data", "stringData", "binaryData")
 DELETED_AT = "2023-11-14T22:13:20Z"
 """When an object with finalizers was deleted: there is no clock here."""
 
@@ -26,6 +27,8 @@ class FakeKube:
 
     def __init__(self) -> None:
         self.objects: dict[Name, Object] = {}
+        self._applied: dict[str, Object] = {}
+        """By uid: what was applied last, by the one manager that there is."""
         self._versions = itertools.count(1)
 
     async def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object:
@@ -72,12 +75,19 @@ class FakeKube:
         return self._store(self._key(resource, found), new)
 
     async def apply(self, resource: Resource, body: Object, *, force: bool = True) -> Object:
+        """Of a map of DATA, keys that were applied before and now are not are dropped, as server-side apply does."""
         meta = body["metadata"]
         try:
             found = self._find(resource, meta["name"], meta.get("namespace"))
         except NotFoundError:
-            return await self.create(resource, body)
-        return self._store(self._key(resource, found), _merge(found, copy.deepcopy(body)))
+            stored = await self.create(resource, body)
+        else:
+            before = self._applied.get(found["metadata"]["uid"], {})
+            gone = {field: dict.fromkeys(set(before.get(field) or {}) - set(body.get(field) or {})) for field in DATA}
+            left = _merge(found, {field: keys for field, keys in gone.items() if keys})
+            stored = self._store(self._key(resource, found), _merge(left, copy.deepcopy(body)))
+        self._applied[stored["metadata"]["uid"]] = copy.deepcopy(body)
+        return stored
 
     async def patch(
         self, resource: Resource, name: str, namespace: str | None, body: Object, *, subresource: str | None = None

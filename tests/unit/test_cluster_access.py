@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -12,11 +13,12 @@ from support.fake_kube import FakeKube
 from support.simulation import KEY, SETTINGS, DieAt, Killed, Namespace, run_until_ready, service, some_topic
 
 from controlplane.adapters.pki import CryptographyPki
+from controlplane.adapters.tls import context
 from controlplane.api import names
 from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.domain.access.pki import UNIT, Leaf
-from controlplane.domain.access.values import Lifetimes
-from controlplane.ports import ForbiddenError, KeyPair, Object, Resource
+from controlplane.domain.access.values import ClientTls, Lifetimes
+from controlplane.ports import ForbiddenError, KafkaAdmin, KeyPair, Object, Resource
 from controlplane.services.access.secrets import SECRETS, public_part
 from controlplane.services.access.way import way_to
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
@@ -223,6 +225,26 @@ async def test_a_node_s_secret_that_is_of_no_use_is_signed_anew(edit: str) -> No
     await passes(namespace, 60)
     assert leaf(namespace).fingerprint != before.fingerprint
     assert namespace.serving.now[0] == leaf(namespace).fingerprint
+    assert await namespace.ready()
+
+
+@pytest.mark.parametrize("edit", ["hello", "", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+async def test_what_the_operator_trusts_is_put_right_when_it_was_edited(
+    edit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    namespace = await secured()
+    right = secrets(namespace)["cell-operator-tls"]["ca.crt"]
+    get = namespace.admins.get
+
+    def connecting(key: str, servers: Sequence[str], tls: ClientTls | None = None) -> KafkaAdmin:
+        assert tls is not None
+        context(tls)
+        return get(key, servers, tls)
+
+    monkeypatch.setattr(namespace.admins, "get", connecting)
+    namespace.kube.objects["secrets", "kafka", "cell-operator-tls"]["data"]["ca.crt"] = _base64(edit)
+    await passes(namespace, 5)
+    assert secrets(namespace)["cell-operator-tls"]["ca.crt"] == right
     assert await namespace.ready()
 
 
@@ -463,18 +485,39 @@ async def test_a_given_certificate_that_cannot_be_used_is_refused_by_field(case:
     await run_until_ready(namespace, DieAt())
 
 
-async def test_one_that_goes_bad_later_is_told_and_what_is_served_stays() -> None:
+@pytest.mark.parametrize("case", ["missing", "another host", "ended", "another key"])
+async def test_one_that_goes_bad_later_is_told_and_what_is_served_stays(case: str) -> None:
     namespace = Namespace()
     await given(namespace, bought(namespace))
     await namespace.declare(rollout={"soak": "2s"}, **(SECURE | {"listeners": [GIVEN, MTLS]}))
     await run_until_ready(namespace, DieAt())
-    before = secrets(namespace)["cell-nodes-0-tls"]["listener-clients.pem"]
+    before, own = secrets(namespace)["cell-nodes-0-tls"]["listener-clients.pem"], leaf(namespace)
     await namespace.kube.delete(SECRETS, "bought", "kafka")
+    if (data := wrong(namespace)[case][0]) is not None:
+        await given(namespace, data)
     await passes(namespace, 10)
     told = await condition(namespace, "CertificatesCurrent")
     assert (told["status"], told["reason"]) == ("False", "ListenerCertificateInvalid")
     assert secrets(namespace)["cell-nodes-0-tls"]["listener-clients.pem"] == before
+    assert leaf(namespace).fingerprint == own.fingerprint, "nothing is due for it"
     assert await namespace.ready()
+
+
+async def test_while_a_given_one_is_bad_a_node_s_own_is_renewed_and_the_given_one_stays_beside_it() -> None:
+    namespace = Namespace()
+    await given(namespace, bought(namespace))
+    await namespace.declare(rollout={"soak": "2s"}, **(SECURE | {"listeners": [GIVEN, MTLS]}))
+    await run_until_ready(namespace, DieAt())
+    before, own = secrets(namespace)["cell-nodes-0-tls"]["listener-clients.pem"], leaf(namespace)
+    await namespace.kube.delete(SECRETS, "bought", "kafka")
+    namespace.clock.seconds += SETTINGS.certificate_lifetime - SETTINGS.certificate_renew_before + DAY
+    await passes(namespace, 10)
+    assert leaf(namespace).fingerprint != own.fingerprint
+    assert secrets(namespace)["cell-nodes-0-tls"]["listener-clients.pem"] == before
+    await given(namespace, data := bought(namespace))
+    await passes(namespace, 5)
+    taken = secrets(namespace)["cell-nodes-0-tls"]["listener-clients.pem"]
+    assert public_part(taken) == base64.b64decode(data["tls.crt"]).decode(), "put right, it is taken over"
 
 
 async def test_addressing_by_name_needs_no_address_in_a_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -599,3 +642,49 @@ async def test_a_hasty_succession_would_be_seen_to_lock_somebody_out() -> None:
         await passes(namespace, 1)
         found += strangers(namespace)
     assert any("refuses the operator" in one for one in found)
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+async def test_an_authority_that_has_ended_is_followed_at_once(prepared: bool) -> None:  # noqa: FBT001
+    """The operator was away for long: what the former one signed has ended too, so there is nobody to wait for."""
+    namespace = await short_lived()
+    if prepared:
+        namespace.clock.seconds += 2 * DAY
+        await passes(namespace, 5)
+        assert "next.crt" in secrets(namespace)["cell-cluster-ca-key"]
+        namespace.clock.seconds -= 2 * DAY
+    namespace.clock.seconds += 62 * DAY
+    before = secrets(namespace)
+    for node in range(3):
+        await namespace.kube.delete(SECRETS, f"cell-nodes-{node}-tls", "kafka")
+    await passes(namespace, 15)
+    after = secrets(namespace)
+    assert namespace.certificates.pki.read(before["cell-cluster-ca-key"]["ca.crt"])[0].not_after < namespace.clock.now()
+    assert after["cell-cluster-ca-key"]["ca.crt"] != before["cell-cluster-ca-key"]["ca.crt"]
+    assert after["cell-clients-ca-key"]["ca.crt"] != before["cell-clients-ca-key"]["ca.crt"]
+    assert all(leaf(namespace, node).not_after > namespace.clock.now() + 30 * DAY for node in range(3))
+    assert after["cell-nodes-0-tls"]["cluster-ca.crt"] == after["cell-cluster-ca"]["ca.crt"]
+
+
+@pytest.mark.parametrize("edit", ["next.key gone", "another key", "next.crt is nonsense"])
+async def test_an_authority_to_follow_whose_key_is_gone_is_told(edit: str) -> None:
+    namespace = await short_lived()
+    namespace.clock.seconds += 2 * DAY
+    await passes(namespace, 5)
+    data = namespace.kube.objects["secrets", "kafka", "cell-cluster-ca-key"]["data"]
+    whole, other = dict(data), namespace.certificates.pki.make_authority("x", DAY)
+    change = {"next.key gone": ("next.key", ""), "another key": ("next.key", other.key)}
+    key, text = change.get(edit, ("next.crt", "hello"))
+    data[key] = _base64(text)
+    if not text:
+        del data[key]
+    for _ in range(4):
+        namespace.clock.seconds += DAY
+        await passes(namespace, 5)
+    told = await condition(namespace, "CertificatesCurrent")
+    assert (told["status"], told["reason"]) == ("False", "AuthorityKeyMissing")
+    assert "cell-cluster-ca-key" in told["message"]
+    assert "next.crt" in told["message"]
+    assert secrets(namespace)["cell-cluster-ca-key"]["ca.crt"] == base64.b64decode(whole["ca.crt"]).decode()
+    namespace.kube.objects["secrets", "kafka", "cell-cluster-ca-key"]["data"] = whole
+    assert await follow(namespace, DieAt()) == [1, 2, 1]

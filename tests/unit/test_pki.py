@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from controlplane.adapters.pki import CryptographyPki
 from controlplane.domain.access.pki import UNIT, Leaf
@@ -86,3 +92,43 @@ def test_no_key_is_ever_part_of_a_message_or_a_repr() -> None:
         pki.inspect(KeyPair(pair.certificate, broken), CA.certificate)
     assert secret not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+def unusual(before: str, after: str, **extensions: str) -> KeyPair:
+    """A certificate that its maker's library would not make: some of its bytes are others. All in hex."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "x")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1).not_valid_before(dt.datetime(2026, 1, 1))  # noqa: DTZ001
+    builder = builder.not_valid_after(dt.datetime(2036, 1, 1))  # noqa: DTZ001
+    for last, value in extensions.items():
+        kind = x509.ObjectIdentifier(f"2.5.29.{last.removeprefix('of_')}")
+        builder = builder.add_extension(x509.UnrecognizedExtension(kind, bytes.fromhex(value)), critical=False)
+    der = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+    changed = der.replace(bytes.fromhex(before), bytes.fromhex(after)) if before else der
+    assert len(changed) == len(der)
+    certificate = x509.load_der_x509_certificate(changed).public_bytes(serialization.Encoding.PEM)
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return KeyPair(certificate.decode(), key.private_bytes(*form).decode())
+
+
+UNUSUAL = {
+    "a curve that nobody here knows": unusual("06082a8648ce3d030107", "06082a811ccf5501822d"),
+    "an X.400 address for a name": unusual("", "", of_17="3004a3023000"),
+    "an extension twice": unusual("0603551d12", "0603551d11", of_17="3003820161", of_18="3003820161"),
+}
+
+
+@pytest.mark.parametrize("case", UNUSUAL)
+def test_what_can_be_read_only_half_is_said_to_be_unreadable(case: str) -> None:
+    with pytest.raises(PkiError, match="cannot be read"):
+        pki.inspect(UNUSUAL[case], CA.certificate)
+
+
+def test_an_authority_whose_key_cannot_be_read_signs_nothing() -> None:
+    with pytest.raises(PkiError, match="cannot be read"):
+        pki.issue(UNUSUAL["a curve that nobody here knows"], Leaf("alice"), DAY)
+
+
+@pytest.mark.parametrize("case", [case for case in UNUSUAL if "curve" not in case])
+def test_names_that_cannot_be_read_are_not_taken_for_none(case: str) -> None:
+    with pytest.raises(PkiError, match="cannot be read"):
+        pki.read(UNUSUAL[case].certificate)

@@ -9,6 +9,7 @@ import pytest
 from support.cell import topic
 from support.simulation import DieAt, Killed, Namespace, created
 
+from controlplane.ports import KafkaAdmin, KafkaUnreachableError
 from controlplane.services.events import EventRecorder
 from controlplane.services.intercept import intercept_admins, intercept_kube
 from controlplane.services.keys import topics_key
@@ -111,6 +112,22 @@ async def test_a_topic_declared_while_a_broker_restarts_waits_instead_of_being_r
     await service(namespace).reconcile(KEY)
     assert (await ready(namespace, "t1"))["reason"] == "WaitingForBrokers"
     namespace.kafka.start_broker(2)
+    await service(namespace).reconcile(KEY)
+    assert (await ready(namespace, "t1"))["status"] == "True"
+
+
+async def test_topics_wait_and_say_so_while_the_operator_cannot_connect(monkeypatch: pytest.MonkeyPatch) -> None:
+    namespace = await created()
+    await declare(namespace, topic("t1"))
+
+    def spoiled(*_: object) -> KafkaAdmin:
+        raise KafkaUnreachableError("the operator's certificate cannot be used")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(namespace.admins, "get", spoiled)
+        await service(namespace).reconcile(KEY)
+    told = await ready(namespace, "t1")
+    assert (told["reason"], "certificate" in told["message"]) == ("KafkaUnavailable", True)
     await service(namespace).reconcile(KEY)
     assert (await ready(namespace, "t1"))["status"] == "True"
 

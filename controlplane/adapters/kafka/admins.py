@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from controlplane.adapters.kafka.admin import KafkaPythonAdmin
 from controlplane.adapters.kafka.connections import Connections
 from controlplane.adapters.tls import context
-from controlplane.ports import ClientTls, KafkaAdmin
+from controlplane.ports import ClientTls, KafkaAdmin, KafkaUnreachableError
 
 _log = logging.getLogger(__name__)
 _Way = tuple[frozenset[str], str]
@@ -32,7 +33,8 @@ class KafkaPythonAdmins:
         """The same object for the same servers in any order and the same certificate; otherwise a new one, and the old
         one is closed.
 
-        Must be called from the event loop. Raises ValueError without servers, or for a certificate that cannot be used.
+        Must be called from the event loop. Raises ValueError without servers, KafkaUnreachableError for a certificate
+        that cannot be used.
         """
         way = (frozenset(bootstrap_servers), tls.generation if tls is not None else "")
         known = self._open.get(cluster_key)
@@ -52,8 +54,14 @@ class KafkaPythonAdmins:
             await admin.close()
 
     def _admin(self, servers: Sequence[str], tls: ClientTls | None) -> KafkaPythonAdmin:
+        try:
+            shown = context(tls) if tls is not None else None
+        except (ssl.SSLError, ValueError) as error:
+            raise KafkaUnreachableError(
+                f"the operator's certificate or what it trusts cannot be used: {error}"
+            ) from None
         return KafkaPythonAdmin(
-            Connections(sorted(set(servers)), self._executor, context(tls) if tls is not None else None),
+            Connections(sorted(set(servers)), self._executor, shown),
             timeout=self._timeout,
             voter_caught_up_seconds=self._voter_caught_up_seconds,
         )

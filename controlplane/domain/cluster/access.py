@@ -80,8 +80,9 @@ class PublishAuthority:
 class IssueCertificate:
     """Sign a new leaf with the key in Secret `authority`, and write it with what stands beside it.
 
-    `files` are public ones; `given` are files made of the Secrets that listeners name. A node's key and certificate are
-    one file, as Kafka reads them; the operator's are two, as in Kubernetes' own layout.
+    `files` are public ones; `given` are files made of the Secrets that listeners name; `kept` stay as they are in
+    `secret`. A node's key and certificate are one file, as Kafka reads them; the operator's are two, as in Kubernetes'
+    own layout.
     """
 
     secret: Manifest
@@ -92,6 +93,7 @@ class IssueCertificate:
     given: Mapping[str, str]
     of_node: bool
     ours: bool
+    kept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,7 @@ def access_steps(world: World, layout: Layout | None) -> tuple[AccessStep, ...]:
     if access is None:
         return ()
     now = world.observation.as_of
-    found: list[AccessStep] = [*_authorities(world, access)]
+    found: list[AccessStep] = [*_authorities(world, access)] or [*_overdue(world, access, now)]
     if found:
         return tuple(found)
     found += _operator(world, access, now)
@@ -149,20 +151,42 @@ def access_steps(world: World, layout: Layout | None) -> tuple[AccessStep, ...]:
     return tuple(found) or tuple(_succession(world, access, now))
 
 
+def _overdue(world: World, access: Access, now: float) -> Iterator[AccessStep]:
+    """An authority that has ended signs nothing, and what it signed has ended too: another one follows at once."""
+    for authority, words in _both(access):
+        secret = naming.authority_key(authority.name)
+        if authority.current is None or authority.problem or now < authority.current.not_after:
+            continue
+        if authority.next_ is not None:
+            yield PromoteAuthority(secret)
+        else:
+            yield _prepare(world, access, authority, words)
+
+
+def _prepare(world: World, access: Access, authority: Authority, words: str) -> PrepareAuthority:
+    name = f"{world.cluster.metadata.name} {words} CA"
+    return PrepareAuthority(naming.authority_key(authority.name), name, access.lifetimes.authority)
+
+
+def _both(access: Access) -> tuple[tuple[Authority, str], ...]:
+    """The authorities, and what they are for."""
+    return (access.cluster_ca, "cluster"), (access.clients_ca, "clients")
+
+
 def _succession(world: World, access: Access, now: float) -> Iterator[AccessStep]:
     """One authority follows another: both trusted, then the new one signs, then the old one is dropped.
 
     Between two stages every node has read what it needs, and clients, whose files we do not see, have had `overlap`.
     """
-    times, name = access.lifetimes, world.cluster.metadata.name
+    times = access.lifetimes
     settled = all(_is_settled(access, node) for node in world.observation.nodes)
-    for authority, words in ((access.cluster_ca, "cluster"), (access.clients_ca, "clients")):
+    for authority, words in _both(access):
         secret = naming.authority_key(authority.name)
         if authority.current is None or authority.problem:
             continue
         if authority.next_ is None and authority.old is None:
             if now > authority.current.not_after - times.authority_renew_before:
-                yield PrepareAuthority(secret, f"{name} {words} CA", times.authority)
+                yield _prepare(world, access, authority, words)
         elif settled and now >= authority.since + times.overlap:
             yield PromoteAuthority(secret) if authority.next_ is not None else DropAuthority(secret)
 
@@ -188,7 +212,7 @@ def epochs(nodes: Iterable[NodeObservation], access: Access) -> dict[int, str]:
 
 def _authorities(world: World, access: Access) -> Iterator[AccessStep]:
     name = world.cluster.metadata.name
-    for authority, words in ((access.cluster_ca, "cluster"), (access.clients_ca, "clients")):
+    for authority, words in _both(access):
         if authority.problem or {authority.name, naming.authority_key(authority.name)} & access.taken:
             continue
         if authority.current is None and not _is_used(access, authority):
@@ -236,7 +260,8 @@ def _of_node(world: World, access: Access, node: NodeLayout | NodeObservation, n
     leaf = Leaf(listeners.NODES.common_name, listeners.NODES.unit, _hosts(world, access, node))
     files = {listeners.CLUSTER_CA: access.cluster_ca.trusted, listeners.CLIENTS_CA: access.clients_ca.trusted}
     given = _given(world, access, node)
-    public = {name: access.given[listener].public for listener, name in given.items()}
+    kept = _kept(world, access, node)
+    public = {name: access.given[listener].public for listener, name in given.items()} | kept
     if leaf.hosts and _is_due(held, leaf, files | public, access, now):
         secret = secret_of(world, name, node, owned=True)
         secret["metadata"]["annotations"] = _marks(access, held, observed, now)
@@ -249,6 +274,7 @@ def _of_node(world: World, access: Access, node: NodeLayout | NodeObservation, n
             given={file: access.given[listener].secret for listener, file in given.items()},
             of_node=True,
             ours=held is not None,
+            kept=tuple(kept),
         )
         return
     if held is not None and observed is not None:
@@ -351,11 +377,30 @@ def _hosts(world: World, access: Access, node: NodeLayout | NodeObservation) -> 
 
 def _given(world: World, access: Access, node: NodeLayout | NodeObservation) -> dict[str, str]:
     """File by listener, of listeners whose certificate was given and can be used."""
+    return {name: file for name, file in _wanted(world, node).items() if _is_usable(access, name)}
+
+
+def _kept(world: World, access: Access, node: NodeLayout | NodeObservation) -> dict[str, str]:
+    """What a node has for listeners whose given certificate cannot be used any more, by file: it goes on with that.
+
+    Without the file it could neither read its certificates again nor start.
+    """
+    held = access.nodes[node.id].files if node.id in access.nodes else {}
+    bad = (file for name, file in _wanted(world, node).items() if not _is_usable(access, name))
+    return {file: held[file] for file in bad if held.get(file)}
+
+
+def _wanted(world: World, node: NodeLayout | NodeObservation) -> dict[str, str]:
+    """File by listener, of listeners whose certificate is given."""
     if not node.is_broker:
         return {}
-    wanted = [item.name for item in world.cluster.spec.listeners if item.certificate_secret_ref is not None]
-    usable = [name for name in wanted if (given := access.given.get(name)) is not None and not given.problem]
-    return {name: listeners.LISTENER_PEM.format(name=name) for name in usable}
+    named = [item.name for item in world.cluster.spec.listeners if item.certificate_secret_ref is not None]
+    return {name: listeners.LISTENER_PEM.format(name=name) for name in named}
+
+
+def _is_usable(access: Access, listener: str) -> bool:
+    given = access.given.get(listener)
+    return given is not None and not given.problem
 
 
 def secret_of(world: World, name: str, node: NodeLayout | NodeObservation | None, *, owned: bool) -> Manifest:

@@ -84,6 +84,8 @@ async def _follow(
         case PromoteAuthority():
             if NEXT_CRT not in data:
                 return
+            if not data.get(NEXT_KEY):  # gone since it was observed
+                raise InvalidError(422, "Invalid", f"Secret {step.secret}: it has next.crt, and no next.key")
             change = {CA_CRT: data[NEXT_CRT], CA_KEY: data[NEXT_KEY], OLD_CRT: data[CA_CRT]}
             change |= {NEXT_CRT: None, NEXT_KEY: None}
         case DropAuthority():
@@ -113,6 +115,9 @@ async def _issue(kube: KubeApi, tools: Certificates, step: IssueCertificate, wor
         files |= {TLS_CRT: pair.certificate, TLS_KEY: pair.key}
     for file, name in step.given.items():
         files[file] = await _given(kube, name, cluster.namespace)
+    if step.kept:
+        present = texts(await kube.get(SECRETS, step.secret["metadata"]["name"], cluster.namespace))
+        files |= {file: present[file] for file in step.kept if file in present}
     await _write(kube, step.secret | {"data": _encoded(files)}, ours=step.ours)
 
 

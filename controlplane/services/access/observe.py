@@ -14,7 +14,7 @@ from controlplane.domain.access.given import problem
 from controlplane.domain.access.pki import Certificate
 from controlplane.domain.access.values import Access, Authority, ClientTls, Given, Held, Lifetimes
 from controlplane.domain.cluster import naming
-from controlplane.domain.cluster.access import CA_CRT, CA_KEY, NEXT_CRT, OLD_CRT, TLS_CRT, TLS_KEY
+from controlplane.domain.cluster.access import CA_CRT, CA_KEY, NEXT_CRT, NEXT_KEY, OLD_CRT, TLS_CRT, TLS_KEY
 from controlplane.domain.observation import NodeObservation
 from controlplane.ports import CertificateProbe, Clock, KeyPair, KubeApi, Object, Pki, PkiError
 from controlplane.services.access import secrets
@@ -113,6 +113,10 @@ class _Look:
             return Authority(name, published=published, problem=str(error))
         if not found.key_matches or not found.leaf.is_authority:
             return Authority(name, published=published, problem="ca.key is not the key of ca.crt")
+        if NEXT_CRT in data and not self._can_follow(data):
+            return Authority(
+                name, published=published, problem="next.key is not the key of next.crt, which is to follow"
+            )
         marks = key_secret["metadata"].get("annotations") or {}
         return Authority(
             name,
@@ -124,6 +128,14 @@ class _Look:
             since=_number(marks.get(names.AUTHORITY_SINCE)),
             signer=public_part(data[CA_CRT]),
         )
+
+    def _can_follow(self, data: Mapping[str, str]) -> bool:
+        """Whether the authority that was prepared is one, with its key."""
+        try:
+            found = self.pki.inspect(KeyPair(data[NEXT_CRT], data.get(NEXT_KEY, "")), data[NEXT_CRT])
+        except PkiError:
+            return False
+        return found.key_matches and found.leaf.is_authority
 
     def _read(self, pem: str) -> Certificate | None:
         try:
@@ -155,7 +167,8 @@ class _Look:
             return None, None
         data = texts(secret)
         held = self._held(data.get(TLS_CRT, ""), data.get(TLS_KEY, ""), authority)
-        return replace(held, files={CA_CRT: data.get(CA_CRT, "")}), None if held.problem else client_tls(data)
+        usable = not held.problem and self._read(data.get(CA_CRT, "")) is not None
+        return replace(held, files={CA_CRT: data.get(CA_CRT, "")}), client_tls(data) if usable else None
 
     async def given(self, item: Listener, hosts: Iterable[str], now: float) -> Given:
         name = item.certificate_secret_ref.name if item.certificate_secret_ref is not None else ""
