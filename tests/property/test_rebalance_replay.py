@@ -182,6 +182,27 @@ def test_a_plan_that_becomes_stale_is_undone_and_what_others_moved_is_left() -> 
     assert any("left there: a-0" in entry.message for entry in operation.journal)
 
 
+@pytest.mark.parametrize("ends", ["Cancelled", "RolledBack"])
+def test_a_batch_that_somebody_else_has_moved_already_leaves_no_throttle(ends: str) -> None:
+    """It copies nothing, and its throttle comes and goes all the same when what follows is undone."""
+    kafka = cluster({"t": [(1, 2), (1, 2)]}, NODES)
+    run = Rebalancing(kafka, moves({"t": [(1, 2), (1, 2)]}, {"t": [(1, 3), (1, 3)]}), per_broker=1)
+    kafka.copying, before = 1000, settings_of(kafka)
+    first, second = kafka.topics["t"].partitions[1], kafka.topics["t"].partitions[0]
+    first.place((1, 3))
+    first.isr = (1, 3)
+
+    def others(_: int) -> None:
+        if ends == "RolledBack" and second.in_flight:
+            second.place((5, 6))
+            second.isr, second.leader = (5, 6), 5
+
+    run.before_pass = others
+    run.permits = lambda _: CANCEL if ends == "Cancelled" and second.in_flight else FREE
+    assert run.to_the_end().outcome == ends
+    assert_as(kafka, {"t": [(1, 2) if ends == "Cancelled" else (5, 6), (1, 3)]}, before)
+
+
 def test_a_broker_that_left_for_good_makes_it_stale_and_one_that_is_down_is_awaited() -> None:
     run = walked()(Deaths())
     run.kafka.stop_broker(4)

@@ -102,7 +102,8 @@ class OnCell(ABC):
 
 
 class SetThrottle(OnCell):
-    """Done once before it counts, unless there is nothing to copy any more."""
+    """Done once before it counts, also where all has arrived already: LiftThrottle acts then too, and what undoes that
+    is undone by nothing but what undoes this."""
 
     name = steps.SET_THROTTLE
 
@@ -110,8 +111,6 @@ class SetThrottle(OnCell):
         look = await looked(admin)
         if (not_as_approved := await self._stale(doing, batch.hops, look, admin)) is not None:
             return not_as_approved
-        if doing.intent is None and _arrived(look, batch.hops):
-            return Done("nothing is left to copy")
         return await self._is_on(doing, batch, admin)
 
     async def _is_on(self, doing: Doing, batch: Batch, admin: KafkaAdmin) -> verb.Look:
@@ -288,10 +287,6 @@ def cluster_not_found(cell: str) -> Check:
 
 async def _alter(admin: KafkaAdmin, changes: Changes) -> None:
     check_results(await admin.alter_settings(changes.topics, changes.brokers), but=_GONE)
-
-
-def _arrived(look: Look, hops: Iterable[Hop]) -> bool:
-    return all(look.standing(hop) in (Standing.AFTER, Standing.GONE) for hop in hops)
 
 
 def _disordered(look: Look, elsewhere: Iterable[Hop]) -> tuple[list[Hop], list[Hop]]:
