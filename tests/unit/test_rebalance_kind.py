@@ -256,6 +256,27 @@ async def test_cancelled_half_way_everything_is_as_it_was(stage: Stage) -> None:
     assert (await stage.condition("Failed"))["status"] == "True"
 
 
+async def test_a_rate_of_another_rebalance_that_ends_before_it_begins_is_waited_for_by_nobody(stage: Stage) -> None:
+    """It was there when the plan was made, and of the same value."""
+    kafka = stage.namespace.kafka
+    rates = {f"{side}.replication.throttled.rate": str(4 * 1024 * 1024) for side in ("leader", "follower")}
+    kafka.dynamic_config |= rates
+    await install_policies(stage.namespace.kube)
+    await stage.ask(approval="Required")
+    engine = stage.engine()
+    status = await stage.until(engine, "AwaitingApproval")
+    assert status["proposal"]["throttleBytes"] == 4 * 1024 * 1024 - 1
+    for key in rates:
+        del kafka.dynamic_config[key]
+    obj = await stage.namespace.kube.get(REBALANCES, NAME, "kafka")
+    words = {"by": "bob", "plan_hash": status["operation"]["planHash"], "uid": obj["metadata"]["uid"]}
+    given = approval(**words, at=stage.namespace.clock.now(), kind="KafkaRebalance", name=NAME)
+    await stage.namespace.kube.create(APPROVALS, given)
+    await stage.until(engine, "Succeeded")
+    assert stage.placed() == AFTER
+    assert stage.throttles() == {}
+
+
 async def test_a_deleted_one_is_undone_before_it_goes(stage: Stage) -> None:
     stage.namespace.kafka.copying = 1000
     await stage.ask(approval="NotRequired")
