@@ -230,6 +230,51 @@ def test_a_broker_that_dies_under_a_batch_and_stays_away_gives_the_cell_back() -
     assert_as(run.kafka, BEFORE, before)
 
 
+@pytest.mark.parametrize("registered", [True, False])
+@pytest.mark.parametrize("order", [(1, 2, 3), (2, 3, 1)])
+def test_a_way_back_to_a_broker_that_is_gone_is_given_up_and_named(order: tuple[int, ...], registered: bool) -> None:  # noqa: FBT001 - pytest
+    """Of two that have arrived, the one whose old broker is dead stays where it is; the other goes back."""
+    before, after = [order, (3, 1)], [tuple(4 if one == 2 else one for one in order), (3, 5)]
+    kafka = cluster({"t": before}, NODES)
+    run = Rebalancing(kafka, moves({"t": before}, {"t": after}), per_broker=5)
+    settings_before = settings_of(kafka)
+
+    def dies(_: int) -> None:
+        if run.operation.direction == "Back" and 2 in kafka.up:
+            kafka.stop_broker(2)
+            kafka.unregistered |= set() if registered else {2}
+
+    run.before_pass = dies
+    run.permits = lambda _: CANCEL if placed(kafka) == {"t": after} else FREE
+    operation = run.to_the_end()
+    assert operation.outcome == "Cancelled"
+    left, back = placed(kafka)["t"]
+    assert (set(left), back) == (set(after[0]), before[1])
+    assert kafka.in_flight() == {}
+    assert settings_of(kafka) == settings_before
+    assert any("left there: t-0 (broker 2 is gone)" in entry.message for entry in operation.journal)
+    assert (run.passes * 3 > ABSENT_SECONDS) is registered
+
+
+def test_a_way_back_waits_for_a_broker_that_is_only_restarted() -> None:
+    run = walked()(Deaths())
+    before, down = settings_of(run.kafka), []
+
+    def restarts(passes: int) -> None:
+        if run.operation.direction == "Back" and not down:
+            run.kafka.stop_broker(2)
+            down.append(passes)
+        elif down and passes == down[0] + 20:
+            run.kafka.start_broker(2)
+
+    run.before_pass = restarts
+    run.permits = lambda passes: CANCEL if passes >= 9 else FREE
+    assert run.to_the_end().outcome == "Cancelled"
+    assert down
+    assert placed(run.kafka) == BEFORE
+    assert settings_of(run.kafka) == before
+
+
 def test_a_topic_that_is_deleted_keeps_nobody_from_the_others() -> None:
     run = walked()(Deaths())
     run.before_pass = lambda passes: run.kafka.topics.pop("b", None) if passes == 4 else None

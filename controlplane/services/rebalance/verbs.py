@@ -197,20 +197,27 @@ class OrderReplicas(MoveReplicas):
 class MoveBack(OnCell):
     """What is on its way is cancelled, what has arrived goes back, and the leaders of before lead again.
 
-    A partition that somebody else has put elsewhere is left there. A cancelled one has its replicas back in another
-    order (KIP-455), which is put right as well.
+    A partition that somebody else has put elsewhere is left there, and so is one whose broker of before stays away for
+    ABSENT_SECONDS or is not registered any more: it would keep the cell for ever. A cancelled one has its replicas back
+    in another order (KIP-455), which is put right as well.
     """
 
     name = steps.MOVE_BACK
     back = True
 
+    def __init__(self, cells: Cells, clock: Clock, *, doubt_seconds: float = DOUBT_SECONDS) -> None:
+        super().__init__(cells, clock, doubt_seconds=doubt_seconds)
+        self._lost: dict[str, Mapping[Hop, frozenset[int]]] = {}
+        """By cell, as of the latest look: hops that are given up, and the brokers that are gone."""
+
     async def _seen(self, doing: Doing, batch: Batch, admin: KafkaAdmin) -> verb.Look:
         if doing.intent is None:
             return Pending()
         look = await looked(admin)
-        groups = look.grouped(batch.hops)
+        lost = self._lost[batch.cluster] = await self._given_up(doing, batch, look, admin)
+        groups = look.grouped(hop for hop in batch.hops if hop not in lost)
         disordered, left = _disordered(look, groups[Standing.ELSEWHERE])
-        if groups[Standing.MOVING] or groups[Standing.AFTER] or disordered:
+        if groups[Standing.MOVING] or groups[Standing.AFTER] or disordered or _on_the_way(look, lost):
             return Pending()
         if returning := groups[Standing.RETURNING]:
             return UnderWay(f"{len(returning)} of {len(batch.hops)} partitions are on their way back")
@@ -219,16 +226,33 @@ class MoveBack(OnCell):
         if left and self._doubts(doing):
             return UnderWay("looks again at what seems to be elsewhere")
         self._sure(doing)
-        return Done(
-            f"moved elsewhere by somebody else, and left there: {listing(hop.id for hop in left)}" if left else ""
-        )
+        words = [f"moved elsewhere by somebody else, and left there: {listing(hop.id for hop in left)}"] if left else []
+        if away := [hop for hop in lost if _is_away(look, hop)]:
+            gone = sorted({broker for hop in away for broker in lost[hop]})
+            brokers = f"broker {gone[0]} is gone" if len(gone) == 1 else f"brokers {listing(gone)} are gone"
+            words.append(f"left there: {listing(hop.id for hop in away)} ({brokers})")
+        return Done("; ".join(words))
+
+    async def _given_up(
+        self, doing: Doing, batch: Batch, look: Look, admin: KafkaAdmin
+    ) -> Mapping[Hop, frozenset[int]]:
+        """Hops that cannot be undone, each with the brokers of before that are gone."""
+        down = {broker for hop in batch.hops for broker in hop.before} - look.brokers
+        for broker in {broker for hop in batch.hops for broker in hop.before} & look.brokers:
+            self._over(doing, f"absent {broker}")
+        registered = await admin.registered_brokers() if down else None
+        unknown = down - registered if registered is not None else frozenset()
+        dead = {broker for broker in down if self._lasted(doing, f"absent {broker}", ABSENT_SECONDS)}
+        found = {hop: (hop.removing & dead) | (frozenset(hop.before) & unknown) for hop in batch.hops}
+        return {hop: gone for hop, gone in found.items() if gone}
 
     async def _do(self, batch: Batch, admin: KafkaAdmin) -> None:
         """Those that seem to be back may not be, and are sent along: for those that are it changes nothing."""
-        look = await looked(admin)
-        groups = look.grouped(batch.hops)
+        look, lost = await looked(admin), self._lost.get(batch.cluster, {})
+        groups = look.grouped(hop for hop in batch.hops if hop not in lost)
         disordered, _ = _disordered(look, groups[Standing.ELSEWHERE])
-        targets: dict[Any, Sequence[int] | None] = {hop.id: None for hop in groups[Standing.MOVING]}
+        cancelled = (*groups[Standing.MOVING], *_on_the_way(look, lost))
+        targets: dict[Any, Sequence[int] | None] = {hop.id: None for hop in cancelled}
         targets |= {hop.id: hop.before for hop in (*groups[Standing.AFTER], *disordered)}
         leaderless = look.leaderless(batch.hops, back=True)
         if leaderless and not targets:
@@ -287,6 +311,16 @@ def cluster_not_found(cell: str) -> Check:
 
 async def _alter(admin: KafkaAdmin, changes: Changes) -> None:
     check_results(await admin.alter_settings(changes.topics, changes.brokers), but=_GONE)
+
+
+def _on_the_way(look: Look, hops: Iterable[Hop]) -> list[Hop]:
+    return [hop for hop in hops if look.standing(hop) in (Standing.MOVING, Standing.RETURNING)]
+
+
+def _is_away(look: Look, hop: Hop) -> bool:
+    """Whether it is on other brokers than before."""
+    partition = look.partitions.get(hop.id)
+    return partition is not None and frozenset(partition.replicas) != frozenset(hop.before)
 
 
 def _disordered(look: Look, elsewhere: Iterable[Hop]) -> tuple[list[Hop], list[Hop]]:
