@@ -217,6 +217,16 @@ async def test_a_cluster_that_is_not_well_gets_no_plan(stage: Stage) -> None:
     await stage.until(stage.engine(), "Succeeded")
 
 
+async def test_a_topic_with_fewer_replicas_than_min_isr_can_be_given_more(stage: Stage) -> None:
+    """It refuses acks=all writes as it is, and nothing but a rebalance mends that."""
+    one = FakePartition((0,), (0,), 0, size=1000)
+    stage.namespace.kafka.topics["thin"] = FakeTopic("thin-id", [one], {"min.insync.replicas": "2"})
+    stage.planner.answer = Proposal((PartitionMove("thin", 0, (0,), (0, 1), 1000),), bound=1)
+    await stage.ask(goal={"type": "ChangeReplicas", "replicas": 2, "topics": ["thin"]}, approval="NotRequired")
+    await stage.until(stage.engine(), "Succeeded")
+    assert one.replicas == (0, 1)
+
+
 async def test_brokers_that_are_to_go_are_drained_first(stage: Stage) -> None:
     obj = await stage.namespace.kube.get(KAFKA_CLUSTERS, "cell", "kafka")
     pool = obj["spec"]["nodePools"][0]
