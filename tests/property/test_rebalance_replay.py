@@ -275,6 +275,58 @@ def test_a_way_back_waits_for_a_broker_that_is_only_restarted() -> None:
     assert settings_of(run.kafka) == before
 
 
+def test_a_broker_that_dies_before_the_batch_is_begun_leaves_no_throttle_to_the_next_in_the_cell() -> None:
+    run = walked()(Deaths())
+    before = settings_of(run.kafka)
+    run.before_pass = lambda _: run.kafka.stop_broker(4) if settings_of(run.kafka) != before else None
+    operation = run.to_the_end()
+    assert operation.outcome in {"Failed", "RolledBack"}
+    assert operation.ending is not None
+    assert operation.ending.why.name == "BrokerNotRegistered"
+    assert_as(run.kafka, BEFORE, before)
+
+
+def test_a_batch_whose_source_is_lost_gives_the_cell_back() -> None:
+    """Nobody is left to copy from: it does not end by itself."""
+    kafka = cluster({"t": [(1,), (2, 3)]}, NODES)
+    run = Rebalancing(kafka, moves({"t": [(1,), (2, 3)]}, {"t": [(4,), (2, 5)]}))
+    kafka.copying, before = 1000, settings_of(kafka)
+    run.before_pass = lambda _: kafka.stop_broker(1) if kafka.in_flight() else None
+    operation = run.to_the_end()
+    assert (operation.outcome, operation.ending.why.name if operation.ending else "") == (
+        "RolledBack",
+        "PartitionsOffline",
+    )
+    assert placed(kafka) == {"t": [(1,), (2, 3)]}
+    assert (kafka.in_flight(), settings_of(kafka)) == ({}, before)
+
+
+@pytest.mark.parametrize("catches_up", [True, False])
+def test_fewer_replicas_never_mean_fewer_in_sync_than_writes_need(catches_up: bool) -> None:  # noqa: FBT001 - pytest
+    """Min ISR is 2 and one of the two that stay lags: it has to catch up first, or the batch is given up."""
+    kafka = cluster({"t": [(1, 2, 3)]}, NODES)
+    one = kafka.topics["t"].partitions[0]
+    one.isr, before = (1, 3), settings_of(kafka)
+    run = Rebalancing(kafka, moves({"t": [(1, 2, 3)]}, {"t": [(1, 2)]}))
+
+    def checked(passes: int) -> None:
+        if passes == 20 and catches_up:
+            one.isr = (1, 3, 2)
+        assert len(one.replicas) == 3 or 2 in one.isr
+
+    run.before_pass = checked
+    operation = run.to_the_end()
+    assert "UnderMinIsr" in run.waited
+    assert operation.outcome == ("Succeeded" if catches_up else "RolledBack"), operation.message
+    assert placed(kafka) == {"t": [(1, 2) if catches_up else (1, 2, 3)]}
+    assert settings_of(kafka) == before
+
+
+def test_fewer_replicas_than_min_isr_asks_for_all_of_them_in_sync() -> None:
+    kafka = cluster({"t": [(1, 2, 3)]}, NODES)
+    assert Rebalancing(kafka, moves({"t": [(1, 2, 3)]}, {"t": [(1,)]})).to_the_end().outcome == "Succeeded"
+
+
 def test_a_topic_that_is_deleted_keeps_nobody_from_the_others() -> None:
     run = walked()(Deaths())
     run.before_pass = lambda passes: run.kafka.topics.pop("b", None) if passes == 4 else None

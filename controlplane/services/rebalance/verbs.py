@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from controlplane.domain.check import Check
+from controlplane.domain.observation import TopicPartition
 from controlplane.domain.operation import verb
 from controlplane.domain.operation.verb import Doing, Done, Failed, Pending, Traits, UnderWay
 from controlplane.domain.rebalance import steps
@@ -96,7 +97,11 @@ class OnCell(ABC):
                 return Failed(why, again=False)
             return UnderWay(why.evidence) if doing.intent is not None else Pending((why,))
         self._sure(doing)
-        if absent and doing.intent is None:
+        if not absent:
+            self._over(doing, "absent")
+        elif doing.intent is None:
+            if self.traits.urgent and self._lasted(doing, "absent", ABSENT_SECONDS):  # it is throttled already
+                return Failed(_absent(absent), again=False)
             return Pending((_absent(absent),))
         return None
 
@@ -159,7 +164,8 @@ class MoveReplicas(OnCell):
     """A batch is given to the controller and looked at until all of it has arrived.
 
     Part of it may have been refused: what is in flight lands first, then the rest is asked for again. A batch does not
-    wait for ever for a broker that is down: whoever repairs that may need the cell, which it keeps.
+    wait for ever for a broker that is down, be it one that replicas go to or the last that had them: whoever repairs
+    that may need the cell, which it keeps. No replicas are taken away where fewer would be in sync than writes need.
     """
 
     name = steps.MOVE_REPLICAS
@@ -175,8 +181,18 @@ class MoveReplicas(OnCell):
                     return Failed(_absent(absent), again=False)
             else:
                 self._over(doing, "absent")
+            if offline := sorted(hop.id for hop in moving if look.is_offline(hop.id)):
+                if self._lasted(doing, "offline", ABSENT_SECONDS):
+                    return Failed(_offline(offline), again=False)
+            else:
+                self._over(doing, "offline")
             arrived = len(groups[Standing.AFTER])
             return UnderWay(f"{arrived} of {len(batch.hops)} partitions have arrived, {len(moving)} are on their way")
+        if short := sorted(hop.id for hop in groups[Standing.BEFORE] if look.would_be_short(hop)):
+            if self._lasted(doing, "short", ABSENT_SECONDS):
+                return Failed(_short(short), again=False)
+            return Pending((_short(short),))
+        self._over(doing, "short")
         if groups[Standing.BEFORE]:
             return Pending()
         gone = groups[Standing.GONE]
@@ -341,4 +357,23 @@ def _absent(brokers: Sequence[int]) -> Check:
         ok=False,
         evidence=f"Replicas are to go to brokers that are not up: {listing(brokers)}.",
         remedy="Bring them back; it goes on by itself.",
+    )
+
+
+def _offline(partitions: Sequence[TopicPartition]) -> Check:
+    return Check(
+        "PartitionsOffline",
+        ok=False,
+        evidence=f"Nobody is left to copy from: {len(partitions)} partitions have no leader: {listing(partitions)}.",
+        remedy="Bring the brokers of their replicas back.",
+    )
+
+
+def _short(partitions: Sequence[TopicPartition]) -> Check:
+    return Check(
+        "UnderMinIsr",
+        ok=False,
+        evidence=f"Of the replicas that {len(partitions)} partitions are to keep, fewer are in sync than min ISR: "
+        f"{listing(partitions)}.",
+        remedy="Wait for them to catch up, or bring the brokers back.",
     )
