@@ -182,6 +182,27 @@ def test_a_plan_that_becomes_stale_is_undone_and_what_others_moved_is_left() -> 
     assert any("left there: a-0" in entry.message for entry in operation.journal)
 
 
+@pytest.mark.parametrize("ends", ["Cancelled", "RolledBack"])
+def test_a_batch_that_somebody_else_has_moved_already_leaves_no_throttle(ends: str) -> None:
+    """It copies nothing, and its throttle comes and goes all the same when what follows is undone."""
+    kafka = cluster({"t": [(1, 2), (1, 2)]}, NODES)
+    run = Rebalancing(kafka, moves({"t": [(1, 2), (1, 2)]}, {"t": [(1, 3), (1, 3)]}), per_broker=1)
+    kafka.copying, before = 1000, settings_of(kafka)
+    first, second = kafka.topics["t"].partitions[1], kafka.topics["t"].partitions[0]
+    first.place((1, 3))
+    first.isr = (1, 3)
+
+    def others(_: int) -> None:
+        if ends == "RolledBack" and second.in_flight:
+            second.place((5, 6))
+            second.isr, second.leader = (5, 6), 5
+
+    run.before_pass = others
+    run.permits = lambda _: CANCEL if ends == "Cancelled" and second.in_flight else FREE
+    assert run.to_the_end().outcome == ends
+    assert_as(kafka, {"t": [(1, 2) if ends == "Cancelled" else (5, 6), (1, 3)]}, before)
+
+
 def test_a_broker_that_left_for_good_makes_it_stale_and_one_that_is_down_is_awaited() -> None:
     run = walked()(Deaths())
     run.kafka.stop_broker(4)
@@ -207,6 +228,103 @@ def test_a_broker_that_dies_under_a_batch_and_stays_away_gives_the_cell_back() -
     )
     assert run.passes * 3 > ABSENT_SECONDS
     assert_as(run.kafka, BEFORE, before)
+
+
+@pytest.mark.parametrize("registered", [True, False])
+@pytest.mark.parametrize("order", [(1, 2, 3), (2, 3, 1)])
+def test_a_way_back_to_a_broker_that_is_gone_is_given_up_and_named(order: tuple[int, ...], registered: bool) -> None:  # noqa: FBT001 - pytest
+    """Of two that have arrived, the one whose old broker is dead stays where it is; the other goes back."""
+    before, after = [order, (3, 1)], [tuple(4 if one == 2 else one for one in order), (3, 5)]
+    kafka = cluster({"t": before}, NODES)
+    run = Rebalancing(kafka, moves({"t": before}, {"t": after}), per_broker=5)
+    settings_before = settings_of(kafka)
+
+    def dies(_: int) -> None:
+        if run.operation.direction == "Back" and 2 in kafka.up:
+            kafka.stop_broker(2)
+            kafka.unregistered |= set() if registered else {2}
+
+    run.before_pass = dies
+    run.permits = lambda _: CANCEL if placed(kafka) == {"t": after} else FREE
+    operation = run.to_the_end()
+    assert operation.outcome == "Cancelled"
+    left, back = placed(kafka)["t"]
+    assert (set(left), back) == (set(after[0]), before[1])
+    assert kafka.in_flight() == {}
+    assert settings_of(kafka) == settings_before
+    assert any("left there: t-0 (broker 2 is gone)" in entry.message for entry in operation.journal)
+    assert (run.passes * 3 > ABSENT_SECONDS) is registered
+
+
+def test_a_way_back_waits_for_a_broker_that_is_only_restarted() -> None:
+    run = walked()(Deaths())
+    before, down = settings_of(run.kafka), []
+
+    def restarts(passes: int) -> None:
+        if run.operation.direction == "Back" and not down:
+            run.kafka.stop_broker(2)
+            down.append(passes)
+        elif down and passes == down[0] + 20:
+            run.kafka.start_broker(2)
+
+    run.before_pass = restarts
+    run.permits = lambda passes: CANCEL if passes >= 9 else FREE
+    assert run.to_the_end().outcome == "Cancelled"
+    assert down
+    assert placed(run.kafka) == BEFORE
+    assert settings_of(run.kafka) == before
+
+
+def test_a_broker_that_dies_before_the_batch_is_begun_leaves_no_throttle_to_the_next_in_the_cell() -> None:
+    run = walked()(Deaths())
+    before = settings_of(run.kafka)
+    run.before_pass = lambda _: run.kafka.stop_broker(4) if settings_of(run.kafka) != before else None
+    operation = run.to_the_end()
+    assert operation.outcome in {"Failed", "RolledBack"}
+    assert operation.ending is not None
+    assert operation.ending.why.name == "BrokerNotRegistered"
+    assert_as(run.kafka, BEFORE, before)
+
+
+def test_a_batch_whose_source_is_lost_gives_the_cell_back() -> None:
+    """Nobody is left to copy from: it does not end by itself."""
+    kafka = cluster({"t": [(1,), (2, 3)]}, NODES)
+    run = Rebalancing(kafka, moves({"t": [(1,), (2, 3)]}, {"t": [(4,), (2, 5)]}))
+    kafka.copying, before = 1000, settings_of(kafka)
+    run.before_pass = lambda _: kafka.stop_broker(1) if kafka.in_flight() else None
+    operation = run.to_the_end()
+    assert (operation.outcome, operation.ending.why.name if operation.ending else "") == (
+        "RolledBack",
+        "PartitionsOffline",
+    )
+    assert placed(kafka) == {"t": [(1,), (2, 3)]}
+    assert (kafka.in_flight(), settings_of(kafka)) == ({}, before)
+
+
+@pytest.mark.parametrize("catches_up", [True, False])
+def test_fewer_replicas_never_mean_fewer_in_sync_than_writes_need(catches_up: bool) -> None:  # noqa: FBT001 - pytest
+    """Min ISR is 2 and one of the two that stay lags: it has to catch up first, or the batch is given up."""
+    kafka = cluster({"t": [(1, 2, 3)]}, NODES)
+    one = kafka.topics["t"].partitions[0]
+    one.isr, before = (1, 3), settings_of(kafka)
+    run = Rebalancing(kafka, moves({"t": [(1, 2, 3)]}, {"t": [(1, 2)]}))
+
+    def checked(passes: int) -> None:
+        if passes == 20 and catches_up:
+            one.isr = (1, 3, 2)
+        assert len(one.replicas) == 3 or 2 in one.isr
+
+    run.before_pass = checked
+    operation = run.to_the_end()
+    assert "UnderMinIsr" in run.waited
+    assert operation.outcome == ("Succeeded" if catches_up else "RolledBack"), operation.message
+    assert placed(kafka) == {"t": [(1, 2) if catches_up else (1, 2, 3)]}
+    assert settings_of(kafka) == before
+
+
+def test_fewer_replicas_than_min_isr_asks_for_all_of_them_in_sync() -> None:
+    kafka = cluster({"t": [(1, 2, 3)]}, NODES)
+    assert Rebalancing(kafka, moves({"t": [(1, 2, 3)]}, {"t": [(1,)]})).to_the_end().outcome == "Succeeded"
 
 
 def test_a_topic_that_is_deleted_keeps_nobody_from_the_others() -> None:

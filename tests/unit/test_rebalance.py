@@ -183,6 +183,24 @@ def test_nothing_of_what_is_impossible_is_proposed() -> None:
     assert "t-0: 2 replicas need 2 brokers, 1 may have them (2): 1 too few" in str(answer)
 
 
+@pytest.mark.parametrize("topics", [None, frozenset({"t"})])
+def test_fewer_replicas_than_min_isr_are_refused(topics: frozenset[str] | None) -> None:
+    partitions = [Partition("t", 0, (0, 1, 2), min_isr=2), Partition("t", 1, (0,), min_isr=2)]
+    answer = propose(Assignment.of(partitions), racked(3, 3), ChangeReplicas(1, topics), SOLVER)
+    assert isinstance(answer, Infeasible)
+    assert [(s.constraint, s.subject, s.needed, s.available) for s in answer.shortages] == [
+        (Constraint.REPLICAS, "t-0", 2, 1)
+    ]
+    assert "t-0: 1 replica is 1 fewer than its min ISR 2" in str(answer)
+
+
+def test_replicas_are_not_refused_where_they_help_or_are_not_asked_of() -> None:
+    more = planned(Assignment.of([Partition("t", 0, (0,), min_isr=3)]), racked(3, 3), ChangeReplicas(2))
+    assert more.replicas_moved == 1
+    both = Assignment.of([Partition("t", 0, (0, 1), min_isr=1), Partition("u", 0, (0, 1), min_isr=2)])
+    assert [move.topic for move in planned(both, racked(3, 3), ChangeReplicas(1, frozenset({"t"}))).moves] == ["t"]
+
+
 def test_a_dead_broker_that_is_not_listed_can_be_drained() -> None:
     proposal = planned(assigned((9, 0), (0, 1)), racked(3, 3), Drain(frozenset({9})))
     assert [move.removing for move in proposal.moves] == [frozenset({9})]

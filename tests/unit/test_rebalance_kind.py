@@ -217,6 +217,16 @@ async def test_a_cluster_that_is_not_well_gets_no_plan(stage: Stage) -> None:
     await stage.until(stage.engine(), "Succeeded")
 
 
+async def test_a_topic_with_fewer_replicas_than_min_isr_can_be_given_more(stage: Stage) -> None:
+    """It refuses acks=all writes as it is, and nothing but a rebalance mends that."""
+    one = FakePartition((0,), (0,), 0, size=1000)
+    stage.namespace.kafka.topics["thin"] = FakeTopic("thin-id", [one], {"min.insync.replicas": "2"})
+    stage.planner.answer = Proposal((PartitionMove("thin", 0, (0,), (0, 1), 1000),), bound=1)
+    await stage.ask(goal={"type": "ChangeReplicas", "replicas": 2, "topics": ["thin"]}, approval="NotRequired")
+    await stage.until(stage.engine(), "Succeeded")
+    assert one.replicas == (0, 1)
+
+
 async def test_brokers_that_are_to_go_are_drained_first(stage: Stage) -> None:
     obj = await stage.namespace.kube.get(KAFKA_CLUSTERS, "cell", "kafka")
     pool = obj["spec"]["nodePools"][0]
@@ -254,6 +264,27 @@ async def test_cancelled_half_way_everything_is_as_it_was(stage: Stage) -> None:
     assert stage.namespace.kafka.in_flight() == {}
     assert status["progress"]["replicasMoved"] == 0
     assert (await stage.condition("Failed"))["status"] == "True"
+
+
+async def test_a_rate_of_another_rebalance_that_ends_before_it_begins_is_waited_for_by_nobody(stage: Stage) -> None:
+    """It was there when the plan was made, and of the same value."""
+    kafka = stage.namespace.kafka
+    rates = {f"{side}.replication.throttled.rate": str(4 * 1024 * 1024) for side in ("leader", "follower")}
+    kafka.dynamic_config |= rates
+    await install_policies(stage.namespace.kube)
+    await stage.ask(approval="Required")
+    engine = stage.engine()
+    status = await stage.until(engine, "AwaitingApproval")
+    assert status["proposal"]["throttleBytes"] == 4 * 1024 * 1024 - 1
+    for key in rates:
+        del kafka.dynamic_config[key]
+    obj = await stage.namespace.kube.get(REBALANCES, NAME, "kafka")
+    words = {"by": "bob", "plan_hash": status["operation"]["planHash"], "uid": obj["metadata"]["uid"]}
+    given = approval(**words, at=stage.namespace.clock.now(), kind="KafkaRebalance", name=NAME)
+    await stage.namespace.kube.create(APPROVALS, given)
+    await stage.until(engine, "Succeeded")
+    assert stage.placed() == AFTER
+    assert stage.throttles() == {}
 
 
 async def test_a_deleted_one_is_undone_before_it_goes(stage: Stage) -> None:

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from controlplane.domain.observation import TopicPartition
 from controlplane.domain.rebalance.hops import Hop
-from controlplane.domain.rebalance.throttle import SIDES, Throttle, growth, kept, rate_key, replicas_key, spare
+from controlplane.domain.rebalance.throttle import (
+    SIDES,
+    Throttle,
+    growth,
+    kept,
+    rate_key,
+    replicas_key,
+    spare,
+    told_apart,
+)
 
 HOPS = (Hop("a", 0, (1, 2), (1, 3)), Hop("a", 1, (2, 3), (2, 1)), Hop("b", 0, (1, 2), (3, 2)))
 RATE = 1_000_000
@@ -68,6 +77,35 @@ def test_a_rate_that_somebody_sets_meanwhile_stays() -> None:
     theirs = {rate_key("leader"): "5", rate_key("follower"): str(RATE)}
     assert throttle.put({"a": {}, "b": {}}, theirs).brokers == {rate_key("follower"): str(RATE)}
     assert throttle.lifted({"a": {}, "b": {}}, theirs).brokers == {rate_key("follower"): None}
+
+
+@pytest.mark.parametrize("theirs", ["5", str(RATE)])
+def test_a_rate_that_was_there_and_went_is_waited_for_by_nobody(theirs: str) -> None:
+    """Another rebalance had it when the plan was made. It is ours then, and lifted; nobody keeps what is like ours."""
+    topics: Configs = {"a": {}, "b": {}}
+    throttle = Throttle(HOPS, RATE, kept(HOPS, RATE, topics, {rate_key(side): theirs for side in SIDES}))
+    put = throttle.put(topics, {})
+    there, rates = applied(topics, put.topics), applied({"": {}}, {"": put.brokers})[""]
+    assert throttle.is_on(there, rates)
+    lifted = throttle.lifted(there, rates)
+    rest, rates = applied(there, lifted.topics), applied({"": rates}, {"": lifted.brokers})[""]
+    assert throttle.is_off(rest, rates)
+    assert (rest, rates) == (topics, {})
+
+
+def test_control_a_rate_of_ours_that_is_missing_is_not_on() -> None:
+    theirs = {rate_key(side): "5" for side in SIDES}
+    throttle = Throttle(HOPS, RATE, kept(HOPS, RATE, {}, theirs))
+    there = applied({"a": {}, "b": {}}, throttle.put({"a": {}, "b": {}}, {}).topics)
+    assert throttle.is_on(there, theirs)
+    assert not throttle.is_on(there, {})
+    assert throttle.put(there, {}).brokers == {rate_key(side): str(RATE) for side in SIDES}
+
+
+def test_a_rate_is_never_one_that_somebody_else_has_set() -> None:
+    assert told_apart(RATE, {rate_key("leader"): str(RATE), rate_key("follower"): str(RATE - 1)}) == RATE - 2
+    assert told_apart(RATE, {rate_key("leader"): "5", "num.io.threads": str(RATE)}) == RATE
+    assert told_apart(1, {rate_key("leader"): "1"}) == 2
 
 
 def test_a_wildcard_covers_everything_and_stays() -> None:

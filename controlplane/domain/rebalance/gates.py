@@ -47,7 +47,8 @@ def _gates(observation: ClusterObservation, operation: Operation | None) -> Iter
 
 
 def unwell(kafka: KafkaObservation) -> Iterator[Check]:
-    """Partitions that serve nobody, or refuse acks=all writes."""
+    """Partitions that serve nobody, or refuse acks=all writes though they have replicas enough: more of them is what a
+    rebalance can give to those that do not."""
     offline = sorted(one.id for one in kafka.partitions if one.leader is None)
     if offline:
         yield Check(
@@ -56,7 +57,11 @@ def unwell(kafka: KafkaObservation) -> Iterator[Check]:
             evidence=f"{len(offline)} partitions have no leader: {listing(offline)}.",
             remedy="Bring the brokers of their replicas back.",
         )
-    short = sorted(one.id for one in kafka.partitions if one.leader is not None and len(one.isr) < one.min_isr)
+    short = sorted(
+        one.id
+        for one in kafka.partitions
+        if one.leader is not None and len(one.isr) < min(one.min_isr, len(one.replicas))
+    )
     if short:
         yield Check(
             "UnderMinIsr",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from controlplane.domain.rebalance.problem import Problem
 from controlplane.domain.rebalance.values import (
@@ -141,7 +141,25 @@ def problems_of(assignment: Assignment, brokers: Iterable[Broker], goal: Goal) -
         if partition.allowed is not None and (strangers := sorted(partition.allowed - known - away)):
             wrong(name, f"allowed on brokers that are not listed ({_list(strangers)}): list them, or do not allow them")
     _check_goal(assignment, known, goal, wrong)
+    if isinstance(goal, ChangeReplicas) and not found:
+        found += _below_min_isr(assignment, goal)
     return tuple(found)
+
+
+def _below_min_isr(assignment: Assignment, goal: ChangeReplicas) -> Iterator[Shortage]:
+    """Partitions that would lose replicas until they refuse acks=all writes."""
+    for partition in assignment.partitions:
+        meant = goal.topics is None or partition.topic in goal.topics
+        if meant and goal.replicas < min(partition.min_isr, len(partition.replicas)):
+            yield Shortage(
+                Constraint.REPLICAS,
+                str(partition.id),
+                f"{partition.id}: {goal.replicas} replica{' is' if goal.replicas == 1 else 's are'} "
+                f"{partition.min_isr - goal.replicas} fewer than its min ISR {partition.min_isr}, and acks=all writes "
+                "would be refused. Ask for more, or lower its min ISR first",
+                partition.min_isr,
+                goal.replicas,
+            )
 
 
 def _check_brokers(brokers: list[Broker], wrong: Callable[[str, str], None]) -> None:

@@ -73,6 +73,18 @@ class Look:
                     found.append(hop.id)
         return found
 
+    def is_offline(self, one: TopicPartition) -> bool:
+        partition = self.partitions.get(one)
+        return partition is not None and partition.leader is None
+
+    def would_be_short(self, hop: Hop) -> bool:
+        """Whether it takes replicas away, brings none, and what stays has fewer in sync than writes need (or than there
+        are, of fewer). Where replicas come the controllers wait for those to be in sync first."""
+        partition = self.partitions.get(hop.id)
+        if partition is None or hop.adding or not hop.removing:
+            return False
+        return len(frozenset(partition.isr) & frozenset(hop.after)) < min(partition.min_isr, len(hop.after))
+
 
 def stale(look: Look, hops: Iterable[Hop], registered: frozenset[int] | None) -> Check | None:
     """Why these hops are no longer what was approved. `registered`: all brokers that Kafka knows; None: not known."""

@@ -6,7 +6,8 @@ lifted keeps none, a broker that somebody gave a rate of its own keeps that, and
 affected by any rate.
 
 What others have set stays: a list's other entries, a `*`, a rate that is not ours, and, of what is both theirs and
-ours, whatever was there when the plan was made (`kept`). Kafka throttles no replica that is in sync, so both ways of a
+ours, whatever was there when the plan was made (`kept`); a rate that was there and goes is set as if it had never been.
+Kafka throttles no replica that is in sync, so both ways of a
 move are listed at once.
 
 Who is asked may be a moment behind who is told. So what is to be set or removed names all that is ours, also where it
@@ -40,7 +41,7 @@ def rate_key(side: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Throttle:
-    """Of one batch: `rate` in bytes a second, and what of it was there before: `leader/topic/0:1`, `leader/rate`."""
+    """Of one batch: `rate` in bytes a second, and what of it was there before: `leader/topic/0:1`, `leader/rate=7`."""
 
     hops: tuple[Hop, ...]
     rate: int
@@ -89,7 +90,7 @@ class Throttle:
             for topic, side, value in self._lists(topics)
             for entry in self.entries(topic, side)
         )
-        return entries and all(rate_key(side) in brokers for side in SIDES)
+        return entries and all(rate_key(side) in brokers for side in SIDES if self._free(side, brokers))
 
     def is_off(self, topics: Mapping[str, Config], brokers: Config) -> bool:
         entries = any(
@@ -108,8 +109,12 @@ class Throttle:
                     yield topic, side, value
 
     def _free(self, side: str, brokers: Config) -> bool:
-        """Whether nobody else has set that rate."""
-        return f"{side}/rate" not in self.kept and brokers.get(rate_key(side)) in (None, str(self.rate))
+        """Whether that rate is ours to set and to remove: nobody else has set it, or whoever had has removed it.
+
+        One that was like ours cannot be told from ours, and is left to whoever set it.
+        """
+        mine = str(self.rate)
+        return _rate(side, mine) not in self.kept and brokers.get(rate_key(side)) in (None, mine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +128,22 @@ class Changes:
 def kept(hops: Sequence[Hop], rate: int, topics: Mapping[str, Config], brokers: Config) -> frozenset[str]:
     """What of the throttle of these hops somebody else has set already, when the plan is made."""
     plain = Throttle(tuple(hops), rate)
-    found = {f"{side}/rate" for side in SIDES if rate_key(side) in brokers}
+    found = {_rate(side, brokers[rate_key(side)]) for side in SIDES if rate_key(side) in brokers}
     for topic in plain.topics:
         for side in SIDES:
             there = _entries(topics.get(topic, {}).get(replicas_key(side), ""))
             found |= {f"{side}/{topic}/{entry}" for entry in plain.entries(topic, side) if entry in there}
     return frozenset(found)
+
+
+def told_apart(rate: int, brokers: Config) -> int:
+    """This rate, or the next lower one that nobody has set (a higher one where there is none)."""
+    taken = {brokers.get(rate_key(side)) for side in SIDES}
+    return next(one for one in (rate, rate - 1, rate - 2, rate + 1, rate + 2) if one > 0 and str(one) not in taken)
+
+
+def _rate(side: str, value: str) -> str:
+    return f"{side}/rate={value}"
 
 
 def _entries(value: str) -> list[str]:

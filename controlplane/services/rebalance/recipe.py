@@ -137,6 +137,7 @@ class RebalanceRecipe:
     ) -> Plan | tuple[Check, ...]:
         spec = rebalance.spec
         topics, of_brokers = await admin.settings(sorted({move.topic for move in proposal.moves}))
+        rate = throttle.told_apart(rate, of_brokers)
 
         def kept(hops: Sequence[Hop]) -> frozenset[str]:
             return throttle.kept(hops, rate, topics, of_brokers)

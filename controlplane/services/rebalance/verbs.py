@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from controlplane.domain.check import Check
+from controlplane.domain.observation import TopicPartition
 from controlplane.domain.operation import verb
 from controlplane.domain.operation.verb import Doing, Done, Failed, Pending, Traits, UnderWay
 from controlplane.domain.rebalance import steps
@@ -96,13 +97,18 @@ class OnCell(ABC):
                 return Failed(why, again=False)
             return UnderWay(why.evidence) if doing.intent is not None else Pending((why,))
         self._sure(doing)
-        if absent and doing.intent is None:
+        if not absent:
+            self._over(doing, "absent")
+        elif doing.intent is None:
+            if self.traits.urgent and self._lasted(doing, "absent", ABSENT_SECONDS):  # it is throttled already
+                return Failed(_absent(absent), again=False)
             return Pending((_absent(absent),))
         return None
 
 
 class SetThrottle(OnCell):
-    """Done once before it counts, unless there is nothing to copy any more."""
+    """Done once before it counts, also where all has arrived already: LiftThrottle acts then too, and what undoes that
+    is undone by nothing but what undoes this."""
 
     name = steps.SET_THROTTLE
 
@@ -110,8 +116,6 @@ class SetThrottle(OnCell):
         look = await looked(admin)
         if (not_as_approved := await self._stale(doing, batch.hops, look, admin)) is not None:
             return not_as_approved
-        if doing.intent is None and _arrived(look, batch.hops):
-            return Done("nothing is left to copy")
         return await self._is_on(doing, batch, admin)
 
     async def _is_on(self, doing: Doing, batch: Batch, admin: KafkaAdmin) -> verb.Look:
@@ -160,7 +164,8 @@ class MoveReplicas(OnCell):
     """A batch is given to the controller and looked at until all of it has arrived.
 
     Part of it may have been refused: what is in flight lands first, then the rest is asked for again. A batch does not
-    wait for ever for a broker that is down: whoever repairs that may need the cell, which it keeps.
+    wait for ever for a broker that is down, be it one that replicas go to or the last that had them: whoever repairs
+    that may need the cell, which it keeps. No replicas are taken away where fewer would be in sync than writes need.
     """
 
     name = steps.MOVE_REPLICAS
@@ -176,8 +181,18 @@ class MoveReplicas(OnCell):
                     return Failed(_absent(absent), again=False)
             else:
                 self._over(doing, "absent")
+            if offline := sorted(hop.id for hop in moving if look.is_offline(hop.id)):
+                if self._lasted(doing, "offline", ABSENT_SECONDS):
+                    return Failed(_offline(offline), again=False)
+            else:
+                self._over(doing, "offline")
             arrived = len(groups[Standing.AFTER])
             return UnderWay(f"{arrived} of {len(batch.hops)} partitions have arrived, {len(moving)} are on their way")
+        if short := sorted(hop.id for hop in groups[Standing.BEFORE] if look.would_be_short(hop)):
+            if self._lasted(doing, "short", ABSENT_SECONDS):
+                return Failed(_short(short), again=False)
+            return Pending((_short(short),))
+        self._over(doing, "short")
         if groups[Standing.BEFORE]:
             return Pending()
         gone = groups[Standing.GONE]
@@ -198,20 +213,27 @@ class OrderReplicas(MoveReplicas):
 class MoveBack(OnCell):
     """What is on its way is cancelled, what has arrived goes back, and the leaders of before lead again.
 
-    A partition that somebody else has put elsewhere is left there. A cancelled one has its replicas back in another
-    order (KIP-455), which is put right as well.
+    A partition that somebody else has put elsewhere is left there, and so is one whose broker of before stays away for
+    ABSENT_SECONDS or is not registered any more: it would keep the cell for ever. A cancelled one has its replicas back
+    in another order (KIP-455), which is put right as well.
     """
 
     name = steps.MOVE_BACK
     back = True
 
+    def __init__(self, cells: Cells, clock: Clock, *, doubt_seconds: float = DOUBT_SECONDS) -> None:
+        super().__init__(cells, clock, doubt_seconds=doubt_seconds)
+        self._lost: dict[str, Mapping[Hop, frozenset[int]]] = {}
+        """By cell, as of the latest look: hops that are given up, and the brokers that are gone."""
+
     async def _seen(self, doing: Doing, batch: Batch, admin: KafkaAdmin) -> verb.Look:
         if doing.intent is None:
             return Pending()
         look = await looked(admin)
-        groups = look.grouped(batch.hops)
+        lost = self._lost[batch.cluster] = await self._given_up(doing, batch, look, admin)
+        groups = look.grouped(hop for hop in batch.hops if hop not in lost)
         disordered, left = _disordered(look, groups[Standing.ELSEWHERE])
-        if groups[Standing.MOVING] or groups[Standing.AFTER] or disordered:
+        if groups[Standing.MOVING] or groups[Standing.AFTER] or disordered or _on_the_way(look, lost):
             return Pending()
         if returning := groups[Standing.RETURNING]:
             return UnderWay(f"{len(returning)} of {len(batch.hops)} partitions are on their way back")
@@ -220,16 +242,33 @@ class MoveBack(OnCell):
         if left and self._doubts(doing):
             return UnderWay("looks again at what seems to be elsewhere")
         self._sure(doing)
-        return Done(
-            f"moved elsewhere by somebody else, and left there: {listing(hop.id for hop in left)}" if left else ""
-        )
+        words = [f"moved elsewhere by somebody else, and left there: {listing(hop.id for hop in left)}"] if left else []
+        if away := [hop for hop in lost if _is_away(look, hop)]:
+            gone = sorted({broker for hop in away for broker in lost[hop]})
+            brokers = f"broker {gone[0]} is gone" if len(gone) == 1 else f"brokers {listing(gone)} are gone"
+            words.append(f"left there: {listing(hop.id for hop in away)} ({brokers})")
+        return Done("; ".join(words))
+
+    async def _given_up(
+        self, doing: Doing, batch: Batch, look: Look, admin: KafkaAdmin
+    ) -> Mapping[Hop, frozenset[int]]:
+        """Hops that cannot be undone, each with the brokers of before that are gone."""
+        down = {broker for hop in batch.hops for broker in hop.before} - look.brokers
+        for broker in {broker for hop in batch.hops for broker in hop.before} & look.brokers:
+            self._over(doing, f"absent {broker}")
+        registered = await admin.registered_brokers() if down else None
+        unknown = down - registered if registered is not None else frozenset()
+        dead = {broker for broker in down if self._lasted(doing, f"absent {broker}", ABSENT_SECONDS)}
+        found = {hop: (hop.removing & dead) | (frozenset(hop.before) & unknown) for hop in batch.hops}
+        return {hop: gone for hop, gone in found.items() if gone}
 
     async def _do(self, batch: Batch, admin: KafkaAdmin) -> None:
         """Those that seem to be back may not be, and are sent along: for those that are it changes nothing."""
-        look = await looked(admin)
-        groups = look.grouped(batch.hops)
+        look, lost = await looked(admin), self._lost.get(batch.cluster, {})
+        groups = look.grouped(hop for hop in batch.hops if hop not in lost)
         disordered, _ = _disordered(look, groups[Standing.ELSEWHERE])
-        targets: dict[Any, Sequence[int] | None] = {hop.id: None for hop in groups[Standing.MOVING]}
+        cancelled = (*groups[Standing.MOVING], *_on_the_way(look, lost))
+        targets: dict[Any, Sequence[int] | None] = {hop.id: None for hop in cancelled}
         targets |= {hop.id: hop.before for hop in (*groups[Standing.AFTER], *disordered)}
         leaderless = look.leaderless(batch.hops, back=True)
         if leaderless and not targets:
@@ -290,8 +329,14 @@ async def _alter(admin: KafkaAdmin, changes: Changes) -> None:
     check_results(await admin.alter_settings(changes.topics, changes.brokers), but=_GONE)
 
 
-def _arrived(look: Look, hops: Iterable[Hop]) -> bool:
-    return all(look.standing(hop) in (Standing.AFTER, Standing.GONE) for hop in hops)
+def _on_the_way(look: Look, hops: Iterable[Hop]) -> list[Hop]:
+    return [hop for hop in hops if look.standing(hop) in (Standing.MOVING, Standing.RETURNING)]
+
+
+def _is_away(look: Look, hop: Hop) -> bool:
+    """Whether it is on other brokers than before."""
+    partition = look.partitions.get(hop.id)
+    return partition is not None and frozenset(partition.replicas) != frozenset(hop.before)
 
 
 def _disordered(look: Look, elsewhere: Iterable[Hop]) -> tuple[list[Hop], list[Hop]]:
@@ -312,4 +357,23 @@ def _absent(brokers: Sequence[int]) -> Check:
         ok=False,
         evidence=f"Replicas are to go to brokers that are not up: {listing(brokers)}.",
         remedy="Bring them back; it goes on by itself.",
+    )
+
+
+def _offline(partitions: Sequence[TopicPartition]) -> Check:
+    return Check(
+        "PartitionsOffline",
+        ok=False,
+        evidence=f"Nobody is left to copy from: {len(partitions)} partitions have no leader: {listing(partitions)}.",
+        remedy="Bring the brokers of their replicas back.",
+    )
+
+
+def _short(partitions: Sequence[TopicPartition]) -> Check:
+    return Check(
+        "UnderMinIsr",
+        ok=False,
+        evidence=f"Of the replicas that {len(partitions)} partitions are to keep, fewer are in sync than min ISR: "
+        f"{listing(partitions)}.",
+        remedy="Wait for them to catch up, or bring the brokers back.",
     )
