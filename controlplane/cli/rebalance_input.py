@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from controlplane.api.quantity import QuantityError, parse_bytes
+from controlplane.cli.brokers_file import MOST_WEIGHT
 from controlplane.cli.errors import CliError, ExitCode
 from controlplane.domain.rebalance.values import (
     Assignment,
@@ -30,7 +31,6 @@ from controlplane.domain.topics.rules import illegal_name
 MOST_ID = 2**31 - 1
 """Broker ids and partitions are int32 in Kafka's protocol."""
 MOST_BYTES = 2**60
-MOST_WEIGHT = 10**9
 GOALS = "balance, bytes, leaders, racks, drain:1,2, move-to:4,5,6, replicas:3, move-away:1"
 BROKER_FIELDS = ("id", "rack", "weight", "capacity")
 
