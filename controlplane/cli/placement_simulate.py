@@ -165,9 +165,11 @@ def _continued(question: Question, rule: ShardRule, history: Path, *, offer: boo
     )
     occupancy = Occupancy(before, held)
     changes: list[Change] = []
-    for broker in question.fleet.brokers:
-        if broker.id not in before.by_id:
+    newcomers = [broker for broker in question.fleet.brokers if broker.id not in before.by_id]
+    for broker in newcomers:
+        if broker.zone in before.zones:
             changes += join(occupancy, broker)
+    changes += join(occupancy, *(broker for broker in newcomers if broker.zone not in before.zones))
     for broker_id in sorted(set(before.by_id) - set(question.fleet.by_id)):
         changes += leave(occupancy, broker_id)
     occupancy.change_fleet(question.fleet)

@@ -169,6 +169,27 @@ def test_history_that_is_full_takes_nobody_in(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("size", "new"), [(6, "cccc"), (5, "cccc"), (6, "cd"), (7, "cccc"), (7, "ccdd"), (4, "c"), (6, "cca")]
+)
+def test_a_zone_that_is_new_comes_in_whole(size: int, new: str, tmp_path: Path) -> None:
+    """One after the other its brokers would be too few for their part of a shard."""
+    rule = ("--tenants", "3", "--shard-size", str(size), "--max-overlap", str(size - 1))
+    before, brokers = tmp_path / "before.json", tmp_path / "brokers.json"
+    before.write_text(simulate("--zones", "2", "--brokers-per-zone", "4", *rule, "-o", "json").stdout)
+    old = json.loads(before.read_text())
+    fleet = old["brokers"] + [{"id": 8 + at, "rack": zone} for at, zone in enumerate(new)]
+    brokers.write_text(json.dumps(fleet))
+    found = document("--brokers", str(brokers), *rule, "--from", str(before))
+    zone_of = {broker["id"]: broker["rack"] for broker in fleet}
+    assert faults(found["shards"].values(), size=size, overlap=size - 1, brokers=zone_of, zone_of=zone_of) == []
+    now = {tenant: set(shard) for tenant, shard in old["shards"].items()}
+    for move in found["moved"]:
+        assert (now[move["tenant"]], len(set(move["after"]) - set(move["before"]))) == (set(move["before"]), 1)
+        now[move["tenant"]] = set(move["after"])
+    assert now == {tenant: set(shard) for tenant, shard in found["shards"].items()}
+
+
+@pytest.mark.parametrize(
     ("text", "says"),
     [
         ("[]", "is no output of"),
