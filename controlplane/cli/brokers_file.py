@@ -6,19 +6,24 @@ import json
 from pathlib import Path
 from typing import Any
 
-from controlplane.cli.errors import CliError, ExitCode
+from controlplane.cli.errors import CliError
 from controlplane.domain.placement.values import Broker
 
 FIELDS = ("id", "rack", "weight")
+MOST_WEIGHT = 10**9
 
 
 def read_brokers(file: Path) -> tuple[Broker, ...]:
     """Raises OSError, and CliError that names the field for anything else than a list of brokers."""
+    return brokers_of(read_json(file), file)
+
+
+def read_json(file: Path) -> Any:
+    """Raises OSError and CliError."""
     try:
-        entries = json.loads(file.read_text())
-    except ValueError as error:
+        return json.loads(file.read_bytes())
+    except (ValueError, RecursionError) as error:
         raise _bad(file, f"is not JSON: {error}") from None
-    return brokers_of(entries, file)
 
 
 def brokers_of(entries: Any, file: Path) -> tuple[Broker, ...]:
@@ -41,10 +46,11 @@ def _broker(entry: Any, path: str, file: Path) -> Broker:
         raise _bad(file, f"{path}.rack is no name of a rack")
     if not isinstance(weight, int | float) or isinstance(weight, bool):
         raise _bad(file, f"{path}.weight is no number")
-    if not 0 < weight < float("inf"):
-        raise _bad(file, f"{path}.weight is {weight:g}, but is above 0: leave a broker out that shall carry nothing")
+    if not 0 < weight <= MOST_WEIGHT:
+        problem = f"{path}.weight is {weight}, but is above 0 and at most {MOST_WEIGHT}"
+        raise _bad(file, f"{problem}: leave a broker out that shall carry nothing")
     return Broker(number, rack or "", float(weight))
 
 
 def _bad(file: Path, problem: str) -> CliError:
-    return CliError(f"{file}: {problem}", ExitCode.USAGE)
+    return CliError(f"{file}: {problem}")

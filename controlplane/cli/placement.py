@@ -79,7 +79,8 @@ def simulate(
     """Assign shards to tenants on paper, and judge them.
 
     Who gets which brokers, how far that is from what is proven possible, and what misbehaving tenants take along.
-    Exit code 1: the tenants do not fit, and the message says how many would; 2: the numbers mean nothing.
+    Exit code 1: the tenants do not fit, and the message says how many would, or a file is wrong; 2: the numbers mean
+    nothing.
     """
     from controlplane.cli.placement_render import show_simulation  # noqa: PLC0415 - --help does without
     from controlplane.cli.placement_simulate import Question, fleet_of, simulated  # noqa: PLC0415

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from controlplane.cli.brokers_file import brokers_of, read_brokers
+from controlplane.cli.brokers_file import brokers_of, read_brokers, read_json
 from controlplane.cli.errors import CliError, ExitCode
 from controlplane.domain.placement.blast import Blast, always_survived, measured_blast, random_blast, random_overlap
 from controlplane.domain.placement.bounds import least_worst_overlap, most_shards
@@ -89,7 +89,7 @@ def fleet_of(brokers: str | None, zones: int | None, per_zone: str | None) -> Fl
     if brokers is None:
         return _zoned(zones, per_zone)
     if not brokers.removeprefix("-").isdecimal():
-        return _valid(read_brokers(Path(brokers)))
+        return _listed(read_brokers(Path(brokers)), Path(brokers))
     return even_fleet(1, _number(brokers, "--brokers", MOST_BROKERS))
 
 
@@ -105,7 +105,7 @@ def _zoned(zones: int | None, per_zone: str | None) -> Fleet:
     sizes = counts * zones if len(counts) == 1 else counts
     names = list(even_fleet(zones, 1).zones)
     numbered = [zone for zone, size in zip(names, sizes, strict=True) for _ in range(size)]
-    return _valid(tuple(Broker(at, zone) for at, zone in enumerate(numbered)))
+    return Fleet(tuple(Broker(at, zone) for at, zone in enumerate(numbered)))
 
 
 def _number(word: str, option: str, most: int) -> int:
@@ -114,15 +114,15 @@ def _number(word: str, option: str, most: int) -> int:
     return int(word)
 
 
-def _valid(brokers: tuple[Broker, ...]) -> Fleet:
+def _listed(brokers: tuple[Broker, ...], file: Path) -> Fleet:
     try:
         return Fleet(brokers)
     except BadInputError as error:
-        raise CliError(str(error), ExitCode.USAGE) from None
+        raise CliError(f"{file}: {error}") from None
 
 
 def simulated(question: Question, history: Path | None, *, repack: bool) -> Simulation:
-    """Raises CliError: 1 where it does not fit, 2 where the numbers mean nothing."""
+    """Raises CliError: 1 where it does not fit or a file is no history, 2 where the numbers mean nothing."""
     if not 1 <= question.tenants <= MOST_TENANTS:
         raise typer.BadParameter(f"{question.tenants} is not between 1 and {MOST_TENANTS}", param_hint="--tenants")
     if not 1 <= question.bad <= question.tenants - (question.tenants > 1):
@@ -165,9 +165,11 @@ def _continued(question: Question, rule: ShardRule, history: Path, *, offer: boo
     )
     occupancy = Occupancy(before, held)
     changes: list[Change] = []
-    for broker in question.fleet.brokers:
-        if broker.id not in before.by_id:
+    newcomers = [broker for broker in question.fleet.brokers if broker.id not in before.by_id]
+    for broker in newcomers:
+        if broker.zone in before.zones:
             changes += join(occupancy, broker)
+    changes += join(occupancy, *(broker for broker in newcomers if broker.zone not in before.zones))
     for broker_id in sorted(set(before.by_id) - set(question.fleet.by_id)):
         changes += leave(occupancy, broker_id)
     occupancy.change_fleet(question.fleet)
@@ -192,18 +194,21 @@ def _continued(question: Question, rule: ShardRule, history: Path, *, offer: boo
 
 def _history(file: Path) -> tuple[Fleet, dict[str, Shard]]:
     """Raises OSError, and CliError for a file that is no earlier output."""
-    try:
-        document = json.loads(file.read_text())
-        fleet = _valid(brokers_of(document["brokers"], file))
-        shards = {str(tenant): tuple(sorted(map(int, shard))) for tenant, shard in document["shards"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        problem = "is no output of `kfleet placement simulate -o json`: it lacks brokers or shards"
-        raise CliError(f"{file} {problem}", ExitCode.USAGE) from None
-    for tenant, shard in shards.items():
-        strange = [broker for broker in shard if broker not in fleet.by_id]
-        if strange or not shard:
-            raise CliError(f"{file}: shards.{tenant}: broker {strange[:1]} is not among its brokers", ExitCode.USAGE)
-    return fleet, shards
+    document = read_json(file)
+    if not isinstance(document, dict) or "brokers" not in document or not isinstance(document.get("shards"), dict):
+        raise CliError(f"{file} is no output of `kfleet placement simulate -o json`: it lacks brokers or shards")
+    fleet = _listed(brokers_of(document["brokers"], file), file)
+    return fleet, {tenant: _shard(ids, fleet, f"{file}: shards.{tenant}") for tenant, ids in document["shards"].items()}
+
+
+def _shard(ids: Any, fleet: Fleet, where: str) -> Shard:
+    if not isinstance(ids, list) or not ids or any(type(one) is not int for one in ids):
+        raise CliError(f"{where} is no list of broker ids, such as [1, 2, 3]")
+    if strange := [one for one in ids if one not in fleet.by_id]:
+        raise CliError(f"{where}: broker {strange[:1]} is not among its brokers")
+    if twice := [one for one, count in Counter(ids).items() if count > 1]:
+        raise CliError(f"{where}: broker {twice[0]} is there twice")
+    return tuple(sorted(ids))
 
 
 def _measured(

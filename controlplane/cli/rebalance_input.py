@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from controlplane.api.quantity import QuantityError, parse_bytes
+from controlplane.cli.brokers_file import MOST_WEIGHT
 from controlplane.cli.errors import CliError, ExitCode
 from controlplane.domain.rebalance.values import (
     Assignment,
@@ -25,6 +26,7 @@ from controlplane.domain.rebalance.values import (
     Partition,
     Racks,
 )
+from controlplane.domain.topics.rules import illegal_name
 
 MOST_ID = 2**31 - 1
 """Broker ids and partitions are int32 in Kafka's protocol."""
@@ -128,8 +130,10 @@ def _partitions(file: Path, min_isr: int) -> Iterator[Partition]:
         where = f"{file}: partitions[{number}]"
         _object(where, entry)
         topic, partition, replicas = entry.get("topic"), entry.get("partition"), entry.get("replicas")
-        if not isinstance(topic, str) or not topic:
+        if not isinstance(topic, str):
             raise CliError(f"{where}.topic: {topic!r} is not the name of a topic")
+        if problem := illegal_name(topic):
+            raise CliError(f"{where}.topic: {topic!r} {problem}")
         _whole(f"{where}.partition", partition, MOST_ID)
         if not isinstance(replicas, list):
             raise CliError(f"{where}.replicas: {replicas!r} is not a list of broker ids")
@@ -153,6 +157,8 @@ def _brokers(file: Path) -> Iterator[Broker]:
             raise CliError(f"{where}.rack: {rack!r} is not text: put it in quotes")
         if isinstance(weight, bool) or not isinstance(weight, int | float):
             raise CliError(f"{where}.weight: {weight!r} is not a number")
+        if abs(weight) > MOST_WEIGHT:
+            raise CliError(f"{where}.weight: not above 0 and at most {MOST_WEIGHT}: only proportions count")
         capacity = entry.get("capacity")
         yield Broker(
             entry["id"],
@@ -229,7 +235,7 @@ def _bytes(where: str, value: Any) -> int:
 
 
 def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and int(text) <= MOST_ID
+    return text.isascii() and text.isdigit() and len(text) <= len(str(MOST_ID)) and int(text) <= MOST_ID
 
 
 def _ids(text: str) -> frozenset[int]:

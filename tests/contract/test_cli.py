@@ -104,6 +104,24 @@ def test_an_unreadable_kubeconfig(leaf: Leaf, tmp_path: Path) -> None:
     assert problems_of_error(missing, 1, "gone.yaml", "No such file") == []
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["rebalance", "plan", "--goal", "balance", "--brokers", "{}", "--assignment", "{}"],
+        ["placement", "simulate", "--tenants", "1", "--brokers", "{}"],
+        ["placement", "simulate", "--tenants", "1", "--brokers", "9", "--from", "{}"],
+    ],
+    ids=["rebalance", "brokers", "history"],
+)
+@pytest.mark.parametrize(
+    "content", [b"{", b"[[]]", b"null", b"\xff\xfe\xff", b"[" * 100_000], ids=lambda one: one[:4].hex()
+)
+def test_a_file_that_is_wrong_is_no_wrong_usage(arguments: list[str], content: bytes, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.json"
+    bad.write_bytes(content)
+    assert problems_of_error(run([str(bad) if word == "{}" else word for word in arguments]), 1, str(bad)) == []
+
+
 @pytest.mark.parametrize("leaf", ASKING, ids=name_of)
 def test_no_such_context(leaf: Leaf, closed: Path) -> None:
     done = run([*leaf.words, *leaf.arguments(), "--kubeconfig", str(closed), "--context", "mars"])

@@ -255,6 +255,40 @@ def test_a_new_zone_that_is_too_small_for_its_part_stays_out() -> None:
     assert (shards_of(occupancy), len(occupancy.fleet.brokers)) == (before, 12)
 
 
+@given(st.integers(1, 8), st.integers(1, 3), st.lists(st.integers(1, 4), min_size=1, max_size=3), st.integers(1, 8))
+@few
+def test_new_zones_take_their_part_of_every_shard_and_no_more(
+    size: int, zones: int, sizes: list[int], count: int
+) -> None:
+    fleet, rule = even_fleet(zones, 4), ShardRule(size, size - 1)
+    newcomers = tuple(
+        Broker(100 + 10 * at + number, f"new{at}") for at, many in enumerate(sizes) for number in range(many)
+    )
+    assume(size <= len(fleet.brokers))
+    occupancy = occupied(fleet, rule, count)
+    before = shards_of(occupancy)
+    try:
+        kinds = shape(Fleet((*fleet.brokers, *newcomers)), size)
+    except DoesNotFitError:
+        with pytest.raises(DoesNotFitError):
+            join(occupancy, *newcomers)
+        assert (shards_of(occupancy), occupancy.fleet) == (before, fleet)
+        return
+    now = dict(before)
+    for change in join(occupancy, *newcomers):
+        assert change.before == now[change.tenant]
+        assert len(set(change.after) - set(change.before)) == 1
+        assert change.joins >= 100, "nobody moves but to newcomers"
+        now[change.tenant] = change.after
+    assert now == shards_of(occupancy)
+    zone = zone_of(occupancy.fleet)
+    for shard in now.values():
+        given = Counter(zone[broker] for broker in shard)
+        for name, kind in zip(occupancy.fleet.zones, kinds, strict=True):
+            assert kind.least <= given[name]
+            assert given[name] <= kind.most or name in fleet.zones
+
+
 def test_repack_leaves_an_optimal_assignment_alone() -> None:
     fleet, rule = even_fleet(3, 5), ShardRule(3, 1)
     shards = assign(fleet, rule, [f"t{at}" for at in range(25)]).shards

@@ -58,6 +58,14 @@ def plan(tmp_path: Path, partitions: Any, brokers: Any, goal: str = "balance", *
         (assignment([1]), [{"id": 1, "weight": 0}], "broker 1: its weight 0 is not above zero: give it one, or drain"),
         (assignment([1]), [{"id": 1, "weight": -2.5}], "broker 1: its weight -2.5 is not above zero"),
         (assignment([1]), '[{"id": 1, "weight": NaN}]', "broker 1: its weight nan is not above zero"),
+        (assignment([1]), [{"id": 1, "weight": 10**400}], "[0].weight: not above 0 and at most 1000000000"),
+        (assignment([1]), [{"id": 1, "weight": -(10**400)}], "[0].weight: not above 0 and at most 1000000000"),
+        (assignment([1]), '[{"id": 1, "weight": Infinity}]', "[0].weight: not above 0 and at most 1000000000"),
+        (assignment([1]), "[" * 100_000, "brokers.json: not JSON: "),
+        (assignment([1], topic=""), TWO, "partitions[0].topic: '' is empty"),
+        (assignment([1], topic=".."), TWO, "partitions[0].topic: '..' is not a name"),
+        (assignment([1], topic="../x y\0"), TWO, "topic: '../x y\\x00' has characters other than letters"),
+        (assignment([1], topic="t" * 250), TWO, "has 250 characters, Kafka takes 249"),
         (assignment([1]), [{"id": 1, "capacity": "ten"}], "[0].capacity: 'ten' is not a quantity"),
         (assignment([1]), [{"id": 1, "capacity": -1}], "[0].capacity: '-1' is a negative size"),
         (assignment([1]), [{"id": 1}, {"id": 1}], "broker 1: it is listed twice"),
@@ -77,6 +85,9 @@ def test_bad_files_are_refused_by_field(tmp_path: Path, partitions: Any, brokers
         ("drain", 2, "drain takes ids of brokers, such as drain:1,2"),
         ("drain:1,", 2, "drain takes ids"),
         ("drain:one", 2, "drain takes ids"),
+        pytest.param(f"drain:{'9' * 5000}", 2, "drain takes ids", id="drain-5000-digits"),
+        pytest.param(f"replicas:{'9' * 5000}", 2, "replicas takes a number", id="replicas-5000-digits"),
+        ("drain:2147483648", 2, "drain takes ids"),
         ("replicas:", 2, "replicas takes a number"),
         ("move-to:1", 2, "say which topics move with --topics"),
         ("replicas:0", 1, "0 is below 1: a partition has at least one"),
@@ -90,6 +101,10 @@ def test_bad_files_are_refused_by_field(tmp_path: Path, partitions: Any, brokers
 )
 def test_goals_that_make_no_sense_or_cannot_be_met(tmp_path: Path, goal: str, code: int, says: str) -> None:
     assert problems_of_error(plan(tmp_path, assignment([1, 2]), TWO, goal), code, says) == []
+
+
+def test_kafkas_own_topics_are_planned_too(tmp_path: Path) -> None:
+    assert plan(tmp_path, assignment([1], [1], topic="__consumer_offsets"), TWO).code == 0
 
 
 def test_topics_have_to_be_meant_and_to_be_there(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
-"""What a broker that leaves or joins changes, and what a fresh start would: at most one broker of any shard, or an
-offered plan.
+"""What a broker that leaves or joins changes, and what a fresh start would: at most one broker of any shard (a zone
+that is new takes its whole part), or an offered plan.
 
 Replacing is asked for by the caller, and only once a broker is to stay away: a broker that crashes is not replaced
 before the tenant's `replacementDelay`, or a tenant whose requests kill brokers would be led from one to the next
@@ -112,42 +112,63 @@ def _take(occupancy: Occupancy, held: Held, rest: Shard, candidates: Sequence[in
     return Change(held.tenant, held.shard, after, occupancy.excess(held.tenant) <= 0)
 
 
-def join(occupancy: Occupancy, broker: Broker, *, level: bool = False) -> list[Change]:
-    """The broker is there. If its zone is new, shards that take more than their part from another zone take it instead.
-    Shards that exceed their rule take it where that makes them exceed it less; with `level`, shards of brokers that
-    carry most take it too, until it carries its share. Otherwise nobody moves: new tenants use it first.
+def join(occupancy: Occupancy, *newcomers: Broker, level: bool = False) -> list[Change]:
+    """The brokers are there. Zones that are new take their part of every shard, one broker a Change. Shards that exceed
+    their rule take a newcomer where that makes them exceed it less; with `level`, shards of brokers that carry most
+    take it too, until it carries its share. Otherwise nobody moves: new tenants use it first.
 
     Raises, before anything is changed, BadInputError for an id that is there already, and DoesNotFitError for a new
-    zone that is still too small for its part of a shard: its brokers come in together, or stay out until then.
+    zone that is too small for its part of a shard: its brokers come in together, or stay out until then.
     """
-    fleet = Fleet((*occupancy.fleet.brokers, broker))
+    fleet = Fleet((*occupancy.fleet.brokers, *newcomers))
     for size in {held.rule.size for held in occupancy.held.values()}:
         shape(fleet, size)
-    new_zone = broker.zone not in occupancy.fleet.zones
+    new = {broker.zone for broker in newcomers} - set(occupancy.fleet.zones)
     occupancy.change_fleet(fleet)
-    found: dict[str, Change] = {}
-    for tenant in list(occupancy.held) if new_zone else ():
-        held = occupancy.held[tenant]
-        crowded = _crowded(fleet, held)
-        if crowded:
-            found[tenant] = _swapped(occupancy, held, max(crowded, key=occupancy.load), broker.id)
-    for tenant in occupancy.exceeding():
-        change = None if tenant in found else _relieve(occupancy, tenant, broker)
-        if change is not None:
-            found[tenant] = change
-    while level:
-        change = _lighten(occupancy, broker, found)
-        if change is None:
-            break
-        found[change.tenant] = change
-    return list(found.values())
+    found: list[Change] = []
+    for tenant in list(occupancy.held) if new else ():
+        while (change := _share_out(occupancy, occupancy.held[tenant], new)) is not None:
+            found.append(change)
+    done = {change.tenant for change in found}
+    for broker in newcomers:
+        for tenant in occupancy.exceeding():
+            change = None if tenant in done else _relieve(occupancy, tenant, broker)
+            if change is not None:
+                found.append(change)
+                done.add(tenant)
+        while level and (change := _lighten(occupancy, broker, done)) is not None:
+            found.append(change)
+            done.add(change.tenant)
+    return found
+
+
+def _share_out(occupancy: Occupancy, held: Held, new: set[str]) -> Change | None:
+    """One broker of a shard for one of a new zone, while others give more than their part or a new one less."""
+    fleet = occupancy.fleet
+    kinds, given = _kinds(fleet, held), _given(fleet, held.shard)
+    owed = [zone for zone in new if given[zone] < kinds[zone].least]
+    zones = owed or [zone for zone in new if given[zone] < kinds[zone].most]
+    givers = _crowded(fleet, held) or (_beyond(fleet, held) if owed else [])
+    if not zones or not givers:
+        return None
+    candidates = [broker for zone in zones for broker in fleet.zones[zone] if broker not in held.shard]
+    return _swapped(occupancy, held, max(givers, key=occupancy.load), candidates)
 
 
 def _crowded(fleet: Fleet, held: Held) -> list[int]:
     """Brokers of a shard in zones that give more than their part."""
     kinds, given = _kinds(fleet, held), _given(fleet, held.shard)
-    known = (fleet.by_id[broker] for broker in held.shard if broker in fleet.by_id)
-    return [broker.id for broker in known if given[broker.zone] > kinds[broker.zone].most]
+    return [broker.id for broker in _known(fleet, held) if given[broker.zone] > kinds[broker.zone].most]
+
+
+def _beyond(fleet: Fleet, held: Held) -> list[int]:
+    """Brokers of a shard in zones that could give one less."""
+    kinds, given = _kinds(fleet, held), _given(fleet, held.shard)
+    return [broker.id for broker in _known(fleet, held) if given[broker.zone] > kinds[broker.zone].least]
+
+
+def _known(fleet: Fleet, held: Held) -> list[Broker]:
+    return [fleet.by_id[broker] for broker in held.shard if broker in fleet.by_id]
 
 
 def _swaps(occupancy: Occupancy, held: Held, broker: Broker) -> list[int]:
@@ -169,19 +190,19 @@ def _relieve(occupancy: Occupancy, tenant: str, broker: Broker) -> Change | None
     before = occupancy.excess(tenant)
     best: tuple[int, int] | None = None
     for other in _swaps(occupancy, held, broker):
-        after = _swapped(occupancy, held, other, broker.id)
+        after = _swapped(occupancy, held, other, [broker.id])
         left = _restore(occupancy, held, after)
         if left < before and (best is None or left < best[0]):
             best = left, other
     if best is None:
         return None
-    return _swapped(occupancy, held, best[1], broker.id)
+    return _swapped(occupancy, held, best[1], [broker.id])
 
 
-def _swapped(occupancy: Occupancy, held: Held, gone: int, new: int) -> Change:
+def _swapped(occupancy: Occupancy, held: Held, gone: int, candidates: Sequence[int]) -> Change:
     occupancy.remove(held.tenant)
     rest = tuple(broker for broker in held.shard if broker != gone)
-    return _take(occupancy, held, rest, [new])
+    return _take(occupancy, held, rest, candidates)
 
 
 def _restore(occupancy: Occupancy, held: Held, change: Change) -> int:
@@ -192,7 +213,7 @@ def _restore(occupancy: Occupancy, held: Held, change: Change) -> int:
     return left
 
 
-def _lighten(occupancy: Occupancy, broker: Broker, done: Mapping[str, Change]) -> Change | None:
+def _lighten(occupancy: Occupancy, broker: Broker, done: set[str]) -> Change | None:
     """One more shard that takes the newcomer for the broker that carries most, if that evens loads and keeps the
     rules."""
     fleet = occupancy.fleet
@@ -209,7 +230,7 @@ def _lighten(occupancy: Occupancy, broker: Broker, done: Mapping[str, Change]) -
             if tenant in done or broker.id in held.shard or other.id not in _swaps(occupancy, held, broker):
                 continue
             excess = max(occupancy.excess(tenant), 0)
-            change = _swapped(occupancy, held, other.id, broker.id)
+            change = _swapped(occupancy, held, other.id, [broker.id])
             if max(occupancy.excess(tenant), 0) <= excess:
                 return change
             _restore(occupancy, held, change)

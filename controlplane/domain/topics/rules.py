@@ -25,18 +25,24 @@ def metric_name(name: str) -> str:
     return name.replace(".", "_")
 
 
-def check_name(name: str) -> Check | None:
+def illegal_name(name: str) -> str | None:
+    """Why Kafka has no topic of this name, its own ones included."""
     if not name:
-        problem = "is empty"
-    elif name in {".", ".."}:
-        problem = "is not a name"
-    elif len(name) > MAX_NAME_LENGTH:
-        problem = f"has {len(name)} characters, Kafka takes {MAX_NAME_LENGTH}"
-    elif not _LEGAL.fullmatch(name):
-        problem = "has characters other than letters, digits, '.', '_' and '-'"
-    elif name.startswith("__"):
+        return "is empty"
+    if name in {".", ".."}:
+        return "is not a name"
+    if len(name) > MAX_NAME_LENGTH:
+        return f"has {len(name)} characters, Kafka takes {MAX_NAME_LENGTH}"
+    if not _LEGAL.fullmatch(name):
+        return "has characters other than letters, digits, '.', '_' and '-'"
+    return None
+
+
+def check_name(name: str) -> Check | None:
+    problem = illegal_name(name)
+    if problem is None and name.startswith("__"):
         problem = "begins with '__', which is Kafka's own"
-    else:
+    if problem is None:
         return None
     shown = name if len(name) <= MAX_NAME_LENGTH else name[:MAX_NAME_LENGTH] + "..."
     return Check(
