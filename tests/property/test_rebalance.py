@@ -279,3 +279,21 @@ def test_leaders_come_as_near_as_the_replicas_allow(solver: OrTools | None, seed
     else:
         assert outside(after) >= nearest[0]
         assert outside(after) <= outside(Counter(p.replicas[0] for p in assignment.partitions))
+
+
+def test_a_bound_holds_where_partitions_are_outside_what_is_allowed() -> None:
+    """u-5 need not move, though 5 is not allowed any more: to move it is in no bound."""
+    outside = frozenset(range(5))
+    partitions = [
+        *(Partition("t", at, (on,), size=size) for at, on, size in ((0, 1, 20), (1, 4, 20), (2, 0, 20), (4, 1, 5))),
+        Partition("u", 3, (0,), size=5),
+        Partition("u", 5, (5, 3), size=5, allowed=outside),
+        Partition("t", 6, (0, 5, 1), size=5, allowed=outside),
+    ]
+    brokers = [Broker(at, rack, capacity=25 if at in {0, 4} else None) for at, rack in enumerate("cccbca")]
+    goal = ChangeReplicas(3, frozenset({"t"}))
+    found, exact = (propose(Assignment.of(partitions), brokers, goal, solver) for solver in (None, SOLVER))
+    assert isinstance(found, Proposal)
+    assert isinstance(exact, Proposal)
+    assert exact.bound <= found.replicas_moved
+    assert exact.gap == 0
