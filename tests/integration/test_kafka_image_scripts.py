@@ -324,6 +324,7 @@ def test_no_file_is_ever_evaluated(tmp_path: Path) -> None:
     for path in sorted(node.pod.path("/var/lib/kafka").rglob("*"), reverse=True):
         path.unlink() if path.is_file() else (path.rmdir() if path.name != "data-0" else None)
     node.dir(1).mkdir(exist_ok=True)
+    shutil.rmtree(node.pod.path("/etc/kafka/run"))  # another pod
     refused = node.pod.format()
     assert refused.code == 1
     assert refused.message.startswith("InvalidSetting: /etc/kafka/peers/initial-controllers")
