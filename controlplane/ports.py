@@ -23,6 +23,7 @@ from controlplane.domain.observation import (
 )
 from controlplane.domain.rebalance.proposal import Proposal
 from controlplane.domain.rebalance.values import Assignment, Broker, Goal, Infeasible
+from controlplane.domain.shedding.measure import Delay as Delay
 from controlplane.domain.topics.values import NewTopic as NewTopic
 from controlplane.domain.topics.values import TopicDescription as TopicDescription
 from controlplane.domain.users.values import Acl as Acl
@@ -349,6 +350,22 @@ class ClientWitness(Protocol):
 
         `leaders` are those of the canary's partitions by number, () where there is no such topic, and None where that
         is not known at the moment: the canary goes on with what it knew.
+        """
+        ...
+
+    async def forget(self, cluster_key: str) -> None: ...
+
+
+class DelayGauge(Protocol):
+    """How long small requests wait on each broker. A look begins a watch or keeps it alive; without looks it ends."""
+
+    async def look(
+        self, cluster_key: str, brokers: Mapping[int, tuple[str, int]], tls: ClientTls | None = None
+    ) -> Mapping[int, Sequence[Delay]]:
+        """What is known by now, by broker, oldest first; waits for no broker and never raises.
+
+        `brokers` are host and port by node id. One that does not answer has no new samples. A request that has been
+        waiting for long is among them as long as it waits.
         """
         ...
 

@@ -28,3 +28,8 @@ def topics_key(namespace: str, cluster: str) -> Key:
 def users_key(namespace: str, cluster: str) -> Key:
     """All KafkaUsers of one KafkaCluster: they reconcile in bulk."""
     return Key("KafkaUsers", namespace, cluster)
+
+
+def shedding_key(namespace: str, cluster: str) -> Key:
+    """Load shedding of one KafkaCluster."""
+    return Key("LoadShedding", namespace, cluster)

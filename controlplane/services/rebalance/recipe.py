@@ -180,7 +180,7 @@ class RebalanceRecipe:
         except CellGoneError:
             return (cluster_not_found(cell),)
         world = await self._cells.observe(cluster)
-        return gate.gates(world.observation, cluster.status.operation)
+        return gate.gates(world.observation, cluster.status.operation, cluster.status.load_shedding)
 
     def described(
         self, obj: Object, status: OperationStatus, plan: Plan | None, steps: FrozenSteps | None, now: float
