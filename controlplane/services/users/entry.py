@@ -7,9 +7,11 @@ from datetime import datetime
 
 from controlplane.api import names
 from controlplane.api.conditions import seconds
+from controlplane.api.kafka_tenant import KafkaTenant
 from controlplane.api.kafka_user import KafkaUser
 from controlplane.domain.check import Check
 from controlplane.domain.users import acls, quotas
+from controlplane.domain.users.layers import CellState, layers
 from controlplane.domain.users.planner import DesiredUser
 from controlplane.ports import KafkaError, Object
 from controlplane.services.users.credentials import Case, Obstacle, Told
@@ -21,6 +23,8 @@ class Entry:
 
     obj: Object
     user: KafkaUser
+    tenant: KafkaTenant | None = None
+    """Whose user it is; None for a user of the cluster."""
     refusal: Check | None = None
     case: Case | None = None
     problem: Obstacle | None = None
@@ -59,7 +63,7 @@ class Entry:
     def out(self) -> bool:
         return self.deleting or self.revoked
 
-    def desired(self) -> DesiredUser:
+    def desired(self, cell: CellState) -> DesiredUser:
         user = self.user
         created, credential = user.metadata.creation_timestamp, user.status.credential
         ends = credential.not_after if credential is not None else None
@@ -73,7 +77,7 @@ class Entry:
             revoked=self.revoked,
             deleting=self.deleting,
             acls=acls.declared(user.principal, user.spec.authorization.acls),
-            layers=(quotas.declared(user.spec.quotas),),
+            layers=layers(user, self.tenant, cell),
             exclusive=user.spec.exclusive,
             owned_acls=acls.from_texts(user.principal, user.status.acls),
             owned_quotas=quotas.from_texts(user.status.quotas),

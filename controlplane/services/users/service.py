@@ -25,6 +25,7 @@ from controlplane.api.validate import explain as explain_problems
 from controlplane.api.validate_user import check_user
 from controlplane.domain.check import Check, explain
 from controlplane.domain.users.credentials import MIN_ROTATE_AFTER
+from controlplane.domain.users.layers import CellState
 from controlplane.domain.users.login import entrance
 from controlplane.domain.users.planner import AccessObservation, UserPlan, plan_users
 from controlplane.domain.users.values import DENY, Acl
@@ -131,8 +132,8 @@ class UserService:
         await self._each((entry for entry in entries if entry.refusal and entry.deleting), self._let_go)
         observed = await observe(admin)
         await self._each((entry for entry in usable if _is_unknown(entry.user, observed)), self._find_owner)
-        unlisted = _lets_unlisted_through(ground)
-        plans = self._plan(usable, observed, unlisted=unlisted)
+        cell, unlisted = CellState(), _lets_unlisted_through(ground)
+        plans = self._plan(usable, cell, observed, unlisted=unlisted)
         await self._each(usable, lambda entry: self._claim(entry, plans.get(entry.key)))
         going = {e.key: e for e in usable if e.key in plans and not e.skip and (e.out or not e.unrecorded)}
         changed = await self._keep_out(admin, going, plans)
@@ -141,7 +142,7 @@ class UserService:
         if changed:
             await asyncio.sleep(self._settings.settle_interval)
             observed = await observe(admin)
-            plans = self._plan(usable, observed, unlisted=unlisted)
+            plans = self._plan(usable, cell, observed, unlisted=unlisted)
         gone = [entry for entry in usable if entry.deleting and self._is_out(plans.get(entry.key))]
         await self._each(gone, self._let_go)
         standings = {entry.key: self._standing(entry, plans.get(entry.key), observed) for entry in entries}
@@ -175,8 +176,10 @@ class UserService:
             return
         entry.anothers = held.obj is None or not held.ours
 
-    def _plan(self, entries: Iterable[Entry], observed: AccessObservation, *, unlisted: bool) -> dict[str, UserPlan]:
-        desired = [entry.desired() for entry in entries]
+    def _plan(
+        self, entries: Iterable[Entry], cell: CellState, observed: AccessObservation, *, unlisted: bool
+    ) -> dict[str, UserPlan]:
+        desired = [entry.desired(cell) for entry in entries]
         return plan_users(desired, observed, self._clock.now(), unlisted=unlisted)
 
     async def _claim(self, entry: Entry, plan: UserPlan | None) -> None:
