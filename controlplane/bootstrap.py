@@ -24,7 +24,7 @@ from controlplane.domain.canary import CanaryOptions
 from controlplane.domain.observation import ClusterObservation
 from controlplane.domain.placement.values import ShardSearch
 from controlplane.domain.users.probe import LoginResult
-from controlplane.ports import ClientWitness, Clock, KafkaAdmins, KubeApi, LedgerWriter, Pki
+from controlplane.ports import ClientWitness, Clock, DelayGauge, KafkaAdmins, KubeApi, LedgerWriter, Pki
 from controlplane.services.access.observe import Certificates, lifetimes
 from controlplane.services.cluster import plan as services_plan
 from controlplane.services.cluster.kind import ClusterKind, placement
@@ -42,6 +42,7 @@ from controlplane.services.queue import Key, Reconcile, WorkQueue
 from controlplane.services.rebalance.cells import Cells
 from controlplane.services.rebalance.recipe import RebalanceRecipe
 from controlplane.services.retention import Retention
+from controlplane.services.shedding import SheddingService
 from controlplane.services.topics import TopicService
 from controlplane.services.users.service import UserService
 from controlplane.settings import OperatorSettings
@@ -52,6 +53,10 @@ class ClosableAdmins(KafkaAdmins, Protocol):
 
 
 class ClosableWitness(ClientWitness, Protocol):
+    async def close(self) -> None: ...
+
+
+class ClosableGauge(DelayGauge, Protocol):
     async def close(self) -> None: ...
 
 
@@ -67,6 +72,7 @@ class Wiring:
     kube: KubeClient
     admins: ClosableAdmins
     witness: ClosableWitness
+    gauge: ClosableGauge
     lease: LeaseHolder
     queue: WorkQueue
     reconcile: Reconcile
@@ -80,6 +86,7 @@ class Wiring:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.gauge.close()
         await self.witness.close()
         await self.admins.close()
         await self.kube.close()
@@ -125,21 +132,28 @@ def operator(
     users = UserService(
         kube, admins, pki=_pki(clock), passwords=RandomPasswords(), clock=clock, events=events, settings=settings
     )
-    services: dict[str, Reconcile] = {
+    services: dict[str, Reconcile] = {}
+
+    async def reconcile(key: Key) -> float | None:
+        return await services[key.kind](key)
+
+    queue = WorkQueue(reconcile, workers=settings.workers, retry_min=settings.retry_min, retry_max=settings.retry_max)
+    gauge = _gauge(settings)
+    shedding = SheddingService(kube, gauge, clock, events, settings, wake=queue.add)
+    services |= {
         "KafkaCluster": clusters.reconcile,
         "KafkaTopics": topics.reconcile,
         "KafkaUsers": users.reconcile,
         "KafkaRebalance": _rebalances(around, admins, events).reconcile,
+        "LoadShedding": shedding.reconcile,
     }
-
-    async def reconcile(key: Key) -> float | None:
-        return await services[key.kind](key)
 
     return Wiring(
         kube_config=config,
         kube=client,
         admins=real_admins,
         witness=witness,
+        gauge=gauge,
         lease=LeaseHolder(
             kube=client,
             clock=clock,
@@ -149,9 +163,7 @@ def operator(
             duration=settings.lease_duration,
             renew_interval=settings.lease_renew_interval,
         ),
-        queue=WorkQueue(
-            reconcile, workers=settings.workers, retry_min=settings.retry_min, retry_max=settings.retry_max
-        ),
+        queue=queue,
         reconcile=reconcile,
         background=_background(ledger, outbox, settings),
     )
@@ -244,6 +256,12 @@ def _witness(settings: OperatorSettings) -> ClosableWitness:
 
     # Also a pass that has nothing to do but look comes in time to keep a watch alive.
     return ClientWitnesses(threads=settings.kafka_threads, idle=max(IDLE_SECONDS, 1.5 * settings.resync_interval))
+
+
+def _gauge(settings: OperatorSettings) -> ClosableGauge:
+    from controlplane.adapters.kafka.delays import DelayGauges  # noqa: PLC0415 - only the operator needs it
+
+    return DelayGauges(interval=settings.delay_interval)
 
 
 @contextlib.asynccontextmanager

@@ -15,9 +15,10 @@ import kopf
 
 from controlplane.api import names
 from controlplane.api.group import GROUP, VERSION
+from controlplane.api.load_shedding import SheddingMode
 from controlplane.bootstrap import Wiring
 from controlplane.services.cluster.observe import CORDONED
-from controlplane.services.keys import cluster_key, rebalance_key, topics_key, users_key
+from controlplane.services.keys import cluster_key, rebalance_key, shedding_key, topics_key, users_key
 from controlplane.services.queue import Key, WorkQueue
 from controlplane.settings import OperatorSettings
 
@@ -42,8 +43,17 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
         return _connection(wiring, settings)
 
     @kopf.on.event(GROUP, VERSION, "kafkaclusters", registry=handlers)
-    async def cluster(type: str | None, namespace: str | None, name: str, **_: Any) -> None:  # noqa: A002 - kopf's
+    async def cluster(
+        type: str | None,  # noqa: A002 - kopf's
+        namespace: str | None,
+        name: str,
+        spec: kopf.Spec,
+        status: kopf.Status,
+        **_: Any,
+    ) -> None:
         queue.add(cluster_key(namespace or "", name))
+        if (spec.get("loadShedding") or {}).get("mode") == SheddingMode.ON or "loadShedding" in status:
+            queue.add(shedding_key(namespace or "", name))
         if type in (None, "ADDED"):
             for of_all in IN_BULK.values():
                 queue.add(of_all(namespace or "", name), settings.topic_batch_delay)

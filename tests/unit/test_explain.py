@@ -18,6 +18,8 @@ from controlplane.domain.explain import CATALOGUE, CHAPTERS, Entry, Sort, find, 
 from controlplane.domain.explain.page import WIDTH, entry_text, markdown
 from controlplane.domain.membership.values import MEMBER_ACTIONS
 from controlplane.domain.rebalance.steps import TRAITS
+from controlplane.domain.shedding.ladder import Level
+from controlplane.domain.shedding.status import REASONS
 
 ROOT = Path(__file__).parents[2]
 KFLEET = Path(sys.executable).parent / "kfleet"
@@ -59,6 +61,11 @@ COMPUTED: dict[str, tuple[Sort, frozenset[str]]] = {
                 for outcome in ("Succeeded", "Superseded", "Cancelled", "Denied")
             }
         ),
+    ),
+    f"{DOMAIN}/shedding/status.py::with_status::set_condition": (Sort.REASON, frozenset(REASONS.values())),
+    f"{SERVICES}/shedding.py::_tell::record": (
+        Sort.EVENT,
+        frozenset(reason for level, reason in REASONS.items() if level > Level.NONE),
     ),
     f"{SERVICES}/topics.py::topic_status::set_condition": (Sort.REASON, ELSEWHERE),
     f"{SERVICES}/topics.py::_write_status::record": (

@@ -19,6 +19,7 @@ from controlplane.domain.explain.operations import APPROVALS, EVENTS, FROZEN, GU
 from controlplane.domain.explain.rebalance import REBALANCE_CHECKS, REBALANCE_CONDITIONS, REBALANCE_STEPS
 from controlplane.domain.explain.rolling import ACTIONS, CAUSES, GATES, HEALTH, STEPS
 from controlplane.domain.explain.sandbox import SANDBOX
+from controlplane.domain.explain.shedding import SHEDDING
 from controlplane.domain.explain.spec import CLUSTER_SPEC, TOPICS
 from controlplane.domain.explain.users import USERS
 
@@ -45,6 +46,7 @@ CHAPTERS: dict[str, tuple[Entry, ...]] = {
     "Conditions of a rebalance": REBALANCE_CONDITIONS,
     "What a rebalance waits for": REBALANCE_CHECKS,
     "Steps of a rebalance": REBALANCE_STEPS,
+    "Load shedding": SHEDDING,
     "Why a node is restarted": CAUSES,
     "Actions": (*ACTIONS, *ACCESS_ACTIONS, *CANARY_ACTIONS),
     "How an operation ends": OUTCOMES,

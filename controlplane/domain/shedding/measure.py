@@ -1,9 +1,9 @@
 """How saturated a broker is, from how long small requests waited there.
 
 A broker serves requests of all its listeners with `num.io.threads` request handlers behind one queue (Kafka's
-SocketServer, RequestChannel and KafkaRequestHandlerPool). ApiVersions takes the same way as any other request once a
-connection is set up, and costs a handler next to nothing: what it takes longer than at rest is the time that it stood in
-that queue, or waited for a network thread. No JMX is needed, and nothing of it depends on how fast the machine is.
+SocketServer, RequestChannel and KafkaRequestHandlerPool). ApiVersions takes the same way as any other request and costs
+a handler next to nothing: what it takes longer than at rest is the time that it stood in that queue, or waited for a
+network thread. No JMX is needed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def saturation(delays: Sequence[Delay], now: float) -> float | None:
     latest = [delay.seconds for delay in delays if now - delay.at <= STALE_SECONDS][-LATEST:]
     if len(latest) < FEWEST:
         return None
-    rest = min(REST_MOST_SECONDS, min(delay.seconds for delay in delays))
+    rest = min(REST_MOST_SECONDS, *(delay.seconds for delay in delays))
     return max(0.0, median(latest) - rest)
 
 

@@ -36,9 +36,7 @@ def shedding_status(
         return LoadSheddingStatus(level=level, saturation=figures)
     raised = before is None or level > before.level
     message = _why_raised(found, spec) if raised else _why_released(spec)
-    return LoadSheddingStatus(
-        level=level, since=c.timestamp(now), message=message[:MESSAGE_LIMIT], saturation=figures
-    )
+    return LoadSheddingStatus(level=level, since=c.timestamp(now), message=message[:MESSAGE_LIMIT], saturation=figures)
 
 
 def with_status(cluster: KafkaCluster, shedding: LoadSheddingStatus | None, now: float) -> KafkaClusterStatus:
@@ -67,7 +65,9 @@ def without_figures(shedding: LoadSheddingStatus | None) -> LoadSheddingStatus |
 
 def _figures(found: Mapping[int, float]) -> tuple[BrokerDelay, ...]:
     """The slowest; none where nothing waits, so that a cluster at rest writes nothing."""
-    steps = {broker: _STEP_MILLISECONDS * round(seconds * 1000 / _STEP_MILLISECONDS) for broker, seconds in found.items()}
+    steps = {
+        broker: _STEP_MILLISECONDS * round(seconds * 1000 / _STEP_MILLISECONDS) for broker, seconds in found.items()
+    }
     slowest = sorted((-delay, broker) for broker, delay in steps.items() if delay)[:MAX_SATURATED]
     return tuple(BrokerDelay(broker=broker, delay_milliseconds=-delay) for delay, broker in slowest)
 

@@ -27,7 +27,8 @@ _TIGHTENED = {Priority.BULK: Level.BULK, Priority.STANDARD: Level.STANDARD}
 
 @dataclass(frozen=True, slots=True)
 class Shed:
-    """What is shed in a cell at the moment. `handlers` are the request handlers of one broker."""
+    """What is shed in a cell at the moment. `percent` is what a tenant is tightened to, `handlers` are the request
+    handlers of one broker."""
 
     level: Level = Level.NONE
     percent: int = 100
@@ -35,11 +36,14 @@ class Shed:
 
     @classmethod
     def of(cls, cluster: KafkaCluster) -> Shed:
-        """From what stands in the status alone: a spec that says Off lifts nothing before the status does."""
+        """The level is that of the status: a spec that says Off lifts nothing before the status does."""
         recorded = cluster.status.load_shedding
         if recorded is None:
             return cls()
         return cls(Level(recorded.level), cluster.spec.load_shedding.tighten_to_percent, handlers(cluster))
+
+
+NOTHING = Shed()
 
 
 def handlers(cluster: KafkaCluster) -> int:

@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 
 from controlplane.api.kafka_tenant import KafkaTenant
 from controlplane.api.kafka_user import KafkaUser
+from controlplane.domain.shedding.tighten import NOTHING, Shed, tightened
 from controlplane.domain.tenants.quotas import Division, divided, whole
-from controlplane.domain.users.quotas import Layer, declared
+from controlplane.domain.users.quotas import Layer, declared, effective
 
 TENANT = "tenant"
 """The layer of the user's tenant: its part of what the tenant may take."""
@@ -33,6 +34,9 @@ class CellState:
 
     divisions: Mapping[str, Division] = field(default_factory=dict)
     """By tenant: what its quotas are divided by."""
+    shed: Shed = NOTHING
+    observed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Quotas as Kafka had them when the pass began, by user and Kafka's key."""
 
 
 SourceOfLayer = Callable[[KafkaUser, KafkaTenant | None, CellState], Layer | None]
@@ -50,7 +54,20 @@ def tenant_layer(user: KafkaUser, tenant: KafkaTenant | None, cell: CellState) -
     return Layer(TENANT, found) if found else None
 
 
-LAYERS: tuple[SourceOfLayer, ...] = (declared_layer, tenant_layer)
+def shed_layer(user: KafkaUser, tenant: KafkaTenant | None, cell: CellState) -> Layer | None:
+    """A part of what the other layers say; what somebody set by hand is not among it, and stays as it is."""
+    if tenant is None:
+        return None
+    others = effective(layer for source in _TO_TIGHTEN if (layer := source(user, tenant, cell)) is not None)
+    by_hand = cell.observed.get(user.user_name, {}).keys() - user.status.quotas.keys() - others.keys()
+    users = cell.divisions.get(tenant.metadata.name, Division()).users
+    return tightened(
+        cell.shed, tenant.spec.priority, others, users=users, untouched=() if user.spec.exclusive else by_hand
+    )
+
+
+_TO_TIGHTEN: tuple[SourceOfLayer, ...] = (declared_layer, tenant_layer)
+LAYERS: tuple[SourceOfLayer, ...] = (*_TO_TIGHTEN, shed_layer)
 """In the order in which they are shown, and in which the first of several equal ones is said to bind."""
 
 

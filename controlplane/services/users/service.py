@@ -19,11 +19,12 @@ from controlplane.api import conditions as c
 from controlplane.api import names
 from controlplane.api.duration import parse_seconds
 from controlplane.api.group import GROUP, VERSION
-from controlplane.api.kafka_cluster import WhenNoAcl
+from controlplane.api.kafka_cluster import KafkaCluster, WhenNoAcl
 from controlplane.api.kafka_user import KIND, PLURAL, KafkaUser
 from controlplane.api.validate import explain as explain_problems
 from controlplane.api.validate_user import check_user
 from controlplane.domain.check import Check, explain
+from controlplane.domain.shedding.tighten import Shed
 from controlplane.domain.users.credentials import MIN_ROTATE_AFTER
 from controlplane.domain.users.layers import CellState
 from controlplane.domain.users.login import entrance
@@ -132,7 +133,8 @@ class UserService:
         await self._each((entry for entry in entries if entry.refusal and entry.deleting), self._let_go)
         observed = await observe(admin)
         await self._each((entry for entry in usable if _is_unknown(entry.user, observed)), self._find_owner)
-        cell, unlisted = CellState(), _lets_unlisted_through(ground)
+        shed = Shed.of(KafkaCluster.model_validate(ground.cluster))
+        cell, unlisted = CellState(shed=shed, observed=observed.quotas), _lets_unlisted_through(ground)
         plans = self._plan(usable, cell, observed, unlisted=unlisted)
         await self._each(usable, lambda entry: self._claim(entry, plans.get(entry.key)))
         going = {e.key: e for e in usable if e.key in plans and not e.skip and (e.out or not e.unrecorded)}
