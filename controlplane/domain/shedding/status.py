@@ -76,8 +76,9 @@ def _why_raised(found: Mapping[int, float], spec: LoadShedding) -> str:
     worst = worst_of(found)
     told = f"On broker {worst[0]} requests wait {worst[1] * 1000:.0f} ms longer than at rest" if worst else "Saturated"
     return (
-        f"{told}; a broker has been above spec.loadShedding.saturatedAbove ({spec.saturated_above}) for "
-        f"{spec.raise_after}. One level is left for each {spec.release_after} below relaxedBelow ({spec.relaxed_below})."
+        f"{told}; some broker has been above spec.loadShedding.saturatedAbove ({spec.saturated_above}) for "
+        f"{spec.raise_after}. A level is left after {spec.release_after} without any above relaxedBelow "
+        f"({spec.relaxed_below})."
     )
 
 
