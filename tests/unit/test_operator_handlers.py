@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from controlplane.api import names
-from controlplane.services.keys import cluster_key, rebalance_key, topics_key, users_key
+from controlplane.services.keys import cluster_key, rebalance_key, shedding_key, topics_key, users_key
 from controlplane.services.queue import Key
 from controlplane.settings import OperatorSettings
 from operators.handlers import registry
@@ -101,5 +101,17 @@ def test_an_object_wakes_all_of_its_kind_on_its_cluster_and_a_new_cluster_wakes_
     assert queue.keys == both
     queue.keys.clear()
     cluster = next(handler for name, handler in run.items() if name.endswith(".cluster"))
-    asyncio.run(cluster(type="ADDED", namespace="kafka", name="orders"))
+    asyncio.run(cluster(type="ADDED", namespace="kafka", name="orders", spec={}, status={}))
     assert queue.keys == [cluster_key("kafka", "orders"), *both]
+
+
+def test_only_clusters_that_shed_load_or_have_something_to_lift_are_looked_at_for_it() -> None:
+    queue = Woken()
+    cluster = next(handler for name, handler in handlers(queue).items() if name.endswith(".cluster"))
+    for spec, status in (({}, {}), ({"loadShedding": {"mode": "Off"}}, {}), ({"loadShedding": None}, {"nodes": []})):
+        asyncio.run(cluster(type="MODIFIED", namespace="kafka", name="calm", spec=spec, status=status))
+    on, left = {"loadShedding": {"mode": "On"}}, {"loadShedding": {"level": 2}}
+    for name, spec, status in (("on", on, {}), ("left", {}, left), ("both", on, left)):
+        asyncio.run(cluster(type="MODIFIED", namespace="kafka", name=name, spec=spec, status=status))
+    shedding = [key for key in queue.keys if key != cluster_key("kafka", key.name)]
+    assert shedding == [shedding_key("kafka", name) for name in ("on", "left", "both")]
