@@ -1,4 +1,4 @@
-"""ports.DelayGauge: the contract on the fake, and on the real adapter before small servers that speak Kafka's frames."""
+"""ports.DelayGauge: its contract on the fake, and on the adapter before small servers that speak Kafka's frames."""
 
 from __future__ import annotations
 
@@ -90,9 +90,8 @@ class Servers:
 class OnFake:
     """Implements Stand."""
 
-    brokers = {1: ("broker-1", 9091), 2: ("broker-2", 9091)}
-
     def __init__(self) -> None:
+        self.brokers = {1: ("broker-1", 9091), 2: ("broker-2", 9091)}
         self.clock = SlowClock()
         self.gauge = FakeDelays(self.clock)
 

@@ -37,7 +37,11 @@ PENDING_SECONDS = 1.0
 KEPT = 300
 """Samples of a broker that are kept: what it takes at rest is the least of them."""
 
+ANSWER_BYTES = 1024 * 1024
+"""An answer is under a kilobyte; what says that it is longer than this is no broker."""
+
 _CLIENT = b"kfleet-delays"
+_NUMBER_BYTES = 4
 _API_VERSIONS = 18
 _Address = tuple[str, int]
 
@@ -162,7 +166,9 @@ class _Probe:
             writer.write(request(number))
             await writer.drain()
             (size,) = struct.unpack(">i", await reader.readexactly(4))
-            (answered,) = struct.unpack(">i", (await reader.readexactly(size))[:4])
+            if not _NUMBER_BYTES <= size <= ANSWER_BYTES:
+                raise ValueError(f"an answer of {size} bytes")
+            (answered,) = struct.unpack(">i", (await reader.readexactly(size))[:_NUMBER_BYTES])
         if answered != number:
             raise ValueError(f"request {number} was answered as {answered}")
 
