@@ -52,7 +52,7 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
         **_: Any,
     ) -> None:
         queue.add(cluster_key(namespace or "", name))
-        if (spec.get("loadShedding") or {}).get("mode") == SheddingMode.ON or "loadShedding" in status:
+        if (spec.get("loadShedding") or {}).get("mode") == SheddingMode.ENABLED or "loadShedding" in status:
             queue.add(shedding_key(namespace or "", name))
         if type in (None, "ADDED"):
             for of_all in IN_BULK.values():

@@ -663,7 +663,7 @@ class KafkaClusterStatus(OperationStatus):
         None, description="The request for a node on an empty disk that was met, while its annotation stands."
     )
     load_shedding: LoadSheddingStatus | None = Field(
-        None, description="What is shed at the moment; absent while spec.loadShedding is Off."
+        None, description="What is shed at the moment; absent while spec.loadShedding.mode is Disabled."
     )
 
 

@@ -22,8 +22,8 @@ BOUNDS_CROSSED = (
 class SheddingMode(StrEnum):
     """Whether load is shed."""
 
-    OFF = "Off"
-    ON = "On"
+    ENABLED = "Enabled"
+    DISABLED = "Disabled"
 
 
 class LoadShedding(ApiModel):
@@ -35,9 +35,9 @@ class LoadShedding(ApiModel):
         )
     )
     mode: SheddingMode = Field(
-        SheddingMode.OFF,
-        description="On: brokers are watched, and while one is saturated rebalances are paused first, then tenants of "
-        "priority Bulk get a part of their quotas, then those of priority Standard; never Critical ones. Off: nothing "
+        SheddingMode.DISABLED,
+        description="Enabled: brokers are watched, and while one is saturated rebalances are paused first, then tenants of "
+        "priority Bulk get a part of their quotas, then those of priority Standard; never Critical ones. Disabled: nothing "
         "is watched, and what was shed is given back.",
     )
     saturated_above: Duration = Field(

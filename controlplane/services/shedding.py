@@ -75,7 +75,7 @@ class SheddingService:
         except ValidationError:  # the cluster's own pass says so
             return self._settings.resync_interval
         spec = cluster.spec.load_shedding
-        if spec.mode is SheddingMode.OFF or cluster.metadata.deletion_timestamp is not None:
+        if spec.mode is SheddingMode.DISABLED or cluster.metadata.deletion_timestamp is not None:
             await self._forget(key.cell)
             lifted = cluster.status.load_shedding is None or await self._write(key, obj, cluster, None)
             return None if lifted else self._settings.settle_interval
@@ -127,7 +127,9 @@ class SheddingService:
         before, after = level_of(cluster.status), level_of(status)
         if before is not after:
             self._wake(users_key(key.namespace, key.name))
-            await self._tell(obj, before, after, shedding.message if shedding is not None else "It was turned off.")
+            await self._tell(
+                obj, before, after, shedding.message if shedding is not None else "spec.loadShedding.mode is Disabled."
+            )
         return True
 
     async def _tell(self, obj: Object, before: Level, after: Level, why: str) -> None:

@@ -108,9 +108,13 @@ def test_an_object_wakes_all_of_its_kind_on_its_cluster_and_a_new_cluster_wakes_
 def test_only_clusters_that_shed_load_or_have_something_to_lift_are_looked_at_for_it() -> None:
     queue = Woken()
     cluster = next(handler for name, handler in handlers(queue).items() if name.endswith(".cluster"))
-    for spec, status in (({}, {}), ({"loadShedding": {"mode": "Off"}}, {}), ({"loadShedding": None}, {"nodes": []})):
+    for spec, status in (
+        ({}, {}),
+        ({"loadShedding": {"mode": "Disabled"}}, {}),
+        ({"loadShedding": None}, {"nodes": []}),
+    ):
         asyncio.run(cluster(type="MODIFIED", namespace="kafka", name="calm", spec=spec, status=status))
-    on, left = {"loadShedding": {"mode": "On"}}, {"loadShedding": {"level": 2}}
+    on, left = {"loadShedding": {"mode": "Enabled"}}, {"loadShedding": {"level": 2}}
     for name, spec, status in (("on", on, {}), ("left", {}, left), ("both", on, left)):
         asyncio.run(cluster(type="MODIFIED", namespace="kafka", name=name, spec=spec, status=status))
     shedding = [key for key in queue.keys if key != cluster_key("kafka", key.name)]

@@ -137,8 +137,10 @@ def test_handlers_are_those_that_the_cluster_declares() -> None:
 
 
 def test_only_the_status_says_what_is_shed() -> None:
-    assert Shed.of(cluster(loadShedding={"mode": "On"})) == Shed()
-    lifted = Shed.of(cluster(2, loadShedding={"mode": "Off", "tightenToPercent": 10}, config={"num.io.threads": 1}))
+    assert Shed.of(cluster(loadShedding={"mode": "Enabled"})) == Shed()
+    lifted = Shed.of(
+        cluster(2, loadShedding={"mode": "Disabled", "tightenToPercent": 10}, config={"num.io.threads": 1})
+    )
     assert lifted == Shed(Level.BULK, 10, 1), "until the status says otherwise"
 
 

@@ -24,7 +24,7 @@ from controlplane.settings import OperatorSettings
 
 SETTINGS = OperatorSettings(addressing="PodIP")
 KEY = shedding_key("kafka", "cell")
-ON = {"mode": "On", "raiseAfter": "10s", "releaseAfter": "20s"}
+ON = {"mode": "Enabled", "raiseAfter": "10s", "releaseAfter": "20s"}
 
 
 @dataclass
@@ -144,7 +144,7 @@ async def test_turned_off_everything_is_lifted(stage: Stage) -> None:
     stage.gauge.waits = {1: 0.4}
     await stage.looks(one, 30)
     assert (await stage.status())["level"] == 2
-    await stage.namespace.change(loadShedding=ON | {"mode": "Off"})
+    await stage.namespace.change(loadShedding=ON | {"mode": "Disabled"})
     assert await stage.looks(one, 2) is None
     assert await stage.namespace.status() == before
     assert stage.gauge.watched == {}
@@ -233,7 +233,7 @@ async def test_killed_before_and_after_each_write_it_goes_the_same_way(stage: St
             assert await killed("after")
             levels.append((await stage.status())["level"])
     assert [level for level, _ in groupby(levels)] == [0, 1, 2, 3, 2, 1, 0]
-    await stage.namespace.change(loadShedding=ON | {"mode": "Off"})
+    await stage.namespace.change(loadShedding=ON | {"mode": "Disabled"})
     assert await killed("before")
     assert await killed("after")
     assert await stage.namespace.status() == before

@@ -36,7 +36,7 @@ class Shed:
 
     @classmethod
     def of(cls, cluster: KafkaCluster) -> Shed:
-        """The level is that of the status: a spec that says Off lifts nothing before the status does."""
+        """The level is that of the status: a spec that says Disabled lifts nothing before the status does."""
         recorded = cluster.status.load_shedding
         if recorded is None:
             return cls()
