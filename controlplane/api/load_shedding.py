@@ -36,9 +36,9 @@ class LoadShedding(ApiModel):
     )
     mode: SheddingMode = Field(
         SheddingMode.DISABLED,
-        description="Enabled: brokers are watched, and while one is saturated rebalances are paused first, then tenants of "
-        "priority Bulk get a part of their quotas, then those of priority Standard; never Critical ones. Disabled: nothing "
-        "is watched, and what was shed is given back.",
+        description="Enabled: brokers are watched, and while one is saturated rebalances are paused first, then "
+        "tenants of priority Bulk get a part of their quotas, then those of priority Standard; never Critical ones. "
+        "Disabled: nothing is watched, and what was shed is given back.",
     )
     saturated_above: Duration = Field(
         "200ms",
