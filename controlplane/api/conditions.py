@@ -27,6 +27,8 @@ APPROVED = "Approved"
 CREDENTIALS_CURRENT = "CredentialsCurrent"
 COMPLETE = "Complete"
 FAILED = "Failed"
+PLACED = "Placed"
+WITHIN_LIMITS = "WithinLimits"
 
 MESSAGE_LIMIT = 4096
 """Ours; KEP-1623 allows 32768, but a status is read by people and sent to every watcher."""

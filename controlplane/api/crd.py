@@ -13,7 +13,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from controlplane.api import approval, kafka_cluster, kafka_rebalance, kafka_topic, kafka_user
+from controlplane.api import approval, kafka_cluster, kafka_rebalance, kafka_tenant, kafka_topic, kafka_user
 from controlplane.api.base import ApiModel
 from controlplane.api.group import GROUP, VERSION
 
@@ -55,6 +55,7 @@ class Kind:
     short_name: str
     columns: tuple[Column, ...]
     selectable: tuple[str, ...] = ()
+    namespaced: bool = True
 
     @property
     def has_status(self) -> bool:
@@ -143,6 +144,26 @@ KINDS: tuple[Kind, ...] = (
             _REASON,
             Column("Credentials", _condition("CredentialsCurrent", "status"), wide=True),
             Column("Issued", ".status.credential.issuedAt", type="date", wide=True),
+            _MESSAGE,
+            _AGE,
+        ),
+    ),
+    Kind(
+        model=kafka_tenant.KafkaTenant,
+        kind=kafka_tenant.KIND,
+        plural=kafka_tenant.PLURAL,
+        short_name=kafka_tenant.SHORT_NAME,
+        namespaced=False,
+        columns=(
+            Column("Team", ".spec.owner.team"),
+            Column("Prefix", ".spec.topicPrefix", description="What the names of its topics begin with."),
+            Column("Priority", ".spec.priority"),
+            Column("Placed", _condition("Placed", "status"), description="Whether it has the shards it declares."),
+            Column("Within", _condition("WithinLimits", "status"), description="Whether it keeps its limits."),
+            Column("Topics", ".status.usage.topics", type="integer", wide=True),
+            Column("Partitions", ".status.usage.partitions", type="integer", wide=True),
+            _READY,
+            _REASON,
             _MESSAGE,
             _AGE,
         ),
@@ -260,7 +281,7 @@ def crd(kind: Kind) -> Schema:
         "metadata": {"name": kind.crd_name},
         "spec": {
             "group": GROUP,
-            "scope": "Namespaced",
+            "scope": "Namespaced" if kind.namespaced else "Cluster",
             "names": {
                 "kind": kind.kind,
                 "listKind": f"{kind.kind}List",

@@ -10,6 +10,11 @@ def cluster_key(namespace: str, name: str) -> Key:
     return Key("KafkaCluster", namespace, name)
 
 
+def tenants_key(namespace: str, cluster: str) -> Key:
+    """All KafkaTenants of one KafkaCluster: they are placed together, so that no two take the same brokers."""
+    return Key("KafkaTenants", namespace, cluster)
+
+
 def rebalance_key(namespace: str, name: str) -> Key:
     """One KafkaRebalance."""
     return Key("KafkaRebalance", namespace, name)
