@@ -42,6 +42,7 @@ from controlplane.services.queue import Key, Reconcile, WorkQueue
 from controlplane.services.rebalance.cells import Cells
 from controlplane.services.rebalance.recipe import RebalanceRecipe
 from controlplane.services.retention import Retention
+from controlplane.services.topic_homes import TopicHomes
 from controlplane.services.topics import TopicService
 from controlplane.services.users.service import UserService
 from controlplane.settings import OperatorSettings
@@ -128,6 +129,7 @@ def operator(
     services: dict[str, Reconcile] = {
         "KafkaCluster": clusters.reconcile,
         "KafkaTopics": topics.reconcile,
+        "KafkaTopicHomes": TopicHomes(kube, clock, events, settings).reconcile,
         "KafkaUsers": users.reconcile,
         "KafkaRebalance": _rebalances(around, admins, events).reconcile,
     }

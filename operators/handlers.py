@@ -17,7 +17,7 @@ from controlplane.api import names
 from controlplane.api.group import GROUP, VERSION
 from controlplane.bootstrap import Wiring
 from controlplane.services.cluster.observe import CORDONED
-from controlplane.services.keys import cluster_key, rebalance_key, topics_key, users_key
+from controlplane.services.keys import TOPIC_HOMES, cluster_key, rebalance_key, topics_key, users_key
 from controlplane.services.queue import Key, WorkQueue
 from controlplane.settings import OperatorSettings
 
@@ -48,9 +48,14 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
             for of_all in IN_BULK.values():
                 queue.add(of_all(namespace or "", name), settings.topic_batch_delay)
 
-    for plural, key_of in IN_BULK.items():
-        handler = waking_all(queue, key_of, settings.topic_batch_delay)
-        kopf.on.event(GROUP, VERSION, plural, registry=handlers, id=plural)(handler)
+    @kopf.on.event(GROUP, VERSION, "kafkatopics", registry=handlers, id="kafkatopics")
+    async def topic(namespace: str | None, spec: kopf.Spec, status: kopf.Status, **_: Any) -> None:
+        if key := _topics_with(namespace or "", spec, status):
+            queue.add(key, settings.topic_batch_delay)
+
+    users = waking_all(queue, users_key, settings.topic_batch_delay)
+    kopf.on.event(GROUP, VERSION, "kafkausers", registry=handlers, id="kafkausers")(users)
+    _tenants(handlers, queue, settings.topic_batch_delay)
 
     @kopf.on.event(GROUP, VERSION, "kafkarebalances", registry=handlers, id="kafkarebalances")
     async def rebalance(namespace: str | None, name: str, **_: Any) -> None:
@@ -103,6 +108,38 @@ def _machines(handlers: kopf.OperatorRegistry, queue: WorkQueue) -> Callable[...
             queue.add(key)
 
     return child
+
+
+def _tenants(handlers: kopf.OperatorRegistry, queue: WorkQueue, delay: float) -> None:
+    """Registers who is woken by what a tenant may and where it is; what it uses wakes nobody."""
+    known: dict[str, object] = {}
+
+    @kopf.on.event(GROUP, VERSION, "kafkatenants", registry=handlers, id="kafkatenants-topics")
+    async def tenant(type: str | None, name: str, spec: kopf.Spec, status: kopf.Status, **_: Any) -> None:  # noqa: A002 - kopf's
+        places = [*status.get("cells", ())]
+        means = dict(spec), [{key: place.get(key) for key in _WHERE} for place in places]
+        if known.get(name) == means and type == "MODIFIED":
+            return
+        known[name] = means
+        if type == "DELETED":
+            del known[name]
+        queue.add(TOPIC_HOMES, delay)
+        for cell in {(one["namespace"], one["name"]) for one in (*spec.get("cells", ()), *places)}:
+            queue.add(topics_key(*cell), delay)
+
+
+_WHERE = ("namespace", "name", "shard", "target")
+"""Of a tenant in a cell: where its topics may be."""
+
+
+def _topics_with(namespace: str, spec: Mapping[str, Any], status: Mapping[str, Any]) -> Key | None:
+    """Which topics one of them is looked at with: those of its cluster, of its tenant's cell, of nobody yet."""
+    if name := (spec.get("clusterRef") or {}).get("name"):
+        return topics_key(namespace, name)
+    if not spec.get("tenantRef"):
+        return None
+    namespace, _, name = status.get("cell", "").partition("/")
+    return topics_key(namespace, name) if name else TOPIC_HOMES
 
 
 def _connection(wiring: Wiring, settings: OperatorSettings) -> kopf.ConnectionInfo:
