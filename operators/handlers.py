@@ -17,7 +17,7 @@ from controlplane.api import names
 from controlplane.api.group import GROUP, VERSION
 from controlplane.bootstrap import Wiring
 from controlplane.services.cluster.observe import CORDONED
-from controlplane.services.keys import cluster_key, rebalance_key, topics_key, users_key
+from controlplane.services.keys import cluster_key, rebalance_key, tenants_key, topics_key, users_key
 from controlplane.services.queue import Key, WorkQueue
 from controlplane.settings import OperatorSettings
 
@@ -47,6 +47,7 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
         if type in (None, "ADDED"):
             for of_all in IN_BULK.values():
                 queue.add(of_all(namespace or "", name), settings.topic_batch_delay)
+            queue.add(tenants_key(namespace or "", name))
 
     for plural, key_of in IN_BULK.items():
         handler = waking_all(queue, key_of, settings.topic_batch_delay)
@@ -55,6 +56,16 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
     @kopf.on.event(GROUP, VERSION, "kafkarebalances", registry=handlers, id="kafkarebalances")
     async def rebalance(namespace: str | None, name: str, **_: Any) -> None:
         queue.add(rebalance_key(namespace or "", name))
+
+    kopf.on.event(GROUP, VERSION, "kafkatenants", registry=handlers, id="kafkatenants")(
+        waking_cells(queue, settings.topic_batch_delay)
+    )
+
+    @kopf.on.event(GROUP, VERSION, "kafkarebalances", registry=handlers, id="moves")
+    async def move(namespace: str | None, labels: kopf.Labels, spec: kopf.Spec, **_: Any) -> None:
+        """One that moves a tenant's topics: how it stands decides where the tenant may be."""
+        if names.TENANT in labels:
+            queue.add(tenants_key(namespace or "", spec["clusterRef"]["name"]))
 
     @kopf.on.event(GROUP, VERSION, "approvals", registry=handlers, id="approvals")
     async def approval(namespace: str | None, spec: kopf.Spec, **_: Any) -> None:
@@ -134,5 +145,20 @@ def waking_all(queue: WorkQueue, key_of: Callable[[str, str], Key], delay: float
         ref = spec.get("clusterRef") or {}
         if name := ref.get("name"):
             queue.add(key_of(namespace or "", name), delay)
+
+    return one
+
+
+def waking_cells(queue: WorkQueue, delay: float) -> Callable[..., Awaitable[None]]:
+    """A handler that wakes the tenants of every cell that one of them names or has left something in, and then what
+    belongs to tenants there."""
+
+    async def one(spec: kopf.Spec, status: kopf.Status, **_: Any) -> None:
+        for cell in (*(spec.get("cells") or ()), *(status.get("cells") or ())):
+            namespace, name = cell.get("namespace"), cell.get("name")
+            if namespace and name:
+                queue.add(tenants_key(namespace, name))
+                for of_all in IN_BULK.values():
+                    queue.add(of_all(namespace, name), delay)
 
     return one

@@ -87,10 +87,10 @@ def _moving(member: Member, held: Held, move: str | None) -> Check:
             evidence=f"{words}. It is paused ({names.PAUSED}), and nothing is moved.",
             remedy="Take the annotation away.",
         )
-    state = f" ({member.move.reason}: {member.move.message})" if member.move is not None and member.move.reason else ""
+    state = f" ({member.move.reason})" if member.move is not None and member.move.reason else ""
     return Check(
         "Moving",
         ok=False,
-        evidence=f"{words}. KafkaRebalance {move}{state}",
+        evidence=f"{words}. KafkaRebalance {move}{state} does it.",
         remedy=f"Follow it with kfleet op watch kafkarebalance/{move}; delete it to have it planned anew.",
     )
