@@ -17,7 +17,7 @@ from controlplane.api import names
 from controlplane.api.group import GROUP, VERSION
 from controlplane.bootstrap import Wiring
 from controlplane.services.cluster.observe import CORDONED
-from controlplane.services.keys import TOPIC_HOMES, cluster_key, rebalance_key, topics_key, users_key
+from controlplane.services.keys import TOPIC_HOMES, cluster_key, rebalance_key, tenants_key, topics_key, users_key
 from controlplane.services.queue import Key, WorkQueue
 from controlplane.settings import OperatorSettings
 
@@ -47,6 +47,7 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
         if type in (None, "ADDED"):
             for of_all in IN_BULK.values():
                 queue.add(of_all(namespace or "", name), settings.topic_batch_delay)
+            queue.add(tenants_key(namespace or "", name))
 
     @kopf.on.event(GROUP, VERSION, "kafkatopics", registry=handlers, id="kafkatopics")
     async def topic(namespace: str | None, spec: kopf.Spec, status: kopf.Status, **_: Any) -> None:
@@ -60,6 +61,16 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
     @kopf.on.event(GROUP, VERSION, "kafkarebalances", registry=handlers, id="kafkarebalances")
     async def rebalance(namespace: str | None, name: str, **_: Any) -> None:
         queue.add(rebalance_key(namespace or "", name))
+
+    kopf.on.event(GROUP, VERSION, "kafkatenants", registry=handlers, id="kafkatenants")(
+        waking_cells(queue, settings.topic_batch_delay)
+    )
+
+    @kopf.on.event(GROUP, VERSION, "kafkarebalances", registry=handlers, id="moves")
+    async def move(namespace: str | None, labels: kopf.Labels, spec: kopf.Spec, **_: Any) -> None:
+        """One that moves a tenant's topics: how it stands decides where the tenant may be."""
+        if names.TENANT in labels:
+            queue.add(tenants_key(namespace or "", spec["clusterRef"]["name"]))
 
     @kopf.on.event(GROUP, VERSION, "approvals", registry=handlers, id="approvals")
     async def approval(namespace: str | None, spec: kopf.Spec, **_: Any) -> None:
@@ -112,19 +123,21 @@ def _machines(handlers: kopf.OperatorRegistry, queue: WorkQueue) -> Callable[...
 
 def _tenants(handlers: kopf.OperatorRegistry, queue: WorkQueue, delay: float) -> None:
     """Registers who is woken by what a tenant may and where it is; what it uses wakes nobody."""
-    known: dict[str, object] = {}
+    known: dict[str, tuple[object, set[tuple[str, str]]]] = {}
 
     @kopf.on.event(GROUP, VERSION, "kafkatenants", registry=handlers, id="kafkatenants-topics")
     async def tenant(type: str | None, name: str, spec: kopf.Spec, status: kopf.Status, **_: Any) -> None:  # noqa: A002 - kopf's
-        places = [*status.get("cells", ())]
+        places = list(status.get("cells", ()))
         means = dict(spec), [{key: place.get(key) for key in _WHERE} for place in places]
-        if known.get(name) == means and type == "MODIFIED":
+        before, left = known.get(name, (None, set()))
+        if before == means and type == "MODIFIED":
             return
-        known[name] = means
+        cells = {(one["namespace"], one["name"]) for one in (*spec.get("cells", ()), *places)}
+        known[name] = means, cells
         if type == "DELETED":
             del known[name]
         queue.add(TOPIC_HOMES, delay)
-        for cell in {(one["namespace"], one["name"]) for one in (*spec.get("cells", ()), *places)}:
+        for cell in sorted(cells | left):
             queue.add(topics_key(*cell), delay)
 
 
@@ -171,5 +184,20 @@ def waking_all(queue: WorkQueue, key_of: Callable[[str, str], Key], delay: float
         ref = spec.get("clusterRef") or {}
         if name := ref.get("name"):
             queue.add(key_of(namespace or "", name), delay)
+
+    return one
+
+
+def waking_cells(queue: WorkQueue, delay: float) -> Callable[..., Awaitable[None]]:
+    """A handler that wakes the tenants of every cell that one of them names or has left something in, and then what
+    belongs to tenants there."""
+
+    async def one(spec: kopf.Spec, status: kopf.Status, **_: Any) -> None:
+        for cell in (*(spec.get("cells") or ()), *(status.get("cells") or ())):
+            namespace, name = cell.get("namespace"), cell.get("name")
+            if namespace and name:
+                queue.add(tenants_key(namespace, name))
+                for of_all in IN_BULK.values():
+                    queue.add(of_all(namespace, name), delay)
 
     return one
