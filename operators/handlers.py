@@ -54,9 +54,13 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
         if key := _topics_with(namespace or "", spec, status):
             queue.add(key, settings.topic_batch_delay)
 
+    @kopf.on.event(GROUP, VERSION, "kafkatenants", registry=handlers, id="homes")
+    async def homes(**_: Any) -> None:
+        """Topics that named a tenant which did not exist, or did not list their namespace, may have a home now."""
+        queue.add(TOPIC_HOMES, settings.topic_batch_delay)
+
     users = waking_all(queue, users_key, settings.topic_batch_delay)
     kopf.on.event(GROUP, VERSION, "kafkausers", registry=handlers, id="kafkausers")(users)
-    _tenants(handlers, queue, settings.topic_batch_delay)
 
     @kopf.on.event(GROUP, VERSION, "kafkarebalances", registry=handlers, id="kafkarebalances")
     async def rebalance(namespace: str | None, name: str, **_: Any) -> None:
@@ -119,30 +123,6 @@ def _machines(handlers: kopf.OperatorRegistry, queue: WorkQueue) -> Callable[...
             queue.add(key)
 
     return child
-
-
-def _tenants(handlers: kopf.OperatorRegistry, queue: WorkQueue, delay: float) -> None:
-    """Registers who is woken by what a tenant may and where it is; what it uses wakes nobody."""
-    known: dict[str, tuple[object, set[tuple[str, str]]]] = {}
-
-    @kopf.on.event(GROUP, VERSION, "kafkatenants", registry=handlers, id="kafkatenants-topics")
-    async def tenant(type: str | None, name: str, spec: kopf.Spec, status: kopf.Status, **_: Any) -> None:  # noqa: A002 - kopf's
-        places = list(status.get("cells", ()))
-        means = dict(spec), [{key: place.get(key) for key in _WHERE} for place in places]
-        before, left = known.get(name, (None, set()))
-        if before == means and type == "MODIFIED":
-            return
-        cells = {(one["namespace"], one["name"]) for one in (*spec.get("cells", ()), *places)}
-        known[name] = means, cells
-        if type == "DELETED":
-            del known[name]
-        queue.add(TOPIC_HOMES, delay)
-        for cell in sorted(cells | left):
-            queue.add(topics_key(*cell), delay)
-
-
-_WHERE = ("namespace", "name", "shard", "target")
-"""Of a tenant in a cell: where its topics may be."""
 
 
 def _topics_with(namespace: str, spec: Mapping[str, Any], status: Mapping[str, Any]) -> Key | None:
