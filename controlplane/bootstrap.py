@@ -43,6 +43,8 @@ from controlplane.services.rebalance.cells import Cells
 from controlplane.services.rebalance.recipe import RebalanceRecipe
 from controlplane.services.retention import Retention
 from controlplane.services.shedding import SheddingService
+from controlplane.services.tenants.service import TenantService
+from controlplane.services.topic_homes import TopicHomes
 from controlplane.services.topics import TopicService
 from controlplane.services.users.service import UserService
 from controlplane.settings import OperatorSettings
@@ -129,6 +131,7 @@ def operator(
     kind = ClusterKind(kube, admins, clock, events, settings, witness=witness, certificates=certificates)
     clusters = Engine(kind, around)
     topics = TopicService(kube, admins, clock, events, settings)
+    tenants = TenantService(kube, admins, clock, events, settings)
     users = UserService(
         kube, admins, pki=_pki(clock), passwords=RandomPasswords(), clock=clock, events=events, settings=settings
     )
@@ -143,7 +146,9 @@ def operator(
     services |= {
         "KafkaCluster": clusters.reconcile,
         "KafkaTopics": topics.reconcile,
+        "KafkaTopicHomes": TopicHomes(kube, clock, events, settings).reconcile,
         "KafkaUsers": users.reconcile,
+        "KafkaTenants": tenants.reconcile,
         "KafkaRebalance": _rebalances(around, admins, events).reconcile,
         "LoadShedding": shedding.reconcile,
     }

@@ -18,7 +18,15 @@ from controlplane.api.group import GROUP, VERSION
 from controlplane.api.load_shedding import SheddingMode
 from controlplane.bootstrap import Wiring
 from controlplane.services.cluster.observe import CORDONED
-from controlplane.services.keys import cluster_key, rebalance_key, shedding_key, topics_key, users_key
+from controlplane.services.keys import (
+    TOPIC_HOMES,
+    cluster_key,
+    rebalance_key,
+    shedding_key,
+    tenants_key,
+    topics_key,
+    users_key,
+)
 from controlplane.services.queue import Key, WorkQueue
 from controlplane.settings import OperatorSettings
 
@@ -57,14 +65,34 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
         if type in (None, "ADDED"):
             for of_all in IN_BULK.values():
                 queue.add(of_all(namespace or "", name), settings.topic_batch_delay)
+            queue.add(tenants_key(namespace or "", name))
 
-    for plural, key_of in IN_BULK.items():
-        handler = waking_all(queue, key_of, settings.topic_batch_delay)
-        kopf.on.event(GROUP, VERSION, plural, registry=handlers, id=plural)(handler)
+    @kopf.on.event(GROUP, VERSION, "kafkatopics", registry=handlers, id="kafkatopics")
+    async def topic(namespace: str | None, spec: kopf.Spec, status: kopf.Status, **_: Any) -> None:
+        if key := _topics_with(namespace or "", spec, status):
+            queue.add(key, settings.topic_batch_delay)
+
+    @kopf.on.event(GROUP, VERSION, "kafkatenants", registry=handlers, id="homes")
+    async def homes(**_: Any) -> None:
+        """Topics that named a tenant which did not exist, or did not list their namespace, may have a home now."""
+        queue.add(TOPIC_HOMES, settings.topic_batch_delay)
+
+    users = waking_all(queue, users_key, settings.topic_batch_delay)
+    kopf.on.event(GROUP, VERSION, "kafkausers", registry=handlers, id="kafkausers")(users)
 
     @kopf.on.event(GROUP, VERSION, "kafkarebalances", registry=handlers, id="kafkarebalances")
     async def rebalance(namespace: str | None, name: str, **_: Any) -> None:
         queue.add(rebalance_key(namespace or "", name))
+
+    kopf.on.event(GROUP, VERSION, "kafkatenants", registry=handlers, id="kafkatenants")(
+        waking_cells(queue, settings.topic_batch_delay)
+    )
+
+    @kopf.on.event(GROUP, VERSION, "kafkarebalances", registry=handlers, id="moves")
+    async def move(namespace: str | None, labels: kopf.Labels, spec: kopf.Spec, **_: Any) -> None:
+        """One that moves a tenant's topics: how it stands decides where the tenant may be."""
+        if names.TENANT in labels:
+            queue.add(tenants_key(namespace or "", spec["clusterRef"]["name"]))
 
     @kopf.on.event(GROUP, VERSION, "approvals", registry=handlers, id="approvals")
     async def approval(namespace: str | None, spec: kopf.Spec, **_: Any) -> None:
@@ -115,6 +143,16 @@ def _machines(handlers: kopf.OperatorRegistry, queue: WorkQueue) -> Callable[...
     return child
 
 
+def _topics_with(namespace: str, spec: Mapping[str, Any], status: Mapping[str, Any]) -> Key | None:
+    """Which topics one of them is looked at with: those of its cluster, of its tenant's cell, of nobody yet."""
+    if name := (spec.get("clusterRef") or {}).get("name"):
+        return topics_key(namespace, name)
+    if not spec.get("tenantRef"):
+        return None
+    namespace, _, name = status.get("cell", "").partition("/")
+    return topics_key(namespace, name) if name else TOPIC_HOMES
+
+
 def _connection(wiring: Wiring, settings: OperatorSettings) -> kopf.ConnectionInfo:
     config = wiring.kube_config
     return kopf.ConnectionInfo(
@@ -144,5 +182,20 @@ def waking_all(queue: WorkQueue, key_of: Callable[[str, str], Key], delay: float
         ref = spec.get("clusterRef") or {}
         if name := ref.get("name"):
             queue.add(key_of(namespace or "", name), delay)
+
+    return one
+
+
+def waking_cells(queue: WorkQueue, delay: float) -> Callable[..., Awaitable[None]]:
+    """A handler that wakes the tenants of every cell that one of them names or has left something in, and then what
+    belongs to tenants there."""
+
+    async def one(spec: kopf.Spec, status: kopf.Status, **_: Any) -> None:
+        for cell in (*(spec.get("cells") or ()), *(status.get("cells") or ())):
+            namespace, name = cell.get("namespace"), cell.get("name")
+            if namespace and name:
+                queue.add(tenants_key(namespace, name))
+                for of_all in IN_BULK.values():
+                    queue.add(of_all(namespace, name), delay)
 
     return one

@@ -33,3 +33,7 @@ def users_key(namespace: str, cluster: str) -> Key:
 def shedding_key(namespace: str, cluster: str) -> Key:
     """Load shedding of one KafkaCluster."""
     return Key("LoadShedding", namespace, cluster)
+
+
+TOPIC_HOMES = Key("KafkaTopicHomes", "", "")
+"""All KafkaTopics of tenants that have no cell yet."""
