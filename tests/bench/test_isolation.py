@@ -1,7 +1,8 @@
 """`make bench-isolation`: six real brokers with one request handler each, a tenant that saturates those of its shard
 without using the machine's processors, a tenant apart from it and one that overlaps.
 
-Shards of two brokers, one that shares none with the noisy one and one that shares a broker. PAIRS times; the record goes to docs/evidence/bench-isolation.json.
+The one that overlaps writes to partitions that the noisy one's brokers lead. PAIRS times; the record goes to
+docs/evidence/bench-isolation.json.
 """
 
 from __future__ import annotations
@@ -69,10 +70,10 @@ def one(kafka: LocalKafka) -> Outcome:
             yield from (root, *root.children(recursive=True))
 
     return saturated(
-        Client("noisy", PARTITIONS, {"bootstrap_servers": kafka.bootstrap_servers}),
+        Client("noisy", range(PARTITIONS), {"bootstrap_servers": kafka.bootstrap_servers}),
         CONNECTIONS,
-        Client("apart", 2, settings),
-        Client("overlapping", 2, settings),
+        Client("apart", range(2), settings),
+        Client("overlapping", range(2), settings),
         seconds=SECONDS,
         processes=processes,
     )

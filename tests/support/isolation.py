@@ -5,7 +5,7 @@ it, and one whose shard overlaps, which is the control. Shared by the end-to-end
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ class Client:
     kafka-python's)."""
 
     topic: str
-    partitions: int
+    partitions: Sequence[int]
     settings: Mapping[str, Any]
 
 
@@ -69,15 +69,15 @@ def saturated(
     """`processes` are those of the cluster. Waits until the overlapping tenant is hurt, for WAIT_SECONDS at most: then
     the handlers are saturated, or the control fails."""
     with (
-        Writer(apart.topic, range(apart.partitions), apart.settings) as one,
-        Writer(overlapping.topic, range(overlapping.partitions), overlapping.settings) as other,
+        Writer(apart.topic, apart.partitions, apart.settings) as one,
+        Writer(overlapping.topic, overlapping.partitions, overlapping.settings) as other,
     ):
         time.sleep(SETTLE_SECONDS)
         began = time.monotonic()
         time.sleep(seconds)
         calm = time.monotonic()
         before = one.during(began, calm), other.during(began, calm)
-        with Noise(noisy.topic, noisy.partitions, connections, noisy.settings) as noise:
+        with Noise(noisy.topic, len(noisy.partitions), connections, noisy.settings) as noise:
             _wait_until_hurt(other, before[1])
             assert noise.process is not None
             own = psutil.Process()
