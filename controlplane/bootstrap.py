@@ -43,6 +43,7 @@ from controlplane.services.rebalance.cells import Cells
 from controlplane.services.rebalance.recipe import RebalanceRecipe
 from controlplane.services.retention import Retention
 from controlplane.services.topics import TopicService
+from controlplane.services.users.homes import UserHomes
 from controlplane.services.users.service import UserService
 from controlplane.settings import OperatorSettings
 
@@ -135,6 +136,12 @@ def operator(
     async def reconcile(key: Key) -> float | None:
         return await services[key.kind](key)
 
+    queue = WorkQueue(
+        reconcile, workers=settings.workers, retry_min=settings.retry_min, retry_max=settings.retry_max
+    )
+    homes = UserHomes(kube, clock, events, settings, wake=queue.add)
+    services["KafkaUserHomes"] = homes.reconcile
+
     return Wiring(
         kube_config=config,
         kube=client,
@@ -149,9 +156,7 @@ def operator(
             duration=settings.lease_duration,
             renew_interval=settings.lease_renew_interval,
         ),
-        queue=WorkQueue(
-            reconcile, workers=settings.workers, retry_min=settings.retry_min, retry_max=settings.retry_max
-        ),
+        queue=queue,
         reconcile=reconcile,
         background=_background(ledger, outbox, settings),
     )

@@ -17,7 +17,7 @@ from controlplane.api import names
 from controlplane.api.group import GROUP, VERSION
 from controlplane.bootstrap import Wiring
 from controlplane.services.cluster.observe import CORDONED
-from controlplane.services.keys import cluster_key, rebalance_key, topics_key, users_key
+from controlplane.services.keys import cluster_key, rebalance_key, topics_key, user_homes_key, users_key
 from controlplane.services.queue import Key, WorkQueue
 from controlplane.settings import OperatorSettings
 
@@ -30,6 +30,8 @@ WATCH_BACKOFF_SECONDS = 2.0
 LOGIN_SECONDS = 300.0
 IN_BULK: dict[str, Callable[[str, str], Key]] = {"kafkatopics": topics_key, "kafkausers": users_key}
 """Kinds whose objects reconcile all together, by the cluster that they name."""
+HOMELESS: dict[str, Callable[[str, str], Key]] = {"kafkausers": user_homes_key}
+"""Of those, kinds whose objects may name a tenant: who looks after them, by namespace and tenant, until they have a cell."""
 
 
 def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorRegistry, kopf.OperatorSettings]:
@@ -49,8 +51,11 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
                 queue.add(of_all(namespace or "", name), settings.topic_batch_delay)
 
     for plural, key_of in IN_BULK.items():
-        handler = waking_all(queue, key_of, settings.topic_batch_delay)
+        handler = waking_all(queue, key_of, settings.topic_batch_delay, HOMELESS.get(plural))
         kopf.on.event(GROUP, VERSION, plural, registry=handlers, id=plural)(handler)
+
+    of_tenant = waking_tenants(queue, settings.topic_batch_delay)
+    kopf.on.event(GROUP, VERSION, "kafkatenants", registry=handlers, id="kafkatenants-users")(of_tenant)
 
     @kopf.on.event(GROUP, VERSION, "kafkarebalances", registry=handlers, id="kafkarebalances")
     async def rebalance(namespace: str | None, name: str, **_: Any) -> None:
@@ -127,12 +132,41 @@ def _decided(namespace: str, target: Mapping[str, Any]) -> Key | None:
     return key(namespace, name) if key and name else None
 
 
-def waking_all(queue: WorkQueue, key_of: Callable[[str, str], Key], delay: float) -> Callable[..., Awaitable[None]]:
-    """A handler that wakes all objects of the cluster which one of them names, once others may have joined it."""
+def waking_all(
+    queue: WorkQueue,
+    key_of: Callable[[str, str], Key],
+    delay: float,
+    homeless: Callable[[str, str], Key] | None = None,
+) -> Callable[..., Awaitable[None]]:
+    """A handler that wakes all objects of the cluster which one of them names or was given, once others may have joined
+    it; for one of a tenant that was given none yet, who gives it one."""
 
-    async def one(namespace: str | None, spec: kopf.Spec, **_: Any) -> None:
-        ref = spec.get("clusterRef") or {}
-        if name := ref.get("name"):
+    async def one(namespace: str | None, spec: kopf.Spec, status: kopf.Status | None = None, **_: Any) -> None:
+        if name := (spec.get("clusterRef") or {}).get("name"):
             queue.add(key_of(namespace or "", name), delay)
+        elif cell := (status or {}).get("cell"):
+            queue.add(key_of(*cell.split("/", 1)), delay)
+        elif homeless and (tenant := (spec.get("tenantRef") or {}).get("name")):
+            queue.add(homeless(namespace or "", tenant), delay)
 
     return one
+
+
+def waking_tenants(queue: WorkQueue, delay: float) -> Callable[..., Awaitable[None]]:
+    """A handler that wakes, when a tenant is declared otherwise, its users: those in its cells, and those that have none
+    yet. Its status changes more often than that, and wakes nobody."""
+    known: dict[str, tuple[Any, Any]] = {}
+
+    async def tenant(type: str | None, name: str, meta: kopf.Meta, spec: kopf.Spec, **_: Any) -> None:  # noqa: A002
+        now = meta.get("uid"), meta.get("generation")
+        if type == "MODIFIED" and known.get(name) == now:
+            return
+        known[name] = now
+        if type == "DELETED":
+            del known[name]
+        for namespace in spec.get("namespaces") or ():
+            queue.add(user_homes_key(namespace, name), delay)
+        for cell in spec.get("cells") or ():
+            queue.add(users_key(cell["namespace"], cell["name"]), delay)
+
+    return tenant
