@@ -42,6 +42,7 @@ from controlplane.services.queue import Key, Reconcile, WorkQueue
 from controlplane.services.rebalance.cells import Cells
 from controlplane.services.rebalance.recipe import RebalanceRecipe
 from controlplane.services.retention import Retention
+from controlplane.services.tenants.service import TenantService
 from controlplane.services.topics import TopicService
 from controlplane.services.users.homes import UserHomes
 from controlplane.services.users.service import UserService
@@ -123,6 +124,7 @@ def operator(
     kind = ClusterKind(kube, admins, clock, events, settings, witness=witness, certificates=certificates)
     clusters = Engine(kind, around)
     topics = TopicService(kube, admins, clock, events, settings)
+    tenants = TenantService(kube, admins, clock, events, settings)
     users = UserService(
         kube, admins, pki=_pki(clock), passwords=RandomPasswords(), clock=clock, events=events, settings=settings
     )
@@ -130,6 +132,7 @@ def operator(
         "KafkaCluster": clusters.reconcile,
         "KafkaTopics": topics.reconcile,
         "KafkaUsers": users.reconcile,
+        "KafkaTenants": tenants.reconcile,
         "KafkaRebalance": _rebalances(around, admins, events).reconcile,
     }
 

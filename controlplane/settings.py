@@ -64,6 +64,9 @@ class OperatorSettings(BaseSettings):
     growth_seconds: float = Field(
         2.0, gt=0, description="How long it is watched what is written, for a throttle of Auto."
     )
+    usage_interval: float = Field(
+        300.0, gt=0, description="How often it is measured how much tenants keep on the brokers' disks."
+    )
     authority_lifetime: float = Field(3650 * DAY, gt=0, description="How long an authority made from now on is valid.")
     authority_renew_before: float = Field(
         400 * DAY, gt=0, description="How long before its end an authority is followed by another."

@@ -17,7 +17,7 @@ from controlplane.api import names
 from controlplane.api.group import GROUP, VERSION
 from controlplane.bootstrap import Wiring
 from controlplane.services.cluster.observe import CORDONED
-from controlplane.services.keys import cluster_key, rebalance_key, topics_key, user_homes_key, users_key
+from controlplane.services.keys import cluster_key, rebalance_key, tenants_key, topics_key, user_homes_key, users_key
 from controlplane.services.queue import Key, WorkQueue
 from controlplane.settings import OperatorSettings
 
@@ -31,7 +31,7 @@ LOGIN_SECONDS = 300.0
 IN_BULK: dict[str, Callable[[str, str], Key]] = {"kafkatopics": topics_key, "kafkausers": users_key}
 """Kinds whose objects reconcile all together, by the cluster that they name."""
 HOMELESS: dict[str, Callable[[str, str], Key]] = {"kafkausers": user_homes_key}
-"""Of those, kinds whose objects may name a tenant: who looks after them, by namespace and tenant, until they have a cell."""
+"""Of those, kinds whose objects may name a tenant: who looks after them until they have a cell, by namespace and tenant."""
 
 
 def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorRegistry, kopf.OperatorSettings]:
@@ -49,17 +49,28 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
         if type in (None, "ADDED"):
             for of_all in IN_BULK.values():
                 queue.add(of_all(namespace or "", name), settings.topic_batch_delay)
+            queue.add(tenants_key(namespace or "", name))
 
     for plural, key_of in IN_BULK.items():
         handler = waking_all(queue, key_of, settings.topic_batch_delay, HOMELESS.get(plural))
         kopf.on.event(GROUP, VERSION, plural, registry=handlers, id=plural)(handler)
 
-    of_tenant = waking_tenants(queue, settings.topic_batch_delay)
-    kopf.on.event(GROUP, VERSION, "kafkatenants", registry=handlers, id="kafkatenants-users")(of_tenant)
-
     @kopf.on.event(GROUP, VERSION, "kafkarebalances", registry=handlers, id="kafkarebalances")
     async def rebalance(namespace: str | None, name: str, **_: Any) -> None:
         queue.add(rebalance_key(namespace or "", name))
+
+    kopf.on.event(GROUP, VERSION, "kafkatenants", registry=handlers, id="kafkatenants")(
+        waking_cells(queue, settings.topic_batch_delay)
+    )
+    kopf.on.event(GROUP, VERSION, "kafkatenants", registry=handlers, id="homeless")(
+        waking_homeless(queue, settings.topic_batch_delay)
+    )
+
+    @kopf.on.event(GROUP, VERSION, "kafkarebalances", registry=handlers, id="moves")
+    async def move(namespace: str | None, labels: kopf.Labels, spec: kopf.Spec, **_: Any) -> None:
+        """One that moves a tenant's topics: how it stands decides where the tenant may be."""
+        if names.TENANT in labels:
+            queue.add(tenants_key(namespace or "", spec["clusterRef"]["name"]))
 
     @kopf.on.event(GROUP, VERSION, "approvals", registry=handlers, id="approvals")
     async def approval(namespace: str | None, spec: kopf.Spec, **_: Any) -> None:
@@ -152,21 +163,27 @@ def waking_all(
     return one
 
 
-def waking_tenants(queue: WorkQueue, delay: float) -> Callable[..., Awaitable[None]]:
-    """A handler that wakes, when a tenant is declared otherwise, its users: those in its cells, and those that have none
-    yet. Its status changes more often than that, and wakes nobody."""
-    known: dict[str, tuple[Any, Any]] = {}
+def waking_homeless(queue: WorkQueue, delay: float) -> Callable[..., Awaitable[None]]:
+    """A handler that wakes, for a tenant, who gives cells to those that name it and have none yet."""
 
-    async def tenant(type: str | None, name: str, meta: kopf.Meta, spec: kopf.Spec, **_: Any) -> None:  # noqa: A002
-        now = meta.get("uid"), meta.get("generation")
-        if type == "MODIFIED" and known.get(name) == now:
-            return
-        known[name] = now
-        if type == "DELETED":
-            del known[name]
+    async def tenant(name: str, spec: kopf.Spec, **_: Any) -> None:
         for namespace in spec.get("namespaces") or ():
-            queue.add(user_homes_key(namespace, name), delay)
-        for cell in spec.get("cells") or ():
-            queue.add(users_key(cell["namespace"], cell["name"]), delay)
+            for homeless in HOMELESS.values():
+                queue.add(homeless(namespace, name), delay)
 
     return tenant
+
+
+def waking_cells(queue: WorkQueue, delay: float) -> Callable[..., Awaitable[None]]:
+    """A handler that wakes the tenants of every cell that one of them names or has left something in, and then what
+    belongs to tenants there."""
+
+    async def one(spec: kopf.Spec, status: kopf.Status, **_: Any) -> None:
+        for cell in (*(spec.get("cells") or ()), *(status.get("cells") or ())):
+            namespace, name = cell.get("namespace"), cell.get("name")
+            if namespace and name:
+                queue.add(tenants_key(namespace, name))
+                for of_all in IN_BULK.values():
+                    queue.add(of_all(namespace, name), delay)
+
+    return one

@@ -1,7 +1,7 @@
 """KafkaTenant: a team's share of one or more clusters. The source of the CRD and docs/reference/kafkatenant.md.
 
-A tenant is cluster-scoped: it hands brokers of a platform's clusters to namespaces of its users, and neither side may do
-that by itself. Its status is the record of where it may live: a shard stands there before anything uses it.
+A tenant is cluster-scoped: it hands brokers of a platform's clusters to namespaces of its users, and neither side may
+do that by itself. Its status is the record of where it may live: a shard stands there before anything uses it.
 """
 
 from __future__ import annotations
@@ -76,16 +76,22 @@ class TenantCell(ApiModel):
 class ShardSpec(ApiModel):
     model_config = ConfigDict(json_schema_extra=rules(rule("self.maxOverlap < self.size", OVERLAP_TOO_LARGE)))
     size: int = Field(
-        ge=1, le=MAX_SHARD, description="Brokers of each cell that the tenant uses, from all zones alike. At least as "
-        "many as its topics have replicas."
+        ge=1,
+        le=MAX_SHARD,
+        description="Brokers of each cell that the tenant uses, from all zones alike. At least as "
+        "many as its topics have replicas.",
     )
     max_overlap: int = Field(
-        1, ge=0, le=MAX_SHARD - 1, description="Brokers that it may share with any other tenant. Where brokers do not "
-        "suffice it is as little as can be, and the status says by how much it is more."
+        1,
+        ge=0,
+        le=MAX_SHARD - 1,
+        description="Brokers that it may share with any other tenant. Where brokers do not "
+        "suffice it is as little as can be, and the status says by how much it is more.",
     )
     replacement_delay: Duration = Field(
-        "30m", description="How long a broker of the shard is down before another takes its place. Short ones let a "
-        "tenant whose requests kill brokers walk through the cluster."
+        "30m",
+        description="How long a broker of the shard is down before another takes its place. Short ones let a "
+        "tenant whose requests kill brokers walk through the cluster.",
     )
 
 
@@ -162,7 +168,7 @@ class TenantUsage(ApiModel):
 class QuotaGranted(ApiModel):
     """What each user of the tenant gets of Kafka, which counts for each broker by itself (KIP-13, KIP-124)."""
 
-    brokers: int = Field(ge=0, description="Brokers that lead partitions of the tenant: byte rates are divided by them.")
+    brokers: int = Field(ge=0, description="Brokers that lead its partitions: byte rates are divided by them.")
     users: int = Field(ge=0, description="Users of the tenant that everything is divided by.")
     values: dict[str, Annotated[str, Field(max_length=64)]] = Field(
         default_factory=dict, max_length=8, description="The quota of one user on one broker, by Kafka's key."
@@ -195,11 +201,19 @@ class TenantCellStatus(ApiModel):
     gap: int = Field(
         0, ge=0, description="By how many that is more than is proven to be needed for so many tenants placed afresh."
     )
+    brokers: str = Field(
+        "", max_length=4096, description="Brokers of the cell when its shard was last looked at, such as 0-5,8."
+    )
     away: tuple[BrokerAway, ...] = Field(
-        (), max_length=MAX_IN_EFFECT, description="Brokers of the shard that are down.", json_schema_extra=map_list("broker")
+        (),
+        max_length=MAX_IN_EFFECT,
+        description="Brokers of the shard that are down.",
+        json_schema_extra=map_list("broker"),
     )
     rebalance: str | None = Field(
-        None, max_length=253, description="The KafkaRebalance that moves its topics, in the cell's namespace."
+        None,
+        max_length=253,
+        description="The KafkaRebalance that moves its topics, or the one that failed to, in the cell's namespace.",
     )
     usage: TenantUsage = Field(TenantUsage(), description="What it has there.")
     quota: QuotaGranted | None = Field(None, description="What each of its users gets there.")

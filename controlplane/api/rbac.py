@@ -134,8 +134,8 @@ def _aggregated(name: str, plurals: tuple[str, ...], verbs: tuple[str, ...], int
 
 
 def objects() -> list[Object]:
-    """ServiceAccount, the operator's role with its binding, the users' aggregated roles, the approvers' role and that of
-    who declares tenants."""
+    """ServiceAccount, the operator's role with its binding, the users' aggregated roles, the approvers' role and
+    that of who declares tenants."""
     return [
         {
             "apiVersion": "v1",

@@ -95,7 +95,7 @@ def rbac_page() -> str:
         *(f"| {name} | {how} | {', '.join(plurals)} | {', '.join(verbs)} |" for name, how, plurals, verbs in users),
         f"\n`{approval.ROLE}` is aggregated into nothing; bind it to who may decide on plans (docs/approvals.md):\n",
         *_grants(rbac.APPROVER),
-        f"`{rbac.TENANT_EDITOR}` is aggregated into nothing either; bind it to who declares tenants (docs/tenants.md):\n",
+        f"`{rbac.TENANT_EDITOR}` is aggregated into nothing either; bind it to who declares tenants:\n",
         *_grants(rbac.TENANTS),
     ]
     return "\n".join(lines)

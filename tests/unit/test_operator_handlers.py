@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from controlplane.api import names
-from controlplane.services.keys import cluster_key, rebalance_key, topics_key, users_key
+from controlplane.services.keys import cluster_key, rebalance_key, tenants_key, topics_key, user_homes_key, users_key
 from controlplane.services.queue import Key
 from controlplane.settings import OperatorSettings
 from operators.handlers import registry
@@ -102,4 +102,31 @@ def test_an_object_wakes_all_of_its_kind_on_its_cluster_and_a_new_cluster_wakes_
     queue.keys.clear()
     cluster = next(handler for name, handler in run.items() if name.endswith(".cluster"))
     asyncio.run(cluster(type="ADDED", namespace="kafka", name="orders"))
-    assert queue.keys == [cluster_key("kafka", "orders"), *both]
+    assert queue.keys == [cluster_key("kafka", "orders"), *both, tenants_key("kafka", "orders")]
+
+
+def test_a_tenant_wakes_the_cells_that_it_names_or_has_left_and_a_move_of_its_topics_wakes_them_too() -> None:
+    queue = Woken()
+    run = handlers(queue)
+    named, left = ({"namespace": "kafka", "name": name} for name in ("orders", "billing"))
+    asyncio.run(run["kafkatenants"](spec={"cells": [named, {"name": "no-namespace"}]}, status={"cells": [left]}))
+    assert queue.keys == [
+        key_of("kafka", name) for name in ("orders", "billing") for key_of in (tenants_key, topics_key, users_key)
+    ]
+    queue.keys.clear()
+    spec = {"clusterRef": {"name": "orders"}}
+    asyncio.run(run["moves"](namespace="kafka", labels={names.TENANT: "checkout"}, spec=spec))
+    assert queue.keys == [tenants_key("kafka", "orders")]
+    asyncio.run(run["moves"](namespace="kafka", labels={}, spec=spec))
+    assert queue.keys == [tenants_key("kafka", "orders")], "nobody's tenant is concerned"
+
+
+def test_a_tenants_user_wakes_its_cell_or_who_gives_it_one() -> None:
+    queue = Woken()
+    run = handlers(queue)
+    spec = {"tenantRef": {"name": "checkout"}}
+    asyncio.run(run["kafkausers"](namespace="shop", spec=spec, status={}))
+    asyncio.run(run["kafkausers"](namespace="shop", spec=spec, status={"cell": "kafka/orders"}))
+    asyncio.run(run["homeless"](name="checkout", spec={"namespaces": ["shop"]}))
+    homes = user_homes_key("shop", "checkout")
+    assert queue.keys == [homes, users_key("kafka", "orders"), homes]

@@ -1,9 +1,9 @@
 """Who owns what, read from all KafkaTenants: namespaces, prefixes of topics, shards. Pure; nothing is decided here that
 is not a function of the objects.
 
-The oldest object wins (ties by name), whatever its state: a namespace belongs to the oldest tenant that lists it, and of
-two prefixes where one begins with the other the oldest is in force. Who has lost says so (`conflicts`), and is refused
-wherever it names what it has lost; nothing is shared and nothing passes on while the winner is there.
+The oldest object wins (ties by name), whatever its state: a namespace belongs to the oldest tenant that lists it, and
+of two prefixes where one begins with the other the oldest is in force. Who has lost says so (`conflicts`), and is
+refused wherever it names what it has lost; nothing is shared and nothing passes on while the winner is there.
 """
 
 from __future__ import annotations
@@ -78,8 +78,12 @@ class Directory:
 
     def of_topic(self, topic: str) -> KafkaTenant | None:
         """The tenant whose prefix a topic's name in Kafka begins with."""
-        ends = range(1, len(topic) + 1)
-        return next((self.by_prefix[topic[:end]] for end in ends if topic[:end] in self.by_prefix), None)
+        found = (self.by_prefix.get(topic[:length]) for length in self._lengths)
+        return next((tenant for tenant in found if tenant is not None), None)
+
+    @cached_property
+    def _lengths(self) -> tuple[int, ...]:
+        return tuple(sorted({len(prefix) for prefix in self.by_prefix}))
 
     def owns_prefix(self, tenant: KafkaTenant) -> bool:
         owner = self.by_prefix.get(tenant.spec.topic_prefix)
@@ -102,22 +106,27 @@ class Directory:
         if tenant is None:
             known = self.by_namespace.get(namespace)
             hint = f"this namespace belongs to {known.metadata.name!r}." if known else "no tenant lists this namespace."
-            return Check("TenantNotFound", False, f"spec.tenantRef.name: there is no KafkaTenant {name!r};", hint)
+            return Check(
+                "TenantNotFound",
+                ok=False,
+                evidence=f"spec.tenantRef.name: there is no KafkaTenant {name!r};",
+                remedy=hint,
+            )
         if namespace not in tenant.spec.namespaces:
             return Check(
                 "NamespaceNotListed",
-                False,
-                f"spec.tenantRef.name: KafkaTenant {name!r} does not list namespace {namespace!r}.",
-                "Have it added to the tenant's spec.namespaces, or name the tenant that this namespace belongs to.",
+                ok=False,
+                evidence=f"spec.tenantRef.name: KafkaTenant {name!r} does not list namespace {namespace!r}.",
+                remedy="Have it added to the tenant's spec.namespaces, or name the tenant of this namespace.",
             )
         owner = self.by_namespace[namespace]
         if owner.metadata.name != tenant.metadata.name:
             return Check(
                 "NamespaceTaken",
-                False,
-                f"spec.tenantRef.name: namespace {namespace!r} belongs to KafkaTenant {owner.metadata.name!r}, which "
-                f"is older than {name!r} and lists it too.",
-                "A namespace has one tenant: take it out of the other's spec.namespaces.",
+                ok=False,
+                evidence=f"spec.tenantRef.name: namespace {namespace!r} belongs to KafkaTenant "
+                f"{owner.metadata.name!r}, which is older than {name!r} and lists it too.",
+                remedy="A namespace has one tenant: take it out of the other's spec.namespaces.",
             )
         return tenant
 
@@ -125,27 +134,28 @@ class Directory:
         """What the tenant claims and an older one has, failed checks only."""
         found = []
         for at, namespace in enumerate(tenant.spec.namespaces):
-            owner = self.by_namespace[namespace]
-            if owner.metadata.name != tenant.metadata.name:
+            owner = self.by_namespace[namespace].metadata.name
+            if owner != tenant.metadata.name:
                 found.append(
                     Check(
                         "NamespaceTaken",
-                        False,
-                        f"spec.namespaces[{at}]: {namespace!r} belongs to KafkaTenant {owner.metadata.name!r}, which is "
-                        "older.",
-                        "A namespace has one tenant: take it out of one of the two.",
+                        ok=False,
+                        evidence=f"spec.namespaces[{at}]: {namespace!r} belongs to KafkaTenant "
+                        f"{owner!r}, which is older.",
+                        remedy="A namespace has one tenant: take it out of one of the two.",
                     )
                 )
         if not self.owns_prefix(tenant):
             prefix = tenant.spec.topic_prefix
             other = next(p for p in self.by_prefix if p.startswith(prefix) or prefix.startswith(p))
+            owner = self.by_prefix[other].metadata.name
             found.append(
                 Check(
                     "PrefixTaken",
-                    False,
-                    f"spec.topicPrefix: {prefix!r} and {other!r} of KafkaTenant {self.by_prefix[other].metadata.name!r},"
-                    " which is older, mean topics in common.",
-                    "Create the tenant anew with a prefix that neither begins with the other's nor is its beginning.",
+                    ok=False,
+                    evidence=f"spec.topicPrefix: {prefix!r} and {other!r} of KafkaTenant {owner!r}, which is older, "
+                    "mean topics in common.",
+                    remedy="Create the tenant anew with a prefix of its own: none may begin with another.",
                 )
             )
         return tuple(found)
@@ -162,6 +172,4 @@ def names(tenant: KafkaTenant, cell: Cell) -> bool:
 
 def cell_status(tenant: KafkaTenant, cell: Cell) -> TenantCellStatus | None:
     """What is recorded of the tenant in the cell."""
-    return next(
-        (one for one in tenant.status.cells if (one.namespace, one.name) == (cell.namespace, cell.name)), None
-    )
+    return next((one for one in tenant.status.cells if (one.namespace, one.name) == (cell.namespace, cell.name)), None)
