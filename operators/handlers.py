@@ -59,9 +59,7 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
     async def rebalance(namespace: str | None, name: str, **_: Any) -> None:
         queue.add(rebalance_key(namespace or "", name))
 
-    kopf.on.event(GROUP, VERSION, "kafkatenants", registry=handlers, id="kafkatenants")(
-        waking_cells(queue, settings.topic_batch_delay)
-    )
+    kopf.on.event(GROUP, VERSION, "kafkatenants", registry=handlers, id="kafkatenants")(waking_cells(queue, settings))
     kopf.on.event(GROUP, VERSION, "kafkatenants", registry=handlers, id="homeless")(
         waking_homeless(queue, settings.topic_batch_delay)
     )
@@ -175,15 +173,18 @@ def waking_homeless(queue: WorkQueue, delay: float) -> Callable[..., Awaitable[N
 
 
 def waking_cells(queue: WorkQueue, delay: float) -> Callable[..., Awaitable[None]]:
+def waking_cells(queue: WorkQueue, settings: OperatorSettings) -> Callable[..., Awaitable[None]]:
     """A handler that wakes the tenants of every cell that one of them names or has left something in, and then what
-    belongs to tenants there."""
+    belongs to tenants there. Cells that another operator looks after are left to it."""
+
+    ours = frozenset(settings.watch_namespaces)
 
     async def one(spec: kopf.Spec, status: kopf.Status, **_: Any) -> None:
         for cell in (*(spec.get("cells") or ()), *(status.get("cells") or ())):
             namespace, name = cell.get("namespace"), cell.get("name")
-            if namespace and name:
+            if namespace and name and (not ours or namespace in ours):
                 queue.add(tenants_key(namespace, name))
                 for of_all in IN_BULK.values():
-                    queue.add(of_all(namespace, name), delay)
+                    queue.add(of_all(namespace, name), settings.topic_batch_delay)
 
     return one
