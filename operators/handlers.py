@@ -172,7 +172,6 @@ def waking_homeless(queue: WorkQueue, delay: float) -> Callable[..., Awaitable[N
     return tenant
 
 
-def waking_cells(queue: WorkQueue, delay: float) -> Callable[..., Awaitable[None]]:
 def waking_cells(queue: WorkQueue, settings: OperatorSettings) -> Callable[..., Awaitable[None]]:
     """A handler that wakes the tenants of every cell that one of them names or has left something in, and then what
     belongs to tenants there. Cells that another operator looks after are left to it."""

@@ -128,6 +128,31 @@ async def test_one_that_is_let_in_again_is_not_denied_for_who_it_was() -> None:
         assert (await space.condition(name))["status"] == "True"
 
 
+async def test_a_record_that_cannot_be_read_holds_up_nobody_but_who_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    from support.fake_kube import FakeKube
+
+    space = await user_space()
+    await space.declare_users(user("app", rule("orders")))
+    await space.passes()
+    get = FakeKube.get
+
+    async def forbid(self: FakeKube, resource: Resource, name: str, namespace: str | None = None) -> Object:
+        if resource.plural == "configmaps":
+            raise ForbiddenError(403, "Forbidden", "configmaps is forbidden")
+        return await get(self, resource, name, namespace)
+
+    monkeypatch.setattr(FakeKube, "get", forbid)
+    await space.declare_users(user("new", rule("orders")))
+    await space.delete("app")
+    await space.passes(2)
+    assert (await space.condition("new"))["status"] == "True"
+    assert space.has_user("app")
+    assert space.acls("app") == DENIALS
+    monkeypatch.setattr(FakeKube, "get", get)
+    await space.passes()
+    assert not space.has_user("app")
+
+
 async def test_a_deletion_that_cannot_be_noted_down_denies_and_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     from support.fake_kube import FakeKube
 

@@ -21,6 +21,9 @@ from support.tenant_users import (
 )
 from support.users import KEY, SERVERS, UserSpace, rule, user, user_space
 
+from controlplane.api.kafka_tenant import QuotaGranted
+from controlplane.api.kafka_user import KafkaUser
+from controlplane.domain.tenants.granted import granted
 from controlplane.domain.tenants.quotas import RELAX_SECONDS
 from controlplane.domain.users.values import Acl, ScramPassword
 from controlplane.ports import NotFoundError
@@ -391,3 +394,33 @@ async def test_without_quotas_in_bytes_kafka_is_not_asked_where_leaders_are(monk
     monkeypatch.setattr(FakeKafkaAdmin, "places", fail)
     await settle(space)
     assert (await condition_in(space, "checkout", "a"))["status"] == "True"
+
+
+async def test_what_is_granted_is_what_all_users_have_in_the_end() -> None:
+    space = await space_with(tenant(quotas={"produceBytesPerSecond": "12Mi"}), tenant("billing"))
+    topic(space, "checkout.a", (0, 1, 2), (1, 2, 0), (2, 0, 1))
+    await declare_in(space, "checkout", tenants_user("a"), tenants_user("b"))
+    await declare_in(space, "billing", tenants_user("c", of="billing"))
+    await settle(space, "checkout", "billing")
+    objects = await space.kube.list(KAFKA_USERS)
+    users = [KafkaUser.model_validate(obj) for obj in objects]
+    assert granted(users) == {
+        "checkout": QuotaGranted(brokers=3, users=2, values={"producer_byte_rate": str(2 * 2**20)})
+    }
+    first, *others = users
+    older = first.status.quota_layers[0].model_copy(update={"users": 1, "values": {"producer_byte_rate": str(2**22)}})
+    stale = first.model_copy(update={"status": first.status.model_copy(update={"quota_layers": (older,)})})
+    assert granted([stale, *others]) == granted(users)
+    assert granted([]) == {}
+
+
+async def test_a_revoked_users_quotas_stay_while_it_is_out() -> None:
+    space = await space_with(tenant(quotas={"requestPercentage": 50}))
+    await declare_in(space, "checkout", tenants_user("a"), tenants_user("b"))
+    await settle(space)
+    obj = await space.kube.get(KAFKA_USERS, "b", "checkout")
+    obj["metadata"]["annotations"] = {"kfleet.dev/revoked": "1"}
+    await space.kube.replace(KAFKA_USERS, obj)
+    space.clock.seconds += RELAX_SECONDS
+    await settle(space)
+    assert space.kafka.quotas["b"] == {"request_percentage": 25.0}

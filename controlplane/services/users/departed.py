@@ -29,11 +29,13 @@ PRINCIPALS = "principals"
 
 @dataclass
 class Memory:
-    """What is remembered of a cluster's departed users; `obj` is the ConfigMap as it is, None where there is none."""
+    """What is remembered of a cluster's departed users; `obj` is the ConfigMap as it is, None where there is none.
+    `readable`: it could be looked for."""
 
     key: Key
     obj: Object | None = None
     records: Records = field(default_factory=dict)
+    readable: bool = True
 
 
 class Departures:
@@ -41,11 +43,16 @@ class Departures:
         self._kube, self._clock = kube, clock
 
     async def read(self, key: Key, entries: Iterable[Entry]) -> Memory:
-        """Entries are told what is remembered of their principals. Raises KubeError."""
+        """Entries are told what is remembered of their principals. Raises UnreachableError."""
         try:
             obj = await self._kube.get(CONFIG_MAPS, naming.departed_users(key.name), key.namespace)
         except NotFoundError:
             return Memory(key)
+        except UnreachableError:
+            raise
+        except KubeError as error:
+            log.warning("%s: users that are gone cannot be looked for: %s", key, error.message)
+            return Memory(key, readable=False)
         memory = Memory(key, obj, from_text((obj.get("data") or {}).get(PRINCIPALS, "{}")))
         for entry in entries:
             entry.departed = memory.records.get(entry.user.principal)
@@ -72,6 +79,8 @@ class Departures:
         """Only what differs. Whether it is written then. Raises UnreachableError."""
         if records == memory.records:
             return True
+        if not memory.readable:
+            return False
         try:
             memory.obj = await self._put(memory, {PRINCIPALS: to_text(records)})
         except UnreachableError:

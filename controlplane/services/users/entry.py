@@ -117,8 +117,8 @@ class Entry:
         return max(before, seconds(own) if own is not None else 0.0)
 
     def layers(self, cell: CellState) -> tuple[Layer, ...] | None:
-        """None where they are not known: its tenant is gone."""
-        if self.of_tenant and self.tenant is None:
+        """None where they are not known: its tenant is gone, or it has no part in it at the moment."""
+        if self.of_tenant and (self.tenant is None or self.out):
             return None
         return layers(self.user, self.tenant, cell)
 

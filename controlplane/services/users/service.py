@@ -124,7 +124,7 @@ class UserService:
         await self._each((entry for entry in usable if _is_unknown(entry, observed)), self._find_owner)
         unlisted = _lets_unlisted_through(ground)
         cell = await self._shares.look(
-            ground.key.cell, admin, usable, directory, self._clock.now(), from_replicas=_reads_from_replicas(ground)
+            ground.key.cell, admin, entries, directory, self._clock.now(), from_replicas=_reads_from_replicas(ground)
         )
         plans = self._plan(usable, cell, observed, unlisted=unlisted)
         await self._departures.remember(memory, [e for e in usable if _is_leaving(e, plans.get(e.key))], cell)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
+from controlplane.api.kafka_tenant import KafkaTenant
 from controlplane.domain.observation import PartitionPlace
 from controlplane.domain.tenants.directory import Directory
 from controlplane.domain.tenants.quotas import BYTE_RATES, Division, Steady, serving, steadied, whole
@@ -40,14 +41,11 @@ class Shares:
         in_bytes = any(
             BYTE_RATES & whole(tenant.spec.quotas).keys() for tenant in tenants.values() if tenant is not None
         )
-        places: dict[str, list[PartitionPlace]] = defaultdict(list)
-        for place in await admin.places() if in_bytes else ():
-            if (tenant := directory.of_topic(place.topic)) is not None:
-                places[tenant.metadata.name].append(place)
+        places = _by_tenant(await admin.places() if in_bytes else (), directory)
         divisions = {}
         for name, found in users.items():
             held = self._held.get((cell, name)) or _recorded(found)
-            brokers = steadied(held[0], serving(places[name], from_replicas=from_replicas), now)
+            brokers = steadied(held[0], serving(places.get(name, ()), from_replicas=from_replicas), now)
             principals = steadied(held[1], len({entry.user.principal for entry in found}), now)
             self._held[cell, name] = brokers, principals
             divisions[name] = Division(brokers.value, principals.value)
@@ -55,9 +53,20 @@ class Shares:
 
 
 def _has_a_share(entry: Entry) -> bool:
-    """It may take something of the tenant's now or soon. One that is barred and was never let in may not: a namespace
+    """It may take something of the tenant's now or soon. One that is refused and was never let in may not: a namespace
     that the tenant does not list makes nobody's share smaller."""
-    return not entry.out and entry.refusal is None and (entry.barred is None or entry.let_in)
+    return not entry.out and (entry.let_in or (entry.refusal is None and entry.barred is None))
+
+
+def _by_tenant(places: Iterable[PartitionPlace], directory: Directory) -> dict[str, list[PartitionPlace]]:
+    owners: dict[str, KafkaTenant | None] = {}
+    found: dict[str, list[PartitionPlace]] = defaultdict(list)
+    for place in places:
+        if place.topic not in owners:
+            owners[place.topic] = directory.of_topic(place.topic)
+        if (owner := owners[place.topic]) is not None:
+            found[owner.metadata.name].append(place)
+    return found
 
 
 def _recorded(entries: Iterable[Entry]) -> tuple[Steady | None, Steady | None]:
