@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -46,8 +47,13 @@ from controlplane.services.shedding import SheddingService
 from controlplane.services.tenants.service import TenantService
 from controlplane.services.topic_homes import TopicHomes
 from controlplane.services.topics import TopicService
+from controlplane.services.users.homes import UserHomes
 from controlplane.services.users.service import UserService
 from controlplane.settings import OperatorSettings
+
+
+HOMELESS = frozenset({"KafkaUserHomes"})
+"""Kinds of keys that are about no cell."""
 
 
 class ClosableAdmins(KafkaAdmins, Protocol):
@@ -138,7 +144,13 @@ def operator(
     services: dict[str, Reconcile] = {}
 
     async def reconcile(key: Key) -> float | None:
-        return await services[key.kind](key)
+        return await services[key.kind](key) if _is_ours(key, settings) else None
+
+    queue = WorkQueue(
+        reconcile, workers=settings.workers, retry_min=settings.retry_min, retry_max=settings.retry_max
+    )
+    homes = UserHomes(kube, clock, events, settings, wake=queue.add)
+    services["KafkaUserHomes"] = homes.reconcile
 
     queue = WorkQueue(reconcile, workers=settings.workers, retry_min=settings.retry_min, retry_max=settings.retry_max)
     gauge = _gauge(settings)
@@ -172,6 +184,13 @@ def operator(
         reconcile=reconcile,
         background=_background(ledger, outbox, settings),
     )
+
+
+def _is_ours(key: Key, settings: OperatorSettings) -> bool:
+    """Tenants are seen by every operator, also those of cells that another one looks after; objects that wait for a cell
+    may be given theirs by any."""
+    watched = settings.watch_namespaces
+    return not watched or key.kind in HOMELESS or any(fnmatchcase(key.namespace, one) for one in watched)
 
 
 def _rebalances(around: Surroundings, admins: KafkaAdmins, events: EventRecorder) -> Engine:

@@ -13,6 +13,7 @@ from controlplane.services.keys import (
     shedding_key,
     tenants_key,
     topics_key,
+    user_homes_key,
     users_key,
 )
 from controlplane.services.queue import Key
@@ -30,10 +31,10 @@ class Woken:
         self.keys.append(key)
 
 
-def handlers(queue: Woken) -> dict[str, Any]:
+def handlers(queue: Woken, **settings: Any) -> dict[str, Any]:
     """Handler functions by id."""
     wiring: Any = SimpleNamespace(queue=queue)
-    found, _ = registry(wiring, OperatorSettings())
+    found, _ = registry(wiring, OperatorSettings(**settings))
     return {str(handler.id): handler.fn for handler in found._watching.get_all_handlers()}
 
 
@@ -126,6 +127,21 @@ def test_a_tenant_wakes_the_cells_that_it_names_or_has_left_and_a_move_of_its_to
     assert queue.keys == [tenants_key("kafka", "orders")]
     asyncio.run(run["moves"](namespace="kafka", labels={}, spec=spec))
     assert queue.keys == [tenants_key("kafka", "orders")], "nobody's tenant is concerned"
+    elsewhere = Woken()
+    other = handlers(elsewhere, watch_namespaces=["billing"])
+    asyncio.run(other["kafkatenants"](spec={"cells": [named]}, status={}))
+    assert elsewhere.keys == [], "another operator's cell"
+
+
+def test_a_tenants_user_wakes_its_cell_or_who_gives_it_one() -> None:
+    queue = Woken()
+    run = handlers(queue)
+    spec = {"tenantRef": {"name": "checkout"}}
+    asyncio.run(run["kafkausers"](namespace="shop", spec=spec, status={}))
+    asyncio.run(run["kafkausers"](namespace="shop", spec=spec, status={"cell": "kafka/orders"}))
+    asyncio.run(run["homeless"](name="checkout", spec={"namespaces": ["shop"]}))
+    homes = user_homes_key("shop", "checkout")
+    assert queue.keys == [homes, users_key("kafka", "orders"), homes]
 
 
 def test_only_clusters_that_shed_load_or_have_something_to_lift_are_looked_at_for_it() -> None:

@@ -6,7 +6,7 @@ longer returned; nothing is remembered for that.
 
 How a layer is added: write `name_layer(user, tenant, cell) -> Layer | None`, None where it has nothing to say about
 this user, and put it into LAYERS. What it must know of the cell is a field of CellState, with a default that means
-nothing is known, filled where the users' pass makes it (UserService._bring_about). A user whose object does not change
+nothing is known, filled where the users' pass makes it (services/users/shares.py). A user whose object does not change
 follows at the next pass of its cell's users; wake `users_key` to have it at once.
 
 `tenant` is the KafkaTenant that the user belongs to, None for a user of a cluster: its priority is
@@ -38,6 +38,10 @@ class CellState:
     observed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Quotas as Kafka had them when the pass began, by user and Kafka's key."""
 
+    def division(self, tenant: KafkaTenant | None) -> Division | None:
+        """None for a user of the cluster. One user on one broker where nothing is known."""
+        return None if tenant is None else self.divisions.get(tenant.metadata.name, Division())
+
 
 SourceOfLayer = Callable[[KafkaUser, KafkaTenant | None, CellState], Layer | None]
 
@@ -48,9 +52,9 @@ def declared_layer(user: KafkaUser, tenant: KafkaTenant | None, cell: CellState)
 
 
 def tenant_layer(user: KafkaUser, tenant: KafkaTenant | None, cell: CellState) -> Layer | None:  # noqa: ARG001
-    if tenant is None:
+    if tenant is None or (division := cell.division(tenant)) is None:
         return None
-    found = divided(whole(tenant.spec.quotas), cell.divisions.get(tenant.metadata.name, Division()))
+    found = divided(whole(tenant.spec.quotas), division)
     return Layer(TENANT, found) if found else None
 
 
