@@ -36,7 +36,8 @@ def outcome(member: Member, occupancy: Occupancy, view: CellView, least: dict[in
     outside = member.holds.outside(held.shard)
     under_way = member.move is not None and member.move.state is MoveState.UNDER_WAY
     failed = member.move is not None and member.move.state is MoveState.FAILED and member.is_held_by(member.move)
-    halted = failed and _wants_change(member, held.shard, outside, view, now)
+    wants = _wants_change(member, held.shard, outside, view, now)
+    halted = failed and wants
     shard = set(held.shard) | (member.holds.brokers if outside else set())
     if (outside or under_way) and not halted and record is not None:
         shard |= set(record.shard)
@@ -54,7 +55,9 @@ def outcome(member: Member, occupancy: Occupancy, view: CellView, least: dict[in
         member,
         view,
         usage,
-        verdict.verdict(member, view, held, name, overlap=overlap, halted=halted, moving=moving or under_way),
+        verdict.verdict(
+            member, view, held, name, overlap=overlap, halted=halted, waits=wants, moving=moving or under_way
+        ),
         shard=tuple(sorted(shard)),
         target=held.shard if moving else None,
         previous=_previous(member, held.shard, halted=halted) if moving else None,
@@ -73,7 +76,7 @@ def _usage(member: Member, view: CellView) -> TenantUsage:
 
 
 def _wants_change(member: Member, shard: Shard, outside: tuple[str, ...], view: CellView, now: float) -> bool:
-    """Whether what a failed move was for is still to be done."""
+    """Whether something is still to be done."""
     try:
         suited = member.rule is not None and suits(view.fleet, shard, member.rule.size)
     except DoesNotFitError:

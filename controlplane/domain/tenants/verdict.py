@@ -42,8 +42,10 @@ def verdict(
     *,
     overlap: int,
     halted: bool,
+    waits: bool,
     moving: bool,
 ) -> Check:
+    """`waits`: it is not as declared, and nobody does anything about it."""
     where = f"brokers {listing(held.shard)}"
     if member.problem is not None:
         return member.problem
@@ -66,6 +68,13 @@ def verdict(
         )
     if moving:
         return _moving(view, held, move)
+    if member.held_back and waits:
+        return Check(
+            "Paused",
+            ok=False,
+            evidence=f"It is paused ({names.PAUSED}) and stays on {where}, which is not what is declared.",
+            remedy="Take the annotation away.",
+        )
     allowed = held.rule.max_overlap
     if overlap > allowed:
         return Check(
