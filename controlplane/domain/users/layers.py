@@ -60,14 +60,12 @@ def tenant_layer(user: KafkaUser, tenant: KafkaTenant | None, cell: CellState) -
 
 def shed_layer(user: KafkaUser, tenant: KafkaTenant | None, cell: CellState) -> Layer | None:
     """A part of what the other layers say; what somebody set by hand is not among it, and stays as it is."""
-    if tenant is None:
+    if tenant is None or (division := cell.division(tenant)) is None:
         return None
     others = effective(layer for source in _TO_TIGHTEN if (layer := source(user, tenant, cell)) is not None)
     by_hand = cell.observed.get(user.user_name, {}).keys() - user.status.quotas.keys() - others.keys()
-    users = cell.divisions.get(tenant.metadata.name, Division()).users
-    return tightened(
-        cell.shed, tenant.spec.priority, others, users=users, untouched=() if user.spec.exclusive else by_hand
-    )
+    untouched = () if user.spec.exclusive else by_hand
+    return tightened(cell.shed, tenant.spec.priority, others, users=division.users, untouched=untouched)
 
 
 _TO_TIGHTEN: tuple[SourceOfLayer, ...] = (declared_layer, tenant_layer)
