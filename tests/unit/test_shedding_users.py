@@ -1,4 +1,4 @@
-"""What a level does to quotas in Kafka, through the users' own passes: tightened, given back exactly, killed anywhere."""
+"""What a level does to quotas in Kafka, by the users' own passes: tightened, given back exactly, killed anywhere."""
 
 from __future__ import annotations
 
