@@ -61,7 +61,7 @@ class OperatorSettings(BaseSettings):
         description="Bytes a second that a broker can copy when it does nothing else.",
     )
     delay_interval: float = Field(
-        2.0, gt=0, le=10, description="How often each broker is asked how long requests wait, where load may be shed."
+        2.0, gt=0, le=5, description="How often each broker is asked how long requests wait, where load may be shed."
     )
     planning_timeout: float = Field(600.0, gt=0, description="How long the plan of a rebalance may take.")
     growth_seconds: float = Field(

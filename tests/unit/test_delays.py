@@ -6,6 +6,7 @@ import asyncio
 import struct
 import time
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 
 import pytest
 from support.delay_contract import KEY, DelayGaugeContract
@@ -27,37 +28,41 @@ class Server:
         self.answers_wrongly = False
         self.port = 0
         self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._open: dict[asyncio.StreamWriter, asyncio.StreamReader] = {}
+        self._stopped = asyncio.Event()
 
     async def start(self) -> None:
+        self._stopped.clear()
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         assert self._server is not None
         self._server.close()
-        for writer in tuple(self._writers):
+        self._stopped.set()
+        for writer in tuple(self._open):
             writer.transport.abort()
 
     @property
     def connections(self) -> int:
-        return len(self._writers)
+        return sum(not reader.at_eof() for reader in self._open.values())
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
+        self._open[writer] = reader
         try:
             while True:
                 (size,) = struct.unpack(">i", await reader.readexactly(4))
                 frame = await reader.readexactly(size)
                 self.frames.append(frame)
-                await asyncio.sleep(self.wait)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopped.wait(), self.wait)
                 (number,) = struct.unpack(">i", frame[4:8])
                 body = struct.pack(">ihi", number + self.answers_wrongly, 0, 0)
                 writer.write(struct.pack(">i", len(body)) + body)
         except (EOFError, OSError):
             pass
         finally:
-            self._writers.discard(writer)
+            del self._open[writer]
             writer.close()
 
 

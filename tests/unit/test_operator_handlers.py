@@ -103,8 +103,8 @@ def test_an_object_wakes_all_of_its_kind_on_its_cluster_and_a_new_cluster_wakes_
     queue = Woken()
     run = handlers(queue)
     for plural in ("kafkatopics", "kafkausers"):
-        asyncio.run(run[plural](namespace="kafka", spec={"clusterRef": {"name": "orders"}}))
-        asyncio.run(run[plural](namespace="kafka", spec={}))
+        asyncio.run(run[plural](namespace="kafka", spec={"clusterRef": {"name": "orders"}}, status={}))
+        asyncio.run(run[plural](namespace="kafka", spec={}, status={}))
     both = [topics_key("kafka", "orders"), users_key("kafka", "orders")]
     assert queue.keys == both
     queue.keys.clear()

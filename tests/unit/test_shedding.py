@@ -13,7 +13,7 @@ from controlplane.api.kafka_user import KafkaUser
 from controlplane.api.load_shedding import LoadShedding
 from controlplane.api.validate import check_cluster
 from controlplane.domain.shedding.ladder import Level
-from controlplane.domain.shedding.measure import STALE_SECONDS, Delay, saturation, saturations
+from controlplane.domain.shedding.measure import FRESH_SECONDS, STALE_SECONDS, Delay, saturation, saturations
 from controlplane.domain.shedding.status import shedding_status
 from controlplane.domain.shedding.tighten import DEFAULT_HANDLERS, SHED, Shed, handlers, is_tightened
 from controlplane.domain.tenants.quotas import Division
@@ -45,8 +45,10 @@ def test_saturation(seconds: tuple[float, ...], found: float | None) -> None:
 
 
 def test_of_a_broker_that_is_silent_nothing_is_known() -> None:
-    samples = {1: delays(*[0.5] * 5), 2: delays(*[0.5] * 5, until=100.0 - STALE_SECONDS - 1)}
+    samples = {1: delays(*[0.5] * 5), 2: delays(*[0.5] * 5, until=100.0 - FRESH_SECONDS - 1)}
     assert saturations(samples, 100.0).keys() == {1}
+    back = [*delays(*[0.5] * 5, until=100.0 - STALE_SECONDS - 1), *delays(REST, REST)]
+    assert saturation(back, 100.0) is None, "two samples of now, and what was a minute ago"
 
 
 def cluster(level: int = 0, **spec: Any) -> KafkaCluster:

@@ -130,7 +130,7 @@ async def test_a_broker_that_is_down_is_not_load(stage: Stage) -> None:
     assert (await stage.status())["level"] == 1
     stage.gauge.away = {1}
     stage.gauge.waits = {}
-    await stage.looks(one, 90)
+    await stage.looks(one, 60)
     assert (await stage.status())["level"] == 0, "the others say that the cluster is relaxed"
     stage.gauge.away = {0, 1, 2}
     stage.namespace.kube.objects[("kafkaclusters", "kafka", "cell")]["status"]["loadShedding"]["level"] = 2

@@ -15,8 +15,10 @@ from statistics import median
 LATEST = 5
 """Samples whose median counts: a pause for garbage or a busy machine spoils one or two of them, a queue all."""
 FEWEST = 3
-STALE_SECONDS = 30.0
-"""After so long without a sample nothing is known of a broker. More than the longest time that one is waited for."""
+FRESH_SECONDS = 10.0
+"""After so long without a sample nothing is known of a broker: it does not answer, and nothing is waiting there."""
+STALE_SECONDS = 60.0
+"""Samples older than this say nothing about now."""
 REST_MOST_SECONDS = 0.02
 """What a request takes at rest, at most: who begins to look at a broker that is saturated already sees that it is."""
 
@@ -31,8 +33,8 @@ class Delay:
 
 def saturation(delays: Sequence[Delay], now: float) -> float | None:
     """Seconds that a small request waits longer than at rest; None where too little is known. `delays` are in order."""
-    latest = [delay.seconds for delay in delays if now - delay.at <= STALE_SECONDS][-LATEST:]
-    if len(latest) < FEWEST:
+    latest = [delay.seconds for delay in delays[-LATEST:] if now - delay.at <= STALE_SECONDS]
+    if len(latest) < FEWEST or now - delays[-1].at > FRESH_SECONDS:
         return None
     rest = min(REST_MOST_SECONDS, *(delay.seconds for delay in delays))
     return max(0.0, median(latest) - rest)
