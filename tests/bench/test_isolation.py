@@ -52,11 +52,12 @@ def test_isolation(tmp_path: Path) -> None:
 
 def topics(kafka: LocalKafka) -> None:
     wanted = [
-        NewTopic("noisy", replica_assignment=[[NOISY[at % 2]] for at in range(PARTITIONS)], config=FLUSHED),
-        NewTopic("apart", replica_assignment=[list(APART), list(APART[::-1])]),
-        NewTopic("overlapping", replica_assignment=[[1, 5], [2, 6]]),
+        NewTopic("noisy", PARTITIONS, replica_assignment=[[NOISY[at % 2]] for at in range(PARTITIONS)], config=FLUSHED),
+        NewTopic("apart", 2, replica_assignment=[list(APART), list(APART[::-1])]),
+        NewTopic("overlapping", 2, replica_assignment=[[1, 5], [2, 6]]),
     ]
-    for done in AdminClient({"bootstrap.servers": kafka.bootstrap}).create_topics(wanted).values():
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    for done in admin.create_topics(wanted).values():
         done.result(60)
 
 

@@ -27,8 +27,9 @@ SATURATED = 0.05
 def two_brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
     with LocalKafka(tmp_path_factory.mktemp("saturation")) as kafka:
         kafka.start("4.3.1", nodes=2, config={"num.io.threads": "1"})
-        topic = NewTopic("flushed", replica_assignment=[[BUSY]] * PARTITIONS, config=FLUSHED)
-        (done,) = AdminClient({"bootstrap.servers": kafka.bootstrap}).create_topics([topic]).values()
+        topic = NewTopic("flushed", PARTITIONS, replica_assignment=[[BUSY]] * PARTITIONS, config=FLUSHED)
+        admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+        (done,) = admin.create_topics([topic]).values()
         done.result(60)
         yield kafka
 
