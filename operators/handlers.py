@@ -31,7 +31,8 @@ LOGIN_SECONDS = 300.0
 IN_BULK: dict[str, Callable[[str, str], Key]] = {"kafkatopics": topics_key, "kafkausers": users_key}
 """Kinds whose objects reconcile all together, by the cluster that they name."""
 HOMELESS: dict[str, Callable[[str, str], Key]] = {"kafkausers": user_homes_key}
-"""Of those, kinds whose objects may name a tenant: who looks after them until they have a cell, by namespace and tenant."""
+"""Of those, kinds whose objects may name a tenant: who looks after them, by namespace and tenant, until they have one
+of its cells."""
 
 
 def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorRegistry, kopf.OperatorSettings]:
