@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -44,8 +45,13 @@ from controlplane.services.rebalance.recipe import RebalanceRecipe
 from controlplane.services.retention import Retention
 from controlplane.services.tenants.service import TenantService
 from controlplane.services.topics import TopicService
+from controlplane.services.users.homes import UserHomes
 from controlplane.services.users.service import UserService
 from controlplane.settings import OperatorSettings
+
+
+HOMELESS = frozenset({"KafkaUserHomes"})
+"""Kinds of keys that are about no cell."""
 
 
 class ClosableAdmins(KafkaAdmins, Protocol):
@@ -136,7 +142,13 @@ def operator(
     }
 
     async def reconcile(key: Key) -> float | None:
-        return await services[key.kind](key)
+        return await services[key.kind](key) if _is_ours(key, settings) else None
+
+    queue = WorkQueue(
+        reconcile, workers=settings.workers, retry_min=settings.retry_min, retry_max=settings.retry_max
+    )
+    homes = UserHomes(kube, clock, events, settings, wake=queue.add)
+    services["KafkaUserHomes"] = homes.reconcile
 
     return Wiring(
         kube_config=config,
@@ -152,12 +164,17 @@ def operator(
             duration=settings.lease_duration,
             renew_interval=settings.lease_renew_interval,
         ),
-        queue=WorkQueue(
-            reconcile, workers=settings.workers, retry_min=settings.retry_min, retry_max=settings.retry_max
-        ),
+        queue=queue,
         reconcile=reconcile,
         background=_background(ledger, outbox, settings),
     )
+
+
+def _is_ours(key: Key, settings: OperatorSettings) -> bool:
+    """Tenants are seen by every operator, also those of cells that another one looks after; objects that wait for a cell
+    may be given theirs by any."""
+    watched = settings.watch_namespaces
+    return not watched or key.kind in HOMELESS or any(fnmatchcase(key.namespace, one) for one in watched)
 
 
 def _rebalances(around: Surroundings, admins: KafkaAdmins, events: EventRecorder) -> Engine:

@@ -17,6 +17,7 @@ from controlplane.domain.access.values import ClientTls as ClientTls
 from controlplane.domain.observation import (
     ClientObservation,
     KafkaObservation,
+    PartitionPlace,
     QuorumObservation,
     Reassignment,
     TopicPartition,
@@ -239,6 +240,10 @@ class KafkaAdmin(Protocol):
 
     async def list_partition_reassignments(self) -> dict[TopicPartition, Reassignment]:
         """Every partition that is being reassigned."""
+        ...
+
+    async def places(self) -> tuple[PartitionPlace, ...]:
+        """Where every partition is and who leads it, by one broker's metadata; Kafka's own topics too."""
         ...
 
     async def partition_sizes(self) -> dict[TopicPartition, int]:

@@ -17,7 +17,7 @@ from controlplane.api import names
 from controlplane.api.group import GROUP, VERSION
 from controlplane.bootstrap import Wiring
 from controlplane.services.cluster.observe import CORDONED
-from controlplane.services.keys import cluster_key, rebalance_key, tenants_key, topics_key, users_key
+from controlplane.services.keys import cluster_key, rebalance_key, tenants_key, topics_key, user_homes_key, users_key
 from controlplane.services.queue import Key, WorkQueue
 from controlplane.settings import OperatorSettings
 
@@ -30,6 +30,8 @@ WATCH_BACKOFF_SECONDS = 2.0
 LOGIN_SECONDS = 300.0
 IN_BULK: dict[str, Callable[[str, str], Key]] = {"kafkatopics": topics_key, "kafkausers": users_key}
 """Kinds whose objects reconcile all together, by the cluster that they name."""
+HOMELESS: dict[str, Callable[[str, str], Key]] = {"kafkausers": user_homes_key}
+"""Of those, kinds whose objects may name a tenant: who looks after them until they have a cell, by namespace and tenant."""
 
 
 def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorRegistry, kopf.OperatorSettings]:
@@ -50,7 +52,7 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
             queue.add(tenants_key(namespace or "", name))
 
     for plural, key_of in IN_BULK.items():
-        handler = waking_all(queue, key_of, settings.topic_batch_delay)
+        handler = waking_all(queue, key_of, settings.topic_batch_delay, HOMELESS.get(plural))
         kopf.on.event(GROUP, VERSION, plural, registry=handlers, id=plural)(handler)
 
     @kopf.on.event(GROUP, VERSION, "kafkarebalances", registry=handlers, id="kafkarebalances")
@@ -58,6 +60,9 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
         queue.add(rebalance_key(namespace or "", name))
 
     kopf.on.event(GROUP, VERSION, "kafkatenants", registry=handlers, id="kafkatenants")(waking_cells(queue, settings))
+    kopf.on.event(GROUP, VERSION, "kafkatenants", registry=handlers, id="homeless")(
+        waking_homeless(queue, settings.topic_batch_delay)
+    )
 
     @kopf.on.event(GROUP, VERSION, "kafkarebalances", registry=handlers, id="moves")
     async def move(namespace: str | None, labels: kopf.Labels, spec: kopf.Spec, **_: Any) -> None:
@@ -136,15 +141,35 @@ def _decided(namespace: str, target: Mapping[str, Any]) -> Key | None:
     return key(namespace, name) if key and name else None
 
 
-def waking_all(queue: WorkQueue, key_of: Callable[[str, str], Key], delay: float) -> Callable[..., Awaitable[None]]:
-    """A handler that wakes all objects of the cluster which one of them names, once others may have joined it."""
+def waking_all(
+    queue: WorkQueue,
+    key_of: Callable[[str, str], Key],
+    delay: float,
+    homeless: Callable[[str, str], Key] | None = None,
+) -> Callable[..., Awaitable[None]]:
+    """A handler that wakes all objects of the cluster which one of them names or was given, once others may have joined
+    it; for one of a tenant that was given none yet, who gives it one."""
 
-    async def one(namespace: str | None, spec: kopf.Spec, **_: Any) -> None:
-        ref = spec.get("clusterRef") or {}
-        if name := ref.get("name"):
+    async def one(namespace: str | None, spec: kopf.Spec, status: kopf.Status | None = None, **_: Any) -> None:
+        if name := (spec.get("clusterRef") or {}).get("name"):
             queue.add(key_of(namespace or "", name), delay)
+        elif cell := (status or {}).get("cell"):
+            queue.add(key_of(*cell.split("/", 1)), delay)
+        elif homeless and (tenant := (spec.get("tenantRef") or {}).get("name")):
+            queue.add(homeless(namespace or "", tenant), delay)
 
     return one
+
+
+def waking_homeless(queue: WorkQueue, delay: float) -> Callable[..., Awaitable[None]]:
+    """A handler that wakes, for a tenant, who gives cells to those that name it and have none yet."""
+
+    async def tenant(name: str, spec: kopf.Spec, **_: Any) -> None:
+        for namespace in spec.get("namespaces") or ():
+            for homeless in HOMELESS.values():
+                queue.add(homeless(namespace, name), delay)
+
+    return tenant
 
 
 def waking_cells(queue: WorkQueue, settings: OperatorSettings) -> Callable[..., Awaitable[None]]:

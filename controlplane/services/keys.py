@@ -28,3 +28,8 @@ def topics_key(namespace: str, cluster: str) -> Key:
 def users_key(namespace: str, cluster: str) -> Key:
     """All KafkaUsers of one KafkaCluster: they reconcile in bulk."""
     return Key("KafkaUsers", namespace, cluster)
+
+
+def user_homes_key(namespace: str, tenant: str) -> Key:
+    """KafkaUsers of one namespace that name one KafkaTenant and have no cell yet."""
+    return Key("KafkaUserHomes", namespace, tenant)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from controlplane.api import names
-from controlplane.services.keys import cluster_key, rebalance_key, tenants_key, topics_key, users_key
+from controlplane.services.keys import cluster_key, rebalance_key, tenants_key, topics_key, user_homes_key, users_key
 from controlplane.services.queue import Key
 from controlplane.settings import OperatorSettings
 from operators.handlers import registry
@@ -123,3 +123,14 @@ def test_a_tenant_wakes_the_cells_that_it_names_or_has_left_and_a_move_of_its_to
     other = handlers(elsewhere, watch_namespaces=["billing"])
     asyncio.run(other["kafkatenants"](spec={"cells": [named]}, status={}))
     assert elsewhere.keys == [], "another operator's cell"
+
+
+def test_a_tenants_user_wakes_its_cell_or_who_gives_it_one() -> None:
+    queue = Woken()
+    run = handlers(queue)
+    spec = {"tenantRef": {"name": "checkout"}}
+    asyncio.run(run["kafkausers"](namespace="shop", spec=spec, status={}))
+    asyncio.run(run["kafkausers"](namespace="shop", spec=spec, status={"cell": "kafka/orders"}))
+    asyncio.run(run["homeless"](name="checkout", spec={"namespaces": ["shop"]}))
+    homes = user_homes_key("shop", "checkout")
+    assert queue.keys == [homes, users_key("kafka", "orders"), homes]

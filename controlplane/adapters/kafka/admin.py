@@ -18,6 +18,7 @@ from controlplane.domain.observation import (
     BrokerObservation,
     KafkaObservation,
     PartitionObservation,
+    PartitionPlace,
     QuorumObservation,
     Reassignment,
     TopicPartition,
@@ -153,6 +154,9 @@ class KafkaPythonAdmin:
             return replicas.reassignments(await broker.send(raw.list_reassignments(broker.milliseconds_left)))
 
         return await self._connections.read(ask, self._timeout)
+
+    async def places(self) -> tuple[PartitionPlace, ...]:
+        return await self._connections.read(_places, self._timeout)
 
     async def partition_sizes(self) -> dict[TopicPartition, int]:
         async def ask(broker: Broker) -> dict[TopicPartition, int]:
@@ -386,6 +390,17 @@ def _describe(names: Sequence[str] | None) -> Question[dict[str, TopicDescriptio
         }
 
     return describe
+
+
+async def _places(broker: Broker) -> tuple[PartitionPlace, ...]:
+    answer = await broker.send(raw.metadata(None))
+    return tuple(
+        PartitionPlace(
+            topic.name, partition.leader_id if partition.leader_id >= 0 else None, (*partition.replica_nodes,)
+        )
+        for topic in sorted(answer.topics, key=lambda one: one.name)
+        for partition in sorted(topic.partitions, key=lambda one: one.partition_index)
+    )
 
 
 def _elect(batch: list[TopicPartition]) -> Question[dict[TopicPartition, KafkaError]]:

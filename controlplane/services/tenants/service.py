@@ -10,23 +10,28 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 from controlplane.api import conditions as c
 from controlplane.api import names
-from controlplane.api.kafka_tenant import KafkaTenant, TenantCellKind, TenantCellStatus
+from controlplane.api.kafka_tenant import KafkaTenant, QuotaGranted, TenantCellKind, TenantCellStatus
+from controlplane.api.kafka_user import CELL_PATH
 from controlplane.domain.check import Check
 from controlplane.domain.tenants.directory import Cell, Directory, cell_status, directory
+from controlplane.domain.tenants.granted import granted
 from controlplane.domain.tenants.planner import plan_cell
 from controlplane.domain.tenants.status import WAITING, tenant_status
 from controlplane.domain.tenants.values import Outcome
 from controlplane.ports import Clock, ConflictError, KafkaAdmins, KubeApi, NotFoundError, Object
+from controlplane.services.cluster.observe import KAFKA_USERS
 from controlplane.services.events import EventRecorder
 from controlplane.services.queue import Key
 from controlplane.services.rebalance.cells import Cells
 from controlplane.services.tenants.moves import create_move
 from controlplane.services.tenants.read import KAFKA_TENANTS, readable
 from controlplane.services.tenants.view import Seen, look
+from controlplane.services.users.residents import readable as readable_user
 from controlplane.settings import OperatorSettings
 
 log = logging.getLogger(__name__)
@@ -61,13 +66,18 @@ class TenantService:
         if weigh:
             self._weighed[cell] = self._clock.monotonic()
         now = self._clock.now()
-        outcomes = plan_cell(tenants, seen.view, now)
+        outcomes = with_quotas(plan_cell(tenants, seen.view, now), await self._granted(cell))
         written = await self._write_all(cell, tenants, objects, outcomes)
         await self._create(cell, seen, {name: outcomes[name] for name in written})
         if len(written) < len(outcomes):
             return self._settings.busy_interval
         due = (one.look_at - now for one in outcomes.values() if one.look_at is not None)
         return max(self._settings.busy_interval, min((self._settings.resync_interval, *due)))
+
+    async def _granted(self, cell: Cell) -> dict[str, QuotaGranted]:
+        """By tenant, what the users' pass gave to its users."""
+        found = await self._kube.list(KAFKA_USERS, fields=f"{CELL_PATH[1:]}={cell}")
+        return granted(user for obj in found if (user := readable_user(obj)) is not None)
 
     def _is_due(self, cell: Cell) -> bool:
         """Sizes take a look at every log dir: figures move at most every `usage_interval`."""
@@ -117,6 +127,16 @@ class TenantService:
             )
             await self._events.record(obj, kind, after.reason, after.message)
         return True
+
+
+def with_quotas(outcomes: Mapping[str, Outcome], quotas: Mapping[str, QuotaGranted]) -> dict[str, Outcome]:
+    """What was granted there, beside where it is."""
+    return {
+        name: replace(one, status=one.status.model_copy(update={"quota": quotas.get(name)}))
+        if one.status is not None
+        else one
+        for name, one in outcomes.items()
+    }
 
 
 def unseen(tenants: Directory, cell: Cell, why: Check) -> dict[str, Outcome]:
