@@ -154,7 +154,7 @@ def waking_all(
     async def one(namespace: str | None, spec: kopf.Spec, status: kopf.Status | None = None, **_: Any) -> None:
         if name := (spec.get("clusterRef") or {}).get("name"):
             queue.add(key_of(namespace or "", name), delay)
-        elif cell := (status or {}).get("cell"):
+        elif status and (cell := status.get("cell")):
             queue.add(key_of(*cell.split("/", 1)), delay)
         elif homeless and (tenant := (spec.get("tenantRef") or {}).get("name")):
             queue.add(homeless(namespace or "", tenant), delay)
