@@ -51,7 +51,6 @@ from controlplane.services.users.homes import UserHomes
 from controlplane.services.users.service import UserService
 from controlplane.settings import OperatorSettings
 
-
 HOMELESS = frozenset({"KafkaUserHomes"})
 """Kinds of keys that are about no cell."""
 
@@ -146,9 +145,7 @@ def operator(
     async def reconcile(key: Key) -> float | None:
         return await services[key.kind](key) if _is_ours(key, settings) else None
 
-    queue = WorkQueue(
-        reconcile, workers=settings.workers, retry_min=settings.retry_min, retry_max=settings.retry_max
-    )
+    queue = WorkQueue(reconcile, workers=settings.workers, retry_min=settings.retry_min, retry_max=settings.retry_max)
     homes = UserHomes(kube, clock, events, settings, wake=queue.add)
     services["KafkaUserHomes"] = homes.reconcile
 
@@ -187,8 +184,8 @@ def operator(
 
 
 def _is_ours(key: Key, settings: OperatorSettings) -> bool:
-    """Tenants are seen by every operator, also those of cells that another one looks after; objects that wait for a cell
-    may be given theirs by any."""
+    """Tenants are seen by every operator, also those of cells that another one looks after; objects that wait for a
+    cell may be given theirs by any."""
     watched = settings.watch_namespaces
     return not watched or key.kind in HOMELESS or any(fnmatchcase(key.namespace, one) for one in watched)
 

@@ -41,7 +41,8 @@ LOGIN_SECONDS = 300.0
 IN_BULK: dict[str, Callable[[str, str], Key]] = {"kafkatopics": topics_key, "kafkausers": users_key}
 """Kinds whose objects reconcile all together, by the cluster that they name."""
 HOMELESS: dict[str, Callable[[str, str], Key]] = {"kafkausers": user_homes_key}
-"""Of those, kinds whose objects may name a tenant: who looks after them until they have a cell, by namespace and tenant."""
+"""Of those, kinds whose objects may name a tenant: who looks after them, by namespace and tenant, until they have one
+of its cells."""
 
 
 def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorRegistry, kopf.OperatorSettings]:
@@ -191,7 +192,7 @@ def waking_all(
     async def one(namespace: str | None, spec: kopf.Spec, status: kopf.Status | None = None, **_: Any) -> None:
         if name := (spec.get("clusterRef") or {}).get("name"):
             queue.add(key_of(namespace or "", name), delay)
-        elif cell := (status or {}).get("cell"):
+        elif status and (cell := status.get("cell")):
             queue.add(key_of(*cell.split("/", 1)), delay)
         elif homeless and (tenant := (spec.get("tenantRef") or {}).get("name")):
             queue.add(homeless(namespace or "", tenant), delay)

@@ -18,8 +18,8 @@ from support.cell import Cell, combined_cluster, topic
 from support.leaks import key_lines, leaks, places
 from support.sandbox import Sandbox
 from support.secure_clients import secret
-from support.user_clients import DENIED, Busy, Client, java_offsets, java_quotas
 from support.tenant_users import tenant, tenants_user
+from support.user_clients import DENIED, Busy, Client, java_offsets, java_quotas
 from support.users import rule, user
 
 KFLEET = Path(sys.executable).parent / "kfleet"
@@ -225,7 +225,9 @@ def test_a_tenants_users_share_its_quotas_and_keep_to_its_names(cell: Cell, tmp_
     ]
     for obj in mine:
         obj["metadata"]["namespace"] = team(cell)
-    cell.kubectl("apply", "-n", team(cell), "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": mine}))
+    cell.kubectl(
+        "apply", "-n", team(cell), "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": mine})
+    )
     cell.apply(others)
     wait_ready(cell, "nosy", reason="ForeignPrefix")
     assert "spec.authorization.acls[0].resource.name: '*'" in condition(cell, "nosy")["message"]
@@ -244,10 +246,7 @@ def test_a_tenants_users_share_its_quotas_and_keep_to_its_names(cell: Cell, tmp_
     assert client.produces("secrets", DENIED)
     operator, address = secret(cell, "cell-operator-tls"), cell.pods()[0]["status"]["podIP"]
     found = {
-        name: java_quotas(
-            tmp_path, f"{address}:9091", operator["ca.crt"], operator["tls.crt"], operator["tls.key"], name, VERSION
-        )
-        for name in ("shop-app", "shop-job")
+        name: java_quotas(tmp_path, f"{address}:9091", operator, name, VERSION) for name in ("shop-app", "shop-job")
     }
     assert found == {
         "shop-app": {"producer_byte_rate": 2.0**20, "request_percentage": 25.0},

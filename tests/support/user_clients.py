@@ -106,21 +106,22 @@ def java_offsets(
     file.write_text(secret["client.properties"])
     tool = ["org.apache.kafka.tools.GetOffsetShell", "--bootstrap-server", secret["bootstrap.servers"]]
     return subprocess.run(
-        [*_java(version), *tool, "--command-config", str(file), "--topic", topic], capture_output=True, text=True, timeout=120
+        [*_java(version), *tool, "--command-config", str(file), "--topic", topic],
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
 
 
-def java_quotas(
-    directory: Path, server: str, authorities: str, certificate: str, key: str, user: str, version: str
-) -> dict[str, float]:
-    """What Kafka's own tool says of a user's quotas, asked with this certificate."""
+def java_quotas(directory: Path, server: str, operator: Mapping[str, str], user: str, version: str) -> dict[str, float]:
+    """What Kafka's own tool says of a user's quotas, asked with the operator's certificate (its Secret's data)."""
     settings = {
         "security.protocol": "SSL",
         "ssl.keystore.type": "PEM",
-        "ssl.keystore.certificate.chain": certificate,
-        "ssl.keystore.key": key,
+        "ssl.keystore.certificate.chain": operator["tls.crt"],
+        "ssl.keystore.key": operator["tls.key"],
         "ssl.truststore.type": "PEM",
-        "ssl.truststore.certificates": authorities,
+        "ssl.truststore.certificates": operator["ca.crt"],
     }
     file = directory / "admin.properties"
     file.touch(mode=0o600)

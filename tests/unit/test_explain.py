@@ -100,13 +100,16 @@ COMPUTED: dict[str, tuple[Sort, frozenset[str]]] = {
     f"{SERVICES}/users/service.py::_standing::Standing": (Sort.REASON, ELSEWHERE),
     f"{SERVICES}/users/service.py::write_problem::Standing": (Sort.REASON, ELSEWHERE),
     f"{SERVICES}/users/service.py::look::Obstacle": (Sort.REASON, ELSEWHERE),
-    f"{SERVICES}/users/service.py::_write_status::record": (
+    f"{SERVICES}/users/homes.py::_refused::Standing": (Sort.REASON, ELSEWHERE),
+    f"{SERVICES}/users/report.py::write::record": (
         Sort.EVENT,
         frozenset(
             {"AsDeclared", "Applying", "AuthorityMissing", "AuthorizationDisabled", "CertificateStillValid"}
             | {"ClusterNotFound", "ClusterNotReady", "CredentialExists", "DenialImpossible", "InvalidSpec"}
             | {"KafkaRefused", "KafkaUnavailable", "ListenerMissing", "PrincipalTaken", "Revoked", "Revoking"}
             | {"SecretMoved", "SecretRefused", "SecretTaken", "UnexpectedError"}
+            | {"CellLeft", "CellNotNamed", "ForeignPrefix", "NamespaceNotListed", "NamespaceTaken", "PrefixTaken"}
+            | {"PrincipalHasRules", "TenantNotFound"}
         ),
     ),
     f"{NODE}/images.py::tell::normal": (Sort.EVENT, ELSEWHERE),

@@ -124,7 +124,7 @@ TENANTS = (
     ),
     Entry(
         "TenantNotFound",
-        _CHECK,
+        _STANDING,
         "spec.tenantRef names a KafkaTenant that does not exist.",
         "What is there already stays as it is.",
         "Correct the name, or have the tenant created.",
@@ -132,7 +132,7 @@ TENANTS = (
     ),
     Entry(
         "NamespaceNotListed",
-        _CHECK,
+        _STANDING,
         "spec.tenantRef names a KafkaTenant that does not list the object's namespace.",
         "What is there already stays as it is.",
         "Have the namespace added to the tenant, or name the tenant that it belongs to.",

@@ -28,8 +28,8 @@ USERS = (
     Entry(
         "PrincipalTaken",
         _REFUSAL,
-        "Two objects declare the same principal of one cluster, from whatever namespaces. Who has been let in has it, else "
-        "the older one, whatever its state.",
+        "Two objects declare the same principal of one cluster, from whatever namespaces. Who has been let in has it, "
+        "else the older one, whatever its state.",
         "This object is not carried out and gets no Secret; deleting it takes nothing from the other one.",
         "Choose another spec.userName in a new object, or delete the older one: it is revoked, and this one follows.",
         ("kubectl get kfu",),
@@ -37,13 +37,13 @@ USERS = (
     Entry(
         "ForeignPrefix",
         _REFUSAL,
-        "A rule of the user is about names that it may have no rule on. A tenant's users have rules on topics, groups and "
-        "transactional ids that begin with the tenant's topicPrefix; nobody else is allowed anything on those, by name, "
-        "by prefix or by '*'.",
-        "None of its rules is made. A user that had credentials before keeps them and the rules that it had: a tenant that "
-        "is new in a cell cuts nobody off.",
-        "Change the rule that the message names. Who had rules on a tenant's names before has them until its object says "
-        "otherwise, or it is revoked.",
+        "A rule of the user is about names that it may have no rule on. A tenant's users have rules on topics, groups "
+        "and transactional ids that begin with the tenant's topicPrefix; nobody else is allowed anything on those, by "
+        "name, by prefix or by '*'.",
+        "None of its rules is made. A user that had credentials before keeps them and the rules that it had: a tenant "
+        "that is new in a cell cuts nobody off.",
+        "Change the rule that the message names. Who had rules on a tenant's names before has them until its object "
+        "says otherwise, or it is revoked.",
         ("kubectl get kften", *_DESCRIBE),
     ),
     Entry(
@@ -58,7 +58,8 @@ USERS = (
     Entry(
         "CellNotNamed",
         _REFUSAL,
-        "The user's tenant has several cells and spec.tenantRef.cell names none of them, or one that is not the tenant's.",
+        "The user's tenant has several cells and spec.tenantRef.cell names none of them, or one that is not the "
+        "tenant's.",
         "Nothing is made for the user.",
         "Name one of the cells that the message lists, in a new object (tenantRef is immutable).",
         ("kubectl get kften TENANT -o yaml",),

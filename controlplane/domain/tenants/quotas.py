@@ -1,12 +1,12 @@
-"""A tenant's quotas in Kafka's world, where each broker counts each principal by itself (KIP-13, KIP-124, KIP-599). Pure.
+"""A tenant's quotas in Kafka's world, where each broker counts each principal by itself (KIP-13, 124, 599). Pure.
 
 What a tenant may take as a whole is divided so that all its users, each at its limit on each broker that serves them,
 take no more than that together:
 
 - Byte rates by users and by the brokers that lead partitions of the tenant: a client writes to leaders and reads from
   them. Where brokers choose the replica that a client reads from (KIP-392), every replica's broker counts.
-- Request percentage is meant for each broker already, and controller mutations are counted by the one active controller:
-  both are divided by users alone.
+- Request percentage is meant for each broker already, and controller mutations are counted by the one active
+  controller: both are divided by users alone.
 
 Values are rounded down, byte rates to whole bytes, which is what Kafka takes. One byte a second is the least that it
 takes: a tenant with fewer bytes than users on brokers gets more than was said, and no other does.

@@ -49,8 +49,8 @@ class DepartedPlan:
 
 
 def with_departing(records: Records, users: Iterable[DesiredUser], now: float) -> dict[str, Departed]:
-    """The records with those of users that are being deleted. Times are put off generously, so that a deletion that takes
-    long is recorded a few times and not at every pass."""
+    """The records with those of users that are being deleted. Times are put off generously, so that a deletion that
+    takes long is recorded a few times and not at every pass."""
     found = dict(records)
     for user in users:
         known = found.get(user.principal)

@@ -134,7 +134,8 @@ def plan_user(user: DesiredUser, observed: AccessObservation, now: float, *, unl
     quotas = _quotas(user, observed)
     barred = None if user.out else user.barred or _has_rules(user, observed)
     if barred is not None:
-        acls = AclPlan(owned=user.owned_acls)
+        denials = revocation(user.principal) - user.owned_acls if unlisted else frozenset[Acl]()
+        acls = AclPlan(delete=denials & (observed.acls or frozenset()), owned=user.owned_acls)
         return UserPlan(barred, acls, quotas, kept=True) if user.let_in else UserPlan(barred, acls)
     forget = user.out and not user.tls and user.user in observed.scram
     if observed.acls is None:

@@ -72,10 +72,7 @@ def trespass(user: KafkaUser, tenant: KafkaTenant | None, others: Iterable[Kafka
     `others` are tenants of its cell whose prefixes are in force."""
     for index, rule in enumerate(user.spec.authorization.acls):
         field = f"spec.authorization.acls[{index}].resource"
-        if tenant is not None:
-            found = _beyond(rule, tenant, field)
-        else:
-            found = _upon(rule, others, field)
+        found = _beyond(rule, tenant, field) if tenant is not None else _upon(rule, others, field)
         if found is not None:
             return found
     return None

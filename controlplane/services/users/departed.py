@@ -122,7 +122,7 @@ def from_text(text: str) -> dict[str, Departed]:
     except ValueError:
         return {}
     records = {}
-    for principal, one in (found.items() if isinstance(found, dict) else ()):
+    for principal, one in found.items() if isinstance(found, dict) else ():
         until = one.get("until") if isinstance(one, dict) else ""
         if until is None or (isinstance(until, (int, float)) and not isinstance(until, bool)):
             records[principal] = Departed(until, bool(one.get("denied")))

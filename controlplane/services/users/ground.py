@@ -34,7 +34,8 @@ _END = "-----END CERTIFICATE-----"
 
 @dataclass
 class Ground:
-    """`admin` None: users have to wait, for `reason`; `message` where there is a cluster. `is_gone`: there is no cluster that anything could be left on."""
+    """`admin` None: users have to wait, for `reason`; `message` where there is a cluster. `is_gone`: there is none that
+    anything could be left on."""
 
     key: Key
     cluster: Object = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """Give each user of a tenant its cell: recorded once, for life, and nothing is made for the user before.
 
-The cell's users are reconciled together (UserService), wherever their objects are; here are only those that have no cell
-yet. Why one cannot have any is said in its status, and looked at again: what other tenants claim matters too.
+The cell's users are reconciled together (UserService), wherever their objects are; here are only those that have no
+cell yet. Why one cannot have any is said in its status, and looked at again: what other tenants claim matters too.
 """
 
 from __future__ import annotations
