@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -24,7 +25,7 @@ from controlplane.domain.canary import CanaryOptions
 from controlplane.domain.observation import ClusterObservation
 from controlplane.domain.placement.values import ShardSearch
 from controlplane.domain.users.probe import LoginResult
-from controlplane.ports import ClientWitness, Clock, KafkaAdmins, KubeApi, LedgerWriter, Pki
+from controlplane.ports import ClientWitness, Clock, DelayGauge, KafkaAdmins, KubeApi, LedgerWriter, Pki
 from controlplane.services.access.observe import Certificates, lifetimes
 from controlplane.services.cluster import plan as services_plan
 from controlplane.services.cluster.kind import ClusterKind, placement
@@ -42,9 +43,16 @@ from controlplane.services.queue import Key, Reconcile, WorkQueue
 from controlplane.services.rebalance.cells import Cells
 from controlplane.services.rebalance.recipe import RebalanceRecipe
 from controlplane.services.retention import Retention
+from controlplane.services.shedding import SheddingService
+from controlplane.services.tenants.service import TenantService
+from controlplane.services.topic_homes import TopicHomes
 from controlplane.services.topics import TopicService
+from controlplane.services.users.homes import UserHomes
 from controlplane.services.users.service import UserService
 from controlplane.settings import OperatorSettings
+
+HOMELESS = frozenset({"KafkaUserHomes"})
+"""Kinds of keys that are about no cell."""
 
 
 class ClosableAdmins(KafkaAdmins, Protocol):
@@ -52,6 +60,10 @@ class ClosableAdmins(KafkaAdmins, Protocol):
 
 
 class ClosableWitness(ClientWitness, Protocol):
+    async def close(self) -> None: ...
+
+
+class ClosableGauge(DelayGauge, Protocol):
     async def close(self) -> None: ...
 
 
@@ -67,6 +79,7 @@ class Wiring:
     kube: KubeClient
     admins: ClosableAdmins
     witness: ClosableWitness
+    gauge: ClosableGauge
     lease: LeaseHolder
     queue: WorkQueue
     reconcile: Reconcile
@@ -80,6 +93,7 @@ class Wiring:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.gauge.close()
         await self.witness.close()
         await self.admins.close()
         await self.kube.close()
@@ -122,24 +136,38 @@ def operator(
     kind = ClusterKind(kube, admins, clock, events, settings, witness=witness, certificates=certificates)
     clusters = Engine(kind, around)
     topics = TopicService(kube, admins, clock, events, settings)
+    tenants = TenantService(kube, admins, clock, events, settings)
     users = UserService(
         kube, admins, pki=_pki(clock), passwords=RandomPasswords(), clock=clock, events=events, settings=settings
     )
-    services: dict[str, Reconcile] = {
-        "KafkaCluster": clusters.reconcile,
-        "KafkaTopics": topics.reconcile,
-        "KafkaUsers": users.reconcile,
-        "KafkaRebalance": _rebalances(around, admins, events).reconcile,
-    }
+    services: dict[str, Reconcile] = {}
 
     async def reconcile(key: Key) -> float | None:
-        return await services[key.kind](key)
+        return await services[key.kind](key) if _is_ours(key, settings) else None
+
+    queue = WorkQueue(reconcile, workers=settings.workers, retry_min=settings.retry_min, retry_max=settings.retry_max)
+    homes = UserHomes(kube, clock, events, settings, wake=queue.add)
+    services["KafkaUserHomes"] = homes.reconcile
+
+    queue = WorkQueue(reconcile, workers=settings.workers, retry_min=settings.retry_min, retry_max=settings.retry_max)
+    gauge = _gauge(settings)
+    shedding = SheddingService(kube, gauge, clock, events, settings, wake=queue.add)
+    services |= {
+        "KafkaCluster": clusters.reconcile,
+        "KafkaTopics": topics.reconcile,
+        "KafkaTopicHomes": TopicHomes(kube, clock, events, settings).reconcile,
+        "KafkaUsers": users.reconcile,
+        "KafkaTenants": tenants.reconcile,
+        "KafkaRebalance": _rebalances(around, admins, events).reconcile,
+        "LoadShedding": shedding.reconcile,
+    }
 
     return Wiring(
         kube_config=config,
         kube=client,
         admins=real_admins,
         witness=witness,
+        gauge=gauge,
         lease=LeaseHolder(
             kube=client,
             clock=clock,
@@ -149,12 +177,17 @@ def operator(
             duration=settings.lease_duration,
             renew_interval=settings.lease_renew_interval,
         ),
-        queue=WorkQueue(
-            reconcile, workers=settings.workers, retry_min=settings.retry_min, retry_max=settings.retry_max
-        ),
+        queue=queue,
         reconcile=reconcile,
         background=_background(ledger, outbox, settings),
     )
+
+
+def _is_ours(key: Key, settings: OperatorSettings) -> bool:
+    """Tenants are seen by every operator, also those of cells that another one looks after; objects that wait for a
+    cell may be given theirs by any."""
+    watched = settings.watch_namespaces
+    return not watched or key.kind in HOMELESS or any(fnmatchcase(key.namespace, one) for one in watched)
 
 
 def _rebalances(around: Surroundings, admins: KafkaAdmins, events: EventRecorder) -> Engine:
@@ -244,6 +277,12 @@ def _witness(settings: OperatorSettings) -> ClosableWitness:
 
     # Also a pass that has nothing to do but look comes in time to keep a watch alive.
     return ClientWitnesses(threads=settings.kafka_threads, idle=max(IDLE_SECONDS, 1.5 * settings.resync_interval))
+
+
+def _gauge(settings: OperatorSettings) -> ClosableGauge:
+    from controlplane.adapters.kafka.delays import DelayGauges  # noqa: PLC0415 - only the operator needs it
+
+    return DelayGauges(interval=settings.delay_interval)
 
 
 @contextlib.asynccontextmanager

@@ -17,12 +17,15 @@ from controlplane.domain.access.values import ClientTls as ClientTls
 from controlplane.domain.observation import (
     ClientObservation,
     KafkaObservation,
+    PartitionPlace,
     QuorumObservation,
     Reassignment,
     TopicPartition,
 )
 from controlplane.domain.rebalance.proposal import Proposal
 from controlplane.domain.rebalance.values import Assignment, Broker, Goal, Infeasible
+from controlplane.domain.shedding.measure import Delay as Delay
+from controlplane.domain.topics.values import Growth as Growth
 from controlplane.domain.topics.values import NewTopic as NewTopic
 from controlplane.domain.topics.values import TopicDescription as TopicDescription
 from controlplane.domain.users.values import Acl as Acl
@@ -200,7 +203,7 @@ class KafkaAdmin(Protocol):
         """Topics by their topic id, and results by it; one that is gone is UNKNOWN_TOPIC_ID."""
         ...
 
-    async def create_partitions(self, totals: Mapping[str, int]) -> dict[str, KafkaError | None]: ...
+    async def create_partitions(self, topics: Mapping[str, Growth]) -> dict[str, KafkaError | None]: ...
 
     async def alter_topic_configs(
         self, changes: Mapping[str, Mapping[str, str | None]]
@@ -239,6 +242,10 @@ class KafkaAdmin(Protocol):
 
     async def list_partition_reassignments(self) -> dict[TopicPartition, Reassignment]:
         """Every partition that is being reassigned."""
+        ...
+
+    async def places(self) -> tuple[PartitionPlace, ...]:
+        """Where every partition is and who leads it, by one broker's metadata; Kafka's own topics too."""
         ...
 
     async def partition_sizes(self) -> dict[TopicPartition, int]:
@@ -349,6 +356,22 @@ class ClientWitness(Protocol):
 
         `leaders` are those of the canary's partitions by number, () where there is no such topic, and None where that
         is not known at the moment: the canary goes on with what it knew.
+        """
+        ...
+
+    async def forget(self, cluster_key: str) -> None: ...
+
+
+class DelayGauge(Protocol):
+    """How long small requests wait on each broker. A look begins a watch or keeps it alive; without looks it ends."""
+
+    async def look(
+        self, cluster_key: str, brokers: Mapping[int, tuple[str, int]], tls: ClientTls | None = None
+    ) -> Mapping[int, Sequence[Delay]]:
+        """What is known by now, by broker, oldest first; waits for no broker and never raises.
+
+        `brokers` are host and port by node id. One that does not answer has no new samples. A request that has been
+        waiting for long is among them as long as it waits.
         """
         ...
 

@@ -60,9 +60,15 @@ class OperatorSettings(BaseSettings):
         ge=1024 * 1024,
         description="Bytes a second that a broker can copy when it does nothing else.",
     )
+    delay_interval: float = Field(
+        2.0, gt=0, le=5, description="How often each broker is asked how long requests wait, where load may be shed."
+    )
     planning_timeout: float = Field(600.0, gt=0, description="How long the plan of a rebalance may take.")
     growth_seconds: float = Field(
         2.0, gt=0, description="How long it is watched what is written, for a throttle of Auto."
+    )
+    usage_interval: float = Field(
+        300.0, gt=0, description="How often it is measured how much tenants keep on the brokers' disks."
     )
     authority_lifetime: float = Field(3650 * DAY, gt=0, description="How long an authority made from now on is valid.")
     authority_renew_before: float = Field(

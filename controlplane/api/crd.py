@@ -13,7 +13,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from controlplane.api import approval, kafka_cluster, kafka_rebalance, kafka_topic, kafka_user
+from controlplane.api import approval, kafka_cluster, kafka_rebalance, kafka_tenant, kafka_topic, kafka_user
 from controlplane.api.base import ApiModel
 from controlplane.api.group import GROUP, VERSION
 
@@ -55,6 +55,7 @@ class Kind:
     short_name: str
     columns: tuple[Column, ...]
     selectable: tuple[str, ...] = ()
+    namespaced: bool = True
 
     @property
     def has_status(self) -> bool:
@@ -100,15 +101,18 @@ KINDS: tuple[Kind, ...] = (
         plural=kafka_topic.PLURAL,
         short_name=kafka_topic.SHORT_NAME,
         columns=(
-            Column("Cluster", ".spec.clusterRef.name"),
+            Column("Cell", ".status.cell", description="The cluster that holds it."),
+            Column("Tenant", ".spec.tenantRef.name"),
             Column("Topic", ".status.topicName", description="Name in Kafka."),
             Column("Partitions", ".status.partitions", type="integer"),
             Column("Replicas", ".status.replicas", type="integer"),
             _READY,
             _REASON,
+            Column("Drifted", _condition("Drifted", "status"), wide=True, description="Whether it lies elsewhere."),
             _MESSAGE,
             _AGE,
         ),
+        selectable=(kafka_topic.CELL_PATH,),
     ),
     Kind(
         model=kafka_rebalance.KafkaRebalance,
@@ -136,13 +140,36 @@ KINDS: tuple[Kind, ...] = (
         short_name=kafka_user.SHORT_NAME,
         columns=(
             Column("Cluster", ".spec.clusterRef.name"),
+            Column("Tenant", ".spec.tenantRef.name"),
             Column("Principal", ".status.principal", description="Name in Kafka."),
             Column("Authentication", ".spec.authentication.type"),
             Column("Secret", ".status.binding.name", description="What clients mount."),
             _READY,
             _REASON,
+            Column("Cell", ".status.cell", wide=True, description="The cluster of a tenant's user."),
             Column("Credentials", _condition("CredentialsCurrent", "status"), wide=True),
             Column("Issued", ".status.credential.issuedAt", type="date", wide=True),
+            _MESSAGE,
+            _AGE,
+        ),
+        selectable=(kafka_user.CELL_PATH,),
+    ),
+    Kind(
+        model=kafka_tenant.KafkaTenant,
+        kind=kafka_tenant.KIND,
+        plural=kafka_tenant.PLURAL,
+        short_name=kafka_tenant.SHORT_NAME,
+        namespaced=False,
+        columns=(
+            Column("Team", ".spec.owner.team"),
+            Column("Prefix", ".spec.topicPrefix", description="What the names of its topics begin with."),
+            Column("Priority", ".spec.priority"),
+            Column("Placed", _condition("Placed", "status"), description="Whether it has the shards it declares."),
+            Column("Within", _condition("WithinLimits", "status"), description="Whether it keeps its limits."),
+            Column("Topics", ".status.usage.topics", type="integer", wide=True),
+            Column("Partitions", ".status.usage.partitions", type="integer", wide=True),
+            _READY,
+            _REASON,
             _MESSAGE,
             _AGE,
         ),
@@ -260,7 +287,7 @@ def crd(kind: Kind) -> Schema:
         "metadata": {"name": kind.crd_name},
         "spec": {
             "group": GROUP,
-            "scope": "Namespaced",
+            "scope": "Namespaced" if kind.namespaced else "Cluster",
             "names": {
                 "kind": kind.kind,
                 "listKind": f"{kind.kind}List",

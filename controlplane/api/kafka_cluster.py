@@ -10,6 +10,7 @@ from pydantic import AfterValidator, ConfigDict, Field, StrictInt
 
 from controlplane.api.base import ApiModel, CamelCase, Metadata, Timestamp
 from controlplane.api.group import API_VERSION
+from controlplane.api.load_shedding import LoadShedding, LoadSheddingStatus
 from controlplane.api.operation import OperationStatus
 from controlplane.api.roles import Role
 from controlplane.api.rules import (
@@ -546,6 +547,9 @@ class KafkaClusterSpec(ApiModel):
         "so whoever changes the spec has to stand in the annotation kfleet.dev/requested-by.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
+    load_shedding: LoadShedding = Field(
+        default_factory=LoadShedding, description="What is done when brokers are saturated; nothing by default."
+    )
     deletion_policy: DeletionPolicy = Field(
         DeletionPolicy.RETAIN, description="Retain: deleting this object keeps the claims and their data."
     )
@@ -657,6 +661,9 @@ class KafkaClusterStatus(OperationStatus):
     )
     replacement: Replacement | None = Field(
         None, description="The request for a node on an empty disk that was met, while its annotation stands."
+    )
+    load_shedding: LoadSheddingStatus | None = Field(
+        None, description="What is shed at the moment; absent while spec.loadShedding.mode is Disabled."
     )
 
 

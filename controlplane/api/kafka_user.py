@@ -1,5 +1,7 @@
 """KafkaUser: one principal of a cluster: how it logs in, what it may do, how much of the brokers it may use.
 
+It names the cluster, in its own namespace, or a tenant: then it is in one of the tenant's cells.
+
 The source of the CRD and docs/reference/kafkauser.md. Names are narrow on purpose: a user's name stands in a JAAS line,
 in a certificate's subject, in files that clients read and in Kafka's own principals, and must mean the same in each.
 """
@@ -15,6 +17,7 @@ from controlplane.api.base import ApiModel, Metadata, Timestamp
 from controlplane.api.conditions import Condition
 from controlplane.api.group import API_VERSION
 from controlplane.api.kafka_cluster import MAX_CLUSTER_NAME, MAX_LISTENER_NAME, OBJECT_NAME_PATTERN, AuthenticationType
+from controlplane.api.kafka_tenant import MAX_TENANT_NAME, NAMESPACE_PATTERN
 from controlplane.api.rules import (
     SET_LIST,
     Duration,
@@ -31,6 +34,8 @@ KIND = "KafkaUser"
 PLURAL = "kafkausers"
 SHORT_NAME = "kfu"
 
+CELL_PATH = ".status.cell"
+"""A list of users can be filtered by it on the server: all that are in one cell, in whatever namespace."""
 MAX_USER_NAME = 64
 """X.509's limit of a common name (ub-common-name)."""
 MAX_ACLS = 64
@@ -58,10 +63,15 @@ BAD_CERTIFICATE_NAME = (
     "spec.userName: with authentication.type tls only a-z, 0-9, '.' and '-': brokers take no other name from a "
     "certificate"
 )
+NO_CLUSTER = "spec.clusterRef: exactly one of clusterRef and tenantRef says where the user logs in"
 CLUSTER_SECRET_ENDINGS = ("-ca", "-ca-key", "-tls")
 CLUSTER_SECRET = (
     "spec.secretName: Secrets that begin with the cluster's name and end with "
     f"{', '.join(CLUSTER_SECRET_ENDINGS)} are the cluster's own; give another name"
+)
+TENANTS_SECRET = (
+    "spec.secretName: a tenant's user has no Secret whose name ends with "
+    f"{', '.join(CLUSTER_SECRET_ENDINGS)}: those are clusters' own; give another name"
 )
 NO_RESOURCE_NAME = (
     "spec.authorization.acls[].resource.name: names one topic, group or transactionalId ('*' is every one); there is "
@@ -172,6 +182,22 @@ class UserClusterRef(ApiModel):
     name: str = Field(min_length=1, max_length=MAX_CLUSTER_NAME, description="Its name, in this namespace.")
 
 
+class UserCell(ApiModel):
+    """One of the tenant's cells."""
+
+    namespace: str = Field(min_length=1, max_length=63, pattern=NAMESPACE_PATTERN, description="Its namespace.")
+    name: str = Field(min_length=1, max_length=MAX_CLUSTER_NAME, description="Its name.")
+
+
+class UserTenantRef(ApiModel):
+    """The tenant whose user it is; it must list this namespace."""
+
+    name: str = Field(min_length=1, max_length=MAX_TENANT_NAME, description="Its name.")
+    cell: UserCell | None = Field(
+        None, description="Which of the tenant's cells the user logs in to; may be absent where it has only one."
+    )
+
+
 class UserAuthentication(ApiModel):
     type: AuthenticationType = Field(
         description="scram-sha-512: a password; tls: a certificate of the cluster's clients CA. Immutable.",
@@ -267,15 +293,20 @@ class KafkaUserSpec(ApiModel):
                 f" || self.userName.matches('{CERTIFICATE_NAME_PATTERN}')",
                 BAD_CERTIFICATE_NAME,
             ),
+            rule("has(self.clusterRef) != has(self.tenantRef)", NO_CLUSTER),
+            immutable_optional("spec.clusterRef", "clusterRef", "a user does not move; create another"),
+            immutable_optional("spec.tenantRef", "tenantRef", "a user does not move; create another"),
             immutable_optional("spec.userName", "userName", "it is another principal; create another user"),
             immutable_optional("spec.secretName", "secretName", "clients mount it by name; create another user"),
         )
     )
-    cluster_ref: UserClusterRef = Field(
-        description="The cluster that the user logs in to, in the same namespace. Immutable.",
-        json_schema_extra=rules(
-            rule("self == oldSelf", "spec.clusterRef: immutable: a user does not move; create another")
-        ),
+    cluster_ref: UserClusterRef | None = Field(
+        None, description="The cluster that the user logs in to, in the same namespace. Immutable."
+    )
+    tenant_ref: UserTenantRef | None = Field(
+        None,
+        description="Instead of clusterRef: the user logs in to a cell of this tenant, has rules on names that begin "
+        "with the tenant's topicPrefix only, and shares the tenant's quotas. Immutable.",
     )
     user_name: str | None = Field(
         None,
@@ -345,6 +376,20 @@ class DriftStatus(ApiModel):
     last: Timestamp | None = Field(None, description="When last.")
 
 
+class QuotaLayerStatus(ApiModel):
+    """Quotas from one source. Of each key the least over all layers is set in Kafka."""
+
+    name: Annotated[str, Field(max_length=32)] = Field(description="declared, tenant or shed.")
+    values: dict[str, Annotated[str, Field(max_length=64)]] = Field(
+        default_factory=dict, max_length=8, description="What it says, by Kafka's key."
+    )
+    binds: tuple[Annotated[str, Field(max_length=64)], ...] = Field(
+        (), max_length=8, description="Keys for which it is this layer that counts.", json_schema_extra=SET_LIST
+    )
+    brokers: int | None = Field(None, ge=1, description="tenant: the brokers that byte rates are divided by.")
+    users: int | None = Field(None, ge=1, description="tenant: the users that everything is divided by.")
+
+
 class KafkaUserStatus(ApiModel):
     conditions: tuple[Condition, ...] = Field(
         (),
@@ -354,6 +399,11 @@ class KafkaUserStatus(ApiModel):
     )
     observed_generation: int | None = Field(None, ge=0, description="The generation this status is about.")
     principal: str | None = Field(None, max_length=128, description="The user's principal in Kafka.")
+    cell: str | None = Field(
+        None,
+        max_length=128,
+        description="The cluster that a tenant's user was given, as namespace/name; it stays there for life.",
+    )
     binding: Binding | None = Field(None, description="Where the credentials are (Service Binding for Kubernetes).")
     credential: CredentialStatus | None = Field(None, description="How old the credentials are.")
     acls: tuple[Annotated[str, Field(max_length=512)], ...] = Field(
@@ -367,15 +417,20 @@ class KafkaUserStatus(ApiModel):
         max_length=8,
         description="Quotas that kfleet has set, by Kafka's key.",
     )
+    quota_layers: tuple[QuotaLayerStatus, ...] = Field(
+        (), max_length=8, description="Where they come from.", json_schema_extra=map_list("name")
+    )
     foreign: ForeignStatus | None = Field(None, description="What the principal has that is not declared here.")
     drift: DriftStatus | None = Field(None, description="What others changed and kfleet put back.")
 
 
 _MOUNTED = "(has(self.spec.secretName) ? self.spec.secretName : self.metadata.name)"
+_ENDS_LIKE_CLUSTERS = f"{list(CLUSTER_SECRET_ENDINGS)}.exists(e, {_MOUNTED}.endsWith(e))"
 _NOT_CLUSTERS_SECRET = (
-    f"!({_MOUNTED}.startsWith(self.spec.clusterRef.name + '-')"
-    f" && {list(CLUSTER_SECRET_ENDINGS)}.exists(e, {_MOUNTED}.endsWith(e)))"
+    f"!has(self.spec.clusterRef) || !({_MOUNTED}.startsWith(self.spec.clusterRef.name + '-')"
+    f" && {_ENDS_LIKE_CLUSTERS})"
 )
+_NO_CLUSTERS_SECRET = f"!has(self.spec.tenantRef) || !{_ENDS_LIKE_CLUSTERS}"
 
 
 class KafkaUser(ApiModel):
@@ -385,6 +440,7 @@ class KafkaUser(ApiModel):
         json_schema_extra=rules(
             rule(f"has(self.spec.userName) || size(self.metadata.name) <= {MAX_USER_NAME}", NAME_TOO_LONG),
             rule(_NOT_CLUSTERS_SECRET, CLUSTER_SECRET),
+            rule(_NO_CLUSTERS_SECRET, TENANTS_SECRET),
         )
     )
     api_version: str = API_VERSION
@@ -401,6 +457,20 @@ class KafkaUser(ApiModel):
     @property
     def secret_name(self) -> str:
         return self.spec.secret_name or self.metadata.name
+
+    @property
+    def cluster_name(self) -> str | None:
+        """Of the cluster that it logs in to; None for a tenant's user that was given none yet."""
+        if self.spec.cluster_ref is not None:
+            return self.spec.cluster_ref.name
+        return self.status.cell.rpartition("/")[2] if self.status.cell is not None else None
+
+    @property
+    def cell(self) -> str | None:
+        """The same, as namespace/name."""
+        if self.spec.cluster_ref is not None:
+            return f"{self.metadata.namespace}/{self.spec.cluster_ref.name}"
+        return self.status.cell
 
     @property
     def is_tls(self) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from controlplane.api import approval, kafka_cluster, kafka_rebalance, kafka_topic, kafka_user
+from controlplane.api import approval, kafka_cluster, kafka_rebalance, kafka_tenant, kafka_topic, kafka_user
 from controlplane.api.approval_policies import ADMISSION_GROUP, ENFORCING
 from controlplane.api.group import GROUP
 from controlplane.api.names import OPERATOR as OPERATOR_NAME
@@ -38,15 +38,29 @@ class Grant:
 
 EDITABLE = (kafka_cluster.PLURAL, kafka_topic.PLURAL, kafka_rebalance.PLURAL, kafka_user.PLURAL)
 """What whoever may edit a namespace may edit in it. Approvals are not among them."""
+VIEWABLE = (*EDITABLE, approval.PLURAL, kafka_tenant.PLURAL)
+"""What whoever may view may view. Tenants are cluster-scoped: only a ClusterRoleBinding reaches them."""
+TENANT_EDITOR = "kfleet-tenant-editor"
+"""ClusterRole of who hands out brokers and namespaces. It is aggregated into nothing: whoever may edit a namespace must
+not thereby be able to take another one's."""
 
 _ENFORCING = tuple(dict.fromkeys(name for names in ENFORCING.values() for name in names))
 
 OPERATOR: tuple[Grant, ...] = (
     Grant(GROUP, kafka_cluster.PLURAL, READ, "the objects to reconcile"),
     Grant(GROUP, kafka_topic.PLURAL, ("list", "watch"), "the objects to reconcile, in bulk"),
-    Grant(GROUP, kafka_rebalance.PLURAL, (*READ, "patch"), "the objects to reconcile, and their finalizer"),
+    Grant(
+        GROUP,
+        kafka_rebalance.PLURAL,
+        (*READ, "create", "patch"),
+        "the objects to reconcile, and their finalizer; create is for tenants whose shard moves",
+    ),
     Grant(GROUP, kafka_user.PLURAL, ("list", "watch", "patch"), "the objects to reconcile, in bulk; their finalizer"),
-    *(Grant(GROUP, f"{plural}/status", ("update",), "status, written with a resourceVersion") for plural in EDITABLE),
+    Grant(GROUP, kafka_tenant.PLURAL, ("list", "watch"), "the objects to reconcile, all of a cluster together"),
+    *(
+        Grant(GROUP, f"{plural}/status", ("update",), "status, written with a resourceVersion")
+        for plural in (*EDITABLE, kafka_tenant.PLURAL)
+    ),
     Grant(GROUP, approval.PLURAL, ("list", "watch"), "who has approved or denied the plan of an operation"),
     *(
         Grant(ADMISSION_GROUP, plural, ("get",), "an Approval proves nothing where these are missing", _ENFORCING)
@@ -75,6 +89,7 @@ OPERATOR: tuple[Grant, ...] = (
 
 USER_READ = READ
 USER_WRITE = ("create", "update", "patch", "delete", "deletecollection")
+TENANTS = (Grant(GROUP, kafka_tenant.PLURAL, (*USER_READ, *USER_WRITE), "who may use which brokers, and how much"),)
 APPROVER: tuple[Grant, ...] = (
     *(
         Grant(GROUP, plural, (*USER_READ, approval.VERB), "the plans, and the right to decide on them")
@@ -119,7 +134,8 @@ def _aggregated(name: str, plurals: tuple[str, ...], verbs: tuple[str, ...], int
 
 
 def objects() -> list[Object]:
-    """ServiceAccount, the operator's role with its binding, the users' aggregated roles and the approvers' role."""
+    """ServiceAccount, the operator's role with its binding, the users' aggregated roles, the approvers' role and
+    that of who declares tenants."""
     return [
         {
             "apiVersion": "v1",
@@ -128,7 +144,8 @@ def objects() -> list[Object]:
         },
         _role(OPERATOR_NAME, rules(OPERATOR)),
         _operator_binding(),
-        _aggregated("kfleet-view", (*EDITABLE, approval.PLURAL), USER_READ, ("view", "edit", "admin")),
+        _aggregated("kfleet-view", VIEWABLE, USER_READ, ("view", "edit", "admin")),
         _aggregated("kfleet-edit", EDITABLE, USER_WRITE, ("edit", "admin")),
         _role(approval.ROLE, rules(APPROVER)),
+        _role(TENANT_EDITOR, rules(TENANTS)),
     ]

@@ -35,10 +35,11 @@ def files() -> dict[str, str]:
 def kind_page(kind: Kind) -> str:
     schema = openapi_schema(kind)
     names = f"`kubectl get {kind.short_name}` or `{kind.crd_name}`"
+    scope = "namespaced" if kind.namespaced else "cluster-scoped"
     lines = [
         GENERATED,
         f"# {kind.kind}\n",
-        f"{schema['description']} `apiVersion: {API_VERSION}`, namespaced, {names}.\n",
+        f"{schema['description']} `apiVersion: {API_VERSION}`, {scope}, {names}.\n",
     ]
     for section in ("spec", "status") if kind.has_status else ("spec",):
         lines += [f"## {section}\n", "| field | type | default | bounds | |", "| --- | --- | --- | --- | --- |"]
@@ -79,7 +80,7 @@ tied to its machine (VolumeUnreadable). `--local` asks with the rights of whoeve
 
 def rbac_page() -> str:
     users = (
-        ("kfleet-view", "aggregated into view, edit and admin", (*rbac.EDITABLE, approval.PLURAL), rbac.USER_READ),
+        ("kfleet-view", "aggregated into view, edit and admin", rbac.VIEWABLE, rbac.USER_READ),
         ("kfleet-edit", "aggregated into edit and admin", rbac.EDITABLE, rbac.USER_WRITE),
     )
     lines = [
@@ -94,6 +95,8 @@ def rbac_page() -> str:
         *(f"| {name} | {how} | {', '.join(plurals)} | {', '.join(verbs)} |" for name, how, plurals, verbs in users),
         f"\n`{approval.ROLE}` is aggregated into nothing; bind it to who may decide on plans (docs/approvals.md):\n",
         *_grants(rbac.APPROVER),
+        f"`{rbac.TENANT_EDITOR}` is aggregated into nothing either; bind it to who declares tenants:\n",
+        *_grants(rbac.TENANTS),
     ]
     return "\n".join(lines)
 

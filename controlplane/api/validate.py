@@ -15,9 +15,11 @@ from controlplane.api import kafka_cluster as cluster_kind
 from controlplane.api import kafka_rebalance as rebalance_kind
 from controlplane.api import kafka_topic as topic_kind
 from controlplane.api import schedule
+from controlplane.api.duration import parse_seconds
 from controlplane.api.kafka_cluster import KafkaCluster, KafkaClusterSpec, Listener, MaintenanceWindow, NodePool
 from controlplane.api.kafka_rebalance import KafkaRebalance
 from controlplane.api.kafka_topic import KafkaTopic
+from controlplane.api.load_shedding import BOUNDS_CROSSED, LoadShedding
 from controlplane.api.owned_config import CLUSTER, TOPIC, check_config
 from controlplane.api.quantity import QuantityError, parse_quantity
 from controlplane.api.roles import Role
@@ -36,7 +38,15 @@ def check_cluster(cluster: KafkaCluster) -> list[Problem]:
         *_security(spec),
         *check_config(spec.config, CLUSTER),
         *check_windows(spec.maintenance_windows),
+        *check_shedding(spec.load_shedding),
     ]
+
+
+def check_shedding(spec: LoadShedding) -> list[Problem]:
+    """What is wrong with spec.loadShedding by itself."""
+    if parse_seconds(spec.relaxed_below) < parse_seconds(spec.saturated_above):
+        return []
+    return [_split(BOUNDS_CROSSED)]
 
 
 def check_windows(windows: Sequence[MaintenanceWindow]) -> list[Problem]:
@@ -50,13 +60,19 @@ def check_windows(windows: Sequence[MaintenanceWindow]) -> list[Problem]:
 
 def check_topic(topic: KafkaTopic) -> list[Problem]:
     """What is wrong with a KafkaTopic by itself."""
-    problems: list[Problem] = []
+    problems = check_home(topic)
     name = topic.topic_name
     if name in (".", "..") or name.startswith("__"):
         problems.append(_split(topic_kind.BAD_TOPIC_NAME))
     if len(name) > topic_kind.MAX_TOPIC_NAME:
         problems.append(_split(topic_kind.NAME_TOO_LONG))
     return problems + check_config(topic.spec.config, TOPIC)
+
+
+def check_home(topic: KafkaTopic) -> list[Problem]:
+    """Whether it says where it lives, in one way."""
+    one = (topic.spec.cluster_ref is None) != (topic.spec.tenant_ref is None)
+    return [] if one else [_split(topic_kind.ONE_HOME)]
 
 
 def check_rebalance(rebalance: KafkaRebalance) -> list[Problem]:

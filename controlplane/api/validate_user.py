@@ -20,12 +20,21 @@ def check_user(user: KafkaUser) -> list[Problem]:
     messages = _name(user.user_name)
     if user.is_tls and not messages and re.fullmatch(kind.CERTIFICATE_NAME_PATTERN[1:-1], user.user_name) is None:
         messages.append(kind.BAD_CERTIFICATE_NAME)
-    own = f"{user.spec.cluster_ref.name}-"
-    if user.secret_name.startswith(own) and user.secret_name.endswith(kind.CLUSTER_SECRET_ENDINGS):
-        messages.append(kind.CLUSTER_SECRET)
+    messages += _where(user)
     for index, rule in enumerate(user.spec.authorization.acls):
         messages += [text.replace("acls[]", f"acls[{index}]", 1) for text in _rule(rule)]
     return [_split(text) for text in messages]
+
+
+def _where(user: KafkaUser) -> list[str]:
+    cluster, tenant = user.spec.cluster_ref, user.spec.tenant_ref
+    if (cluster is None) == (tenant is None):
+        return [kind.NO_CLUSTER]
+    if not user.secret_name.endswith(kind.CLUSTER_SECRET_ENDINGS):
+        return []
+    if cluster is None:
+        return [kind.TENANTS_SECRET]
+    return [kind.CLUSTER_SECRET] if user.secret_name.startswith(f"{cluster.name}-") else []
 
 
 def _name(name: str) -> list[str]:

@@ -77,9 +77,8 @@ def _is_revoked(user: KafkaUser) -> bool:
 async def _record(
     connection: Connection, action: str, user: KafkaUser, detail: dict[str, str], *, urgent: bool = False
 ) -> None:
-    cell = f"{connection.namespace}/{user.spec.cluster_ref.name}"
     subject = f"KafkaUser {connection.namespace}/{user.metadata.name}"
-    await record(await connection.user(), action, subject, cell=cell, detail=detail, urgent=urgent)
+    await record(await connection.user(), action, subject, cell=user.cell or "", detail=detail, urgent=urgent)
 
 
 async def _annotate(connection: Connection, user: KafkaUser, annotation: str, value: str) -> None:

@@ -33,14 +33,20 @@ def _document(row: Description) -> dict[str, Any]:
     return {
         "name": user.metadata.name,
         "namespace": user.metadata.namespace,
-        "cluster": spec.cluster_ref.name,
+        "cluster": user.cluster_name,
+        "cell": user.cell,
+        "tenant": spec.tenant_ref.name if spec.tenant_ref is not None else None,
         "principal": user.principal,
         "authentication": spec.authentication.to_object(),
         "secret": status.binding.name if status.binding is not None else None,
         "revoked": names.REVOKED in user.metadata.annotations,
         "credential": status.credential.to_object() if status.credential is not None else None,
         "acls": [rule.to_object() for rule in spec.authorization.acls],
-        "quotas": {"declared": spec.quotas.to_object(), "effective": dict(status.quotas)},
+        "quotas": {
+            "declared": spec.quotas.to_object(),
+            "effective": dict(status.quotas),
+            "layers": [layer.to_object() for layer in status.quota_layers],
+        },
         "foreign": status.foreign.to_object() if status.foreign is not None else None,
         "drift": status.drift.to_object() if status.drift is not None else None,
         "conditions": [condition.to_object() for condition in status.conditions],
@@ -57,7 +63,7 @@ def description_text(row: Description, now: float) -> str:
     facts = [
         ("Name", user.metadata.name),
         ("Namespace", user.metadata.namespace),
-        ("Cluster", user.spec.cluster_ref.name),
+        *_where(user),
         ("Principal", user.principal),
         ("State", state_line(user)),
         ("Secret", status.binding.name if status.binding is not None else "-"),
@@ -69,8 +75,7 @@ def description_text(row: Description, now: float) -> str:
         rows = [rule_cells(rule) for rule in user.spec.authorization.acls]
         parts.append("Rules\n" + indent(table(("type", "operations", "resource", "name", "host"), rows)))
     if status.quotas:
-        quotas = table(("quota", "on each broker"), sorted(status.quotas.items()))
-        parts.append("Quotas\n" + indent(quotas))
+        parts.append("Quotas\n" + indent(_quotas(user)))
     if status.foreign is not None:
         more = status.foreign.acls - len(status.foreign.shown)
         lines = [*status.foreign.shown, *([f"and {more} more"] if more > 0 else []), *status.foreign.quotas]
@@ -83,6 +88,30 @@ def description_text(row: Description, now: float) -> str:
     if row.events:
         parts.append("Events\n" + indent(events_text(row.events, now)))
     return "\n\n".join(parts)
+
+
+def _where(user: KafkaUser) -> list[tuple[str, str]]:
+    if user.spec.tenant_ref is None:
+        return [("Cluster", user.cluster_name or "-")]
+    return [("Tenant", user.spec.tenant_ref.name), ("Cluster", user.cell or "none yet")]
+
+
+def _quotas(user: KafkaUser) -> str:
+    """Each with the layers that it comes of, the one that binds named beside it."""
+    status = user.status
+    layers = status.quota_layers
+    bound = {key: layer.name for layer in layers for key in layer.binds}
+    rows = [
+        (key, value, bound.get(key, "-"), *(layer.values.get(key, "-") for layer in layers))
+        for key, value in sorted(status.quotas.items())
+    ]
+    shown = table(("quota", "on each broker", "by", *(layer.name for layer in layers)), rows)
+    shares = [
+        f"tenant: divided by {layer.users} users, byte rates also by {layer.brokers} brokers"
+        for layer in layers
+        if layer.users is not None
+    ]
+    return "\n".join([shown, *shares])
 
 
 def state_line(user: KafkaUser) -> str:

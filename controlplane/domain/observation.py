@@ -42,6 +42,15 @@ class PartitionObservation:
 
 
 @dataclass(frozen=True, slots=True)
+class PartitionPlace:
+    """Where one partition is. `replicas` has the preferred leader first, `leader` is None while there is none."""
+
+    topic: str
+    leader: int | None
+    replicas: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Reassignment:
     """A partition that is being reassigned (KIP-455). `replicas` are all that it has now: the wanted ones, those on
     their way (`adding`) among them, then those that go once the wanted ones are in sync (`removing`)."""

@@ -10,6 +10,11 @@ def cluster_key(namespace: str, name: str) -> Key:
     return Key("KafkaCluster", namespace, name)
 
 
+def tenants_key(namespace: str, cluster: str) -> Key:
+    """All KafkaTenants of one KafkaCluster: they are placed together, so that no two take the same brokers."""
+    return Key("KafkaTenants", namespace, cluster)
+
+
 def rebalance_key(namespace: str, name: str) -> Key:
     """One KafkaRebalance."""
     return Key("KafkaRebalance", namespace, name)
@@ -23,3 +28,17 @@ def topics_key(namespace: str, cluster: str) -> Key:
 def users_key(namespace: str, cluster: str) -> Key:
     """All KafkaUsers of one KafkaCluster: they reconcile in bulk."""
     return Key("KafkaUsers", namespace, cluster)
+
+
+def shedding_key(namespace: str, cluster: str) -> Key:
+    """Load shedding of one KafkaCluster."""
+    return Key("LoadShedding", namespace, cluster)
+
+
+def user_homes_key(namespace: str, tenant: str) -> Key:
+    """KafkaUsers of one namespace that name one KafkaTenant and have no cell yet."""
+    return Key("KafkaUserHomes", namespace, tenant)
+
+
+TOPIC_HOMES = Key("KafkaTopicHomes", "", "")
+"""All KafkaTopics of tenants that have no cell yet."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +18,21 @@ from support.cell import Cell, combined_cluster, topic
 from support.leaks import key_lines, leaks, places
 from support.sandbox import Sandbox
 from support.secure_clients import secret
-from support.user_clients import DENIED, Busy, Client, java_offsets
+from support.tenant_users import tenant, tenants_user
+from support.user_clients import DENIED, Busy, Client, java_offsets, java_quotas
 from support.users import rule, user
 
 KFLEET = Path(sys.executable).parent / "kfleet"
 VERSION = "4.3.1"
 USERS = "kafkausers.kfleet.dev"
+SHOP = "e2e-users-shop"
 SEEN: list[str] = []
 """Every password and every line of a key that any Secret had."""
+
+
+def team(cell: Cell) -> str:
+    """The namespace of a tenant."""
+    return f"{cell.namespace}-team"
 
 
 def secure_cluster() -> dict[str, Any]:
@@ -73,8 +83,10 @@ def ledger_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def users(cell: Cell, ledger: Path) -> None:
+def users(cell: Cell, ledger: Path, sandbox: Sandbox) -> Iterator[None]:
     cell.operator.stop()
+    sandbox.kubectl("create", "namespace", team(cell))
+    cell.operator.settings["KFLEET_WATCH_NAMESPACES"] = json.dumps([cell.namespace, team(cell)])
     cell.operator.settings["KFLEET_LEDGER_URL"] = f"sqlite:///{ledger}"
     cell.operator.start()
     writes = (rule("orders", "Write"), rule("orders-", "Read", kind="group", patternType="prefixed"))
@@ -82,13 +94,18 @@ def users(cell: Cell, ledger: Path) -> None:
         secure_cluster(),
         topic("orders", partitions=1),
         topic("secrets", partitions=1),
+        topic("shop-v1", partitions=3, topicName="shop.orders.v1"),
         user("app", *writes, quotas={"producerByteRate": "10Mi"}),
         user("cert", rule("orders", "Write", "Read"), kind="tls"),
     )
     cell.wait_ready(240)
-    for name in ("orders", "secrets"):
+    for name in ("orders", "secrets", "shop-v1"):
         cell.wait_topic(name)
     wait_ready(cell, "app", "cert")
+    yield
+    cell.kubectl("delete", USERS, "--all", "--timeout=60s", "-n", team(cell), check=False)
+    cell.kubectl("delete", "kafkatenants.kfleet.dev", SHOP, check=False)
+    cell.kubectl("delete", "namespace", team(cell), "--wait=false", check=False)
 
 
 @pytest.mark.parametrize("name", ["app", "cert"])
@@ -192,6 +209,52 @@ def test_what_others_change_in_kafka_is_put_back(cell: Cell) -> None:
     assert len(removed) == 2
     cell.wait("the rules back", lambda: len(client.describe_acls(everything).result(30)) == 2, 30)
     assert Client(of_user(cell, "app")).produces("orders", "")
+
+
+def test_a_tenants_users_share_its_quotas_and_keep_to_its_names(cell: Cell, tmp_path: Path) -> None:
+    """Beside the cell, in a namespace of the tenant: topics that begin with its prefix are there already."""
+    here = {"namespace": cell.namespace, "name": cell.name}
+    quotas = {"produceBytesPerSecond": "12Mi", "requestPercentage": 50}
+    own = rule("shop.", "Read", "Write", patternType="prefixed")
+    cell.apply(tenant(SHOP, team(cell), topicPrefix="shop.", cells=[here], quotas=quotas))
+    others = user("nosy", rule("*", "Read"))
+    mine = [
+        tenants_user("shop-app", own, of=SHOP, quotas={"producerByteRate": "1Mi"}),
+        tenants_user("shop-job", own, of=SHOP),
+        tenants_user("shop-bad", own, rule("orders", "Read"), of=SHOP),
+    ]
+    for obj in mine:
+        obj["metadata"]["namespace"] = team(cell)
+    cell.kubectl(
+        "apply", "-n", team(cell), "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": mine})
+    )
+    cell.apply(others)
+    wait_ready(cell, "nosy", reason="ForeignPrefix")
+    assert "spec.authorization.acls[0].resource.name: '*'" in condition(cell, "nosy")["message"]
+    beside = replace(cell, namespace=team(cell))
+    wait_ready(beside, "shop-app", "shop-job")
+    wait_ready(beside, "shop-bad", reason="ForeignPrefix")
+    assert "acls[1].resource.name: 'orders' does not begin with 'shop.'" in condition(beside, "shop-bad")["message"]
+    secrets = beside.kubectl("get", "secrets", "-o", "name").split()
+    assert (secrets, "secret/nosy" in cell.kubectl("get", "secrets", "-o", "name")) == (
+        ["secret/shop-app", "secret/shop-job"],
+        False,
+    )
+    client = Client(of_user(beside, "shop-app"))
+    assert client.produces("shop.orders.v1", "")
+    assert client.topics() == {"shop.orders.v1"}, "and no other"
+    assert client.produces("secrets", DENIED)
+    operator, address = secret(cell, "cell-operator-tls"), cell.pods()[0]["status"]["podIP"]
+    found = {
+        name: java_quotas(tmp_path, f"{address}:9091", operator, name, VERSION) for name in ("shop-app", "shop-job")
+    }
+    assert found == {
+        "shop-app": {"producer_byte_rate": 2.0**20, "request_percentage": 25.0},
+        "shop-job": {"producer_byte_rate": 2 * 2.0**20, "request_percentage": 25.0},
+    }, "three brokers lead, two users share"
+    shown = kfleet(beside, "user", "describe", "shop-app").stdout
+    assert "divided by 2 users, byte rates also by 3 brokers" in shown
+    assert re.search(r"producer_byte_rate +1048576 +declared +1048576 +2097152", shown), shown
 
 
 def test_a_revoked_user_is_refused_on_the_connection_that_is_open(cell: Cell) -> None:

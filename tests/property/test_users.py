@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from controlplane.domain.check import Check
 from controlplane.domain.users import acls, quotas
 from controlplane.domain.users.credentials import Step, Stored, iterations, next_step
 from controlplane.domain.users.planner import AccessObservation, DesiredUser, UserPlan, plan_users, winners
@@ -53,6 +54,9 @@ def desired_users(draw: st.DrawFn) -> list[DesiredUser]:
                 owned_quotas=draw(limits),
                 not_after=draw(st.none() | st.just(50.0) | st.just(150.0)),
                 anothers=draw(st.booleans()),
+                let_in=draw(st.booleans()),
+                barred=draw(st.none() | st.just(Check("ForeignPrefix", ok=False))),
+                within=draw(st.none() | st.just("a")),
             )
         )
     return found
@@ -156,6 +160,31 @@ def test_nobody_is_denied_where_that_would_cut_off_others(
             left = of_principal(world, user.principal) & acls.revocation(user.principal)
             assert left <= user.acls
             assert not user.out or user.tls or user.user not in world.scram
+
+
+@given(desired_users(), observations)
+def test_who_is_barred_gets_no_rule_and_loses_none(users: list[DesiredUser], observed: AccessObservation) -> None:
+    plans = plan_users(users, observed, 100.0)
+    _, world = carried_out(users, plans, observed)
+    for user in winners(users).values():
+        if user.barred and not user.out and not user.anothers:
+            assert of_principal(world, user.principal) == of_principal(observed, user.principal)
+            assert user.paused or plans[user.key].may_log_in == user.let_in
+
+
+@given(desired_users(), observations)
+def test_who_is_confined_is_let_in_to_nothing_beyond(users: list[DesiredUser], observed: AccessObservation) -> None:
+    """But for its own declared rules, which are held against the prefix before."""
+    plans = plan_users(users, observed, 100.0)
+    for user in winners(users).values():
+        plan = plans.get(user.key)
+        if user.within and not user.let_in and not user.out and plan is not None and plan.may_log_in:
+            beyond = {
+                acl
+                for acl in of_principal(observed, user.principal) - user.owned_acls
+                if acl.permission == "allow" and not acl.name.startswith(user.within)
+            }
+            assert not beyond
 
 
 def quotas_left(user: DesiredUser, before: AccessObservation, after: AccessObservation) -> set[str]:

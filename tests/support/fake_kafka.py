@@ -17,6 +17,7 @@ from controlplane.domain.observation import (
     BrokerObservation,
     KafkaObservation,
     PartitionObservation,
+    PartitionPlace,
     QuorumObservation,
     Reassignment,
     TopicPartition,
@@ -247,6 +248,12 @@ class FakeKafkaAdmin:
             )
             for name, topic in found.items()
         }
+
+    async def places(self) -> tuple[PartitionPlace, ...]:
+        topics = sorted(self._reach().topics.items())
+        return tuple(
+            PartitionPlace(name, one.leader, one.replicas) for name, topic in topics for one in topic.partitions
+        )
 
     async def settings(self, topics: Sequence[str]) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
         kafka = self._reach()

@@ -12,6 +12,7 @@ from typing import Self
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from controlplane.domain.users.secret import properties_file
 from controlplane.sandbox.images import resolve
 
 SECONDS = 60.0
@@ -103,12 +104,41 @@ def java_offsets(
     file = directory / "client.properties"
     file.touch(mode=0o600)
     file.write_text(secret["client.properties"])
-    env = resolve(f"kfleet/kafka:{version}").env
-    java = [f"{env['JAVA_HOME']}/bin/java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", f"{env['KAFKA_LIBS']}/*"]
     tool = ["org.apache.kafka.tools.GetOffsetShell", "--bootstrap-server", secret["bootstrap.servers"]]
     return subprocess.run(
-        [*java, *tool, "--command-config", str(file), "--topic", topic], capture_output=True, text=True, timeout=120
+        [*_java(version), *tool, "--command-config", str(file), "--topic", topic],
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
+
+
+def java_quotas(directory: Path, server: str, operator: Mapping[str, str], user: str, version: str) -> dict[str, float]:
+    """What Kafka's own tool says of a user's quotas, asked with the operator's certificate (its Secret's data)."""
+    settings = {
+        "security.protocol": "SSL",
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.certificate.chain": operator["tls.crt"],
+        "ssl.keystore.key": operator["tls.key"],
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.certificates": operator["ca.crt"],
+    }
+    file = directory / "admin.properties"
+    file.touch(mode=0o600)
+    file.write_text(properties_file(settings))
+    which = ["--bootstrap-server", server, "--describe", "--entity-type", "users", "--entity-name", user]
+    tool = ["kafka.admin.ConfigCommand", "--command-config", str(file), *which]
+    done = subprocess.run([*_java(version), *tool], capture_output=True, text=True, timeout=120)
+    _, _, found = done.stdout.partition(f"'{user}' are ")
+    if not found:
+        raise AssertionError(done.stdout + done.stderr)
+    pairs = (pair.split("=") for pair in found.split("\n")[0].split(", "))
+    return {name: float(value) for name, value in pairs if not name.startswith("SCRAM-")}
+
+
+def _java(version: str) -> list[str]:
+    env = resolve(f"kfleet/kafka:{version}").env
+    return [f"{env['JAVA_HOME']}/bin/java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", f"{env['KAFKA_LIBS']}/*"]
 
 
 def command_lines() -> list[str]:

@@ -15,6 +15,7 @@ def user() -> Object:
 
 _ACL = "spec/authorization/acls/0"
 _ACLS = "spec.authorization.acls[].resource"
+_TENANT: dict[str, Any] = {"spec/clusterRef": ABSENT, "spec/tenantRef": {"name": "a"}}
 _CLUSTER_RULE = {f"{_ACL}/resource": {"type": "cluster"}, f"{_ACL}/operations": ["Describe"]}
 
 INJECTIONS = (
@@ -67,7 +68,21 @@ USER: tuple[Refusal, ...] = (
     ),
     Refusal("the cluster's key", {"spec/secretName": "quickstart-clients-ca-key"}, "spec.secretName", "cluster's own"),
     Refusal("named like a node's", {"metadata/name": "quickstart-nodes-0-tls"}, "spec.secretName", "cluster's own"),
-    Refusal("no cluster", {"spec/clusterRef": ABSENT}, "spec.clusterRef", "Required value"),
+    Refusal("no cluster", {"spec/clusterRef": ABSENT}, "spec.clusterRef", "exactly one of clusterRef and tenantRef"),
+    Refusal("a cluster and a tenant", {"spec/tenantRef": {"name": "a"}}, "spec.clusterRef", "exactly one of"),
+    Refusal("a tenant without a name", _TENANT | {"spec/tenantRef": {}}, "spec.tenantRef.name", "Required value"),
+    Refusal(
+        "half a cell",
+        _TENANT | {"spec/tenantRef": {"name": "a", "cell": {"name": "a"}}},
+        "spec.tenantRef.cell.namespace",
+        "Required value",
+    ),
+    Refusal(
+        "a tenant's with a cluster's Secret",
+        _TENANT | {"spec/secretName": "any-tls"},
+        "spec.secretName",
+        "clusters' own",
+    ),
     Refusal("no authentication", {"spec/authentication": ABSENT}, "spec.authentication", "Required value"),
     Refusal("plain passwords", {"spec/authentication/type": "plain"}, "spec.authentication.type", "Unsupported"),
     Refusal("an age in words", {"spec/authentication/rotateAfter": "daily"}, "spec.authentication.rotateAfter"),
@@ -132,11 +147,23 @@ TAKEN: tuple[dict[str, Any], ...] = (
     _CLUSTER_RULE | {f"{_ACL}/type": "deny", f"{_ACL}/operations": ["All", "Create"]},
     {"spec/quotas": {"controllerMutationRate": "0.5"}},
     {"spec/authorization": ABSENT, "spec/quotas": ABSENT},
+    _TENANT,
+    _TENANT | {"spec/tenantRef": {"name": "a", "cell": {"namespace": "b", "name": "c"}}},
+    _TENANT | {"metadata/name": "any-tls", "spec/secretName": "any"},
 )
 """Changes that nothing is wrong with."""
 
 ESCAPES: tuple[Escape, ...] = (
     Escape("another cluster", {"spec/clusterRef/name": "other"}, "spec.clusterRef", "does not move", {}),
+    Escape("a tenant instead", _TENANT, "spec.clusterRef", "does not move", {}),
+    Escape("another tenant", {"spec/tenantRef/name": "b"}, "spec.tenantRef", "does not move", _TENANT),
+    Escape(
+        "a cell later",
+        {"spec/tenantRef/cell": {"namespace": "b", "name": "c"}},
+        "spec.tenantRef",
+        "does not move",
+        _TENANT,
+    ),
     Escape("another credential", {"spec/authentication/type": "tls"}, "spec.authentication.type", "immutable", {}),
     Escape("another name", {"spec/userName": "b"}, "spec.userName", "immutable", {"spec/userName": "a"}),
     Escape("a name later", {"spec/userName": "b"}, "spec.userName", "immutable", {}),

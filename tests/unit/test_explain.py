@@ -18,6 +18,8 @@ from controlplane.domain.explain import CATALOGUE, CHAPTERS, Entry, Sort, find, 
 from controlplane.domain.explain.page import WIDTH, entry_text, markdown
 from controlplane.domain.membership.values import MEMBER_ACTIONS
 from controlplane.domain.rebalance.steps import TRAITS
+from controlplane.domain.shedding.ladder import Level
+from controlplane.domain.shedding.status import REASONS
 
 ROOT = Path(__file__).parents[2]
 KFLEET = Path(sys.executable).parent / "kfleet"
@@ -60,6 +62,31 @@ COMPUTED: dict[str, tuple[Sort, frozenset[str]]] = {
             }
         ),
     ),
+    f"{DOMAIN}/shedding/status.py::with_status::set_condition": (Sort.REASON, frozenset(REASONS.values())),
+    f"{SERVICES}/shedding.py::_tell::record": (
+        Sort.EVENT,
+        frozenset(reason for level, reason in REASONS.items() if level > Level.NONE),
+    ),
+    f"{DOMAIN}/tenants/status.py::tenant_status::set_condition": (Sort.REASON, frozenset({"WithinLimits"})),
+    f"{DOMAIN}/tenants/status.py::tenant_status::Check": (Sort.CHECK, ELSEWHERE),
+    f"{DOMAIN}/tenants/status.py::_placed::Check": (Sort.CHECK, ELSEWHERE),
+    f"{DOMAIN}/tenants/status.py::_verdict::Check": (Sort.CHECK, ELSEWHERE),
+    f"{SERVICES}/tenants/service.py::_write::record": (
+        Sort.EVENT,
+        frozenset(
+            {
+                "ClusterNotFound",
+                "ClusterNotReady",
+                "InvalidSpec",
+                "KafkaUnavailable",
+                "MoveFailed",
+                "MoveRefused",
+                "Moving",
+            }
+            | {"NamespaceTaken", "OverlapExceeded", "Paused", "Placed", "Placing", "PrefixTaken", "ShardDoesNotFit"}
+            | {"ShardTooSmall"}
+        ),
+    ),
     f"{SERVICES}/topics.py::topic_status::set_condition": (Sort.REASON, ELSEWHERE),
     f"{SERVICES}/topics.py::_write_status::record": (
         Sort.EVENT,
@@ -73,13 +100,16 @@ COMPUTED: dict[str, tuple[Sort, frozenset[str]]] = {
     f"{SERVICES}/users/service.py::_standing::Standing": (Sort.REASON, ELSEWHERE),
     f"{SERVICES}/users/service.py::write_problem::Standing": (Sort.REASON, ELSEWHERE),
     f"{SERVICES}/users/service.py::look::Obstacle": (Sort.REASON, ELSEWHERE),
-    f"{SERVICES}/users/service.py::_write_status::record": (
+    f"{SERVICES}/users/homes.py::_refused::Standing": (Sort.REASON, ELSEWHERE),
+    f"{SERVICES}/users/report.py::write::record": (
         Sort.EVENT,
         frozenset(
             {"AsDeclared", "Applying", "AuthorityMissing", "AuthorizationDisabled", "CertificateStillValid"}
             | {"ClusterNotFound", "ClusterNotReady", "CredentialExists", "DenialImpossible", "InvalidSpec"}
             | {"KafkaRefused", "KafkaUnavailable", "ListenerMissing", "PrincipalTaken", "Revoked", "Revoking"}
             | {"SecretMoved", "SecretRefused", "SecretTaken", "UnexpectedError"}
+            | {"CellLeft", "CellNotNamed", "ForeignPrefix", "NamespaceNotListed", "NamespaceTaken", "PrefixTaken"}
+            | {"PrincipalHasRules", "TenantNotFound"}
         ),
     ),
     f"{NODE}/images.py::tell::normal": (Sort.EVENT, ELSEWHERE),

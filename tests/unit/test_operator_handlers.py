@@ -7,7 +7,15 @@ from types import SimpleNamespace
 from typing import Any
 
 from controlplane.api import names
-from controlplane.services.keys import cluster_key, rebalance_key, topics_key, users_key
+from controlplane.services.keys import (
+    cluster_key,
+    rebalance_key,
+    shedding_key,
+    tenants_key,
+    topics_key,
+    user_homes_key,
+    users_key,
+)
 from controlplane.services.queue import Key
 from controlplane.settings import OperatorSettings
 from operators.handlers import registry
@@ -23,10 +31,10 @@ class Woken:
         self.keys.append(key)
 
 
-def handlers(queue: Woken) -> dict[str, Any]:
+def handlers(queue: Woken, **settings: Any) -> dict[str, Any]:
     """Handler functions by id."""
     wiring: Any = SimpleNamespace(queue=queue)
-    found, _ = registry(wiring, OperatorSettings())
+    found, _ = registry(wiring, OperatorSettings(**settings))
     return {str(handler.id): handler.fn for handler in found._watching.get_all_handlers()}
 
 
@@ -95,11 +103,58 @@ def test_an_object_wakes_all_of_its_kind_on_its_cluster_and_a_new_cluster_wakes_
     queue = Woken()
     run = handlers(queue)
     for plural in ("kafkatopics", "kafkausers"):
-        asyncio.run(run[plural](namespace="kafka", spec={"clusterRef": {"name": "orders"}}))
-        asyncio.run(run[plural](namespace="kafka", spec={}))
+        asyncio.run(run[plural](namespace="kafka", spec={"clusterRef": {"name": "orders"}}, status={}))
+        asyncio.run(run[plural](namespace="kafka", spec={}, status={}))
     both = [topics_key("kafka", "orders"), users_key("kafka", "orders")]
     assert queue.keys == both
     queue.keys.clear()
     cluster = next(handler for name, handler in run.items() if name.endswith(".cluster"))
-    asyncio.run(cluster(type="ADDED", namespace="kafka", name="orders"))
-    assert queue.keys == [cluster_key("kafka", "orders"), *both]
+    asyncio.run(cluster(type="ADDED", namespace="kafka", name="orders", spec={}, status={}))
+    assert queue.keys == [cluster_key("kafka", "orders"), *both, tenants_key("kafka", "orders")]
+
+
+def test_a_tenant_wakes_the_cells_that_it_names_or_has_left_and_a_move_of_its_topics_wakes_them_too() -> None:
+    queue = Woken()
+    run = handlers(queue)
+    named, left = ({"namespace": "kafka", "name": name} for name in ("orders", "billing"))
+    asyncio.run(run["kafkatenants"](spec={"cells": [named, {"name": "no-namespace"}]}, status={"cells": [left]}))
+    assert queue.keys == [
+        key_of("kafka", name) for name in ("orders", "billing") for key_of in (tenants_key, topics_key, users_key)
+    ]
+    queue.keys.clear()
+    spec = {"clusterRef": {"name": "orders"}}
+    asyncio.run(run["moves"](namespace="kafka", labels={names.TENANT: "checkout"}, spec=spec))
+    assert queue.keys == [tenants_key("kafka", "orders")]
+    asyncio.run(run["moves"](namespace="kafka", labels={}, spec=spec))
+    assert queue.keys == [tenants_key("kafka", "orders")], "nobody's tenant is concerned"
+    elsewhere = Woken()
+    other = handlers(elsewhere, watch_namespaces=["billing"])
+    asyncio.run(other["kafkatenants"](spec={"cells": [named]}, status={}))
+    assert elsewhere.keys == [], "another operator's cell"
+
+
+def test_a_tenants_user_wakes_its_cell_or_who_gives_it_one() -> None:
+    queue = Woken()
+    run = handlers(queue)
+    spec = {"tenantRef": {"name": "checkout"}}
+    asyncio.run(run["kafkausers"](namespace="shop", spec=spec, status={}))
+    asyncio.run(run["kafkausers"](namespace="shop", spec=spec, status={"cell": "kafka/orders"}))
+    asyncio.run(run["homeless"](name="checkout", spec={"namespaces": ["shop"]}))
+    homes = user_homes_key("shop", "checkout")
+    assert queue.keys == [homes, users_key("kafka", "orders"), homes]
+
+
+def test_only_clusters_that_shed_load_or_have_something_to_lift_are_looked_at_for_it() -> None:
+    queue = Woken()
+    cluster = next(handler for name, handler in handlers(queue).items() if name.endswith(".cluster"))
+    for spec, status in (
+        ({}, {}),
+        ({"loadShedding": {"mode": "Disabled"}}, {}),
+        ({"loadShedding": None}, {"nodes": []}),
+    ):
+        asyncio.run(cluster(type="MODIFIED", namespace="kafka", name="calm", spec=spec, status=status))
+    on, left = {"loadShedding": {"mode": "Enabled"}}, {"loadShedding": {"level": 2}}
+    for name, spec, status in (("on", on, {}), ("left", {}, left), ("both", on, left)):
+        asyncio.run(cluster(type="MODIFIED", namespace="kafka", name=name, spec=spec, status=status))
+    shedding = [key for key in queue.keys if key != cluster_key("kafka", key.name)]
+    assert shedding == [shedding_key("kafka", name) for name in ("on", "left", "both")]

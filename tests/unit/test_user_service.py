@@ -686,3 +686,64 @@ def test_the_fingerprint_tells_passwords_apart() -> None:
     assert len(found) > 190
     assert all(4096 < number <= 16384 for number in found)
     assert iterations("app", SecretStr("a")) != iterations("other", SecretStr("a"))
+
+
+async def test_a_certificate_of_the_operators_that_cannot_be_used_is_told_to_users(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from support.fake_kafka import FakeKafkaAdmins
+
+    from controlplane.ports import KafkaAdmin, KafkaUnreachableError
+
+    space = await user_space()
+    await space.declare_users(user("app", rule()))
+
+    def spoiled(self: FakeKafkaAdmins, *arguments: object) -> KafkaAdmin:
+        raise KafkaUnreachableError("the operator's certificate or what it trusts cannot be used")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FakeKafkaAdmins, "get", spoiled)
+        assert await space.passes() == space.service()._settings.busy_interval
+    condition = await space.condition("app")
+    assert (condition["reason"], "cannot be used" in condition["message"]) == ("KafkaUnavailable", True)
+    await space.passes()
+    assert (await space.condition("app"))["status"] == "True"
+
+
+@pytest.mark.parametrize("error", ["ForbiddenError", "UnreachableError"])
+@pytest.mark.parametrize(
+    ("name", "held_up"), [("cell-clients-ca-key", {"cert"}), ("cell-cluster-ca", {"cert", "app"})], ids=str
+)
+async def test_an_authority_that_cannot_be_read_ends_no_pass(
+    name: str, held_up: set[str], error: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that the API server fails to decrypt, with 500."""
+    from support.fake_kube import FakeKube
+
+    from controlplane import ports
+
+    space = await user_space()
+    await space.declare_users(user("out", rule()), user("old", kind="tls"))
+    await space.passes()
+    real = FakeKube.get
+
+    async def fail(self: FakeKube, resource: ports.Resource, of: str, namespace: str | None = None) -> ports.Object:
+        if (resource.plural, of) == ("secrets", name):
+            raise getattr(ports, error)(403, "Because", "nobody may look")
+        return await real(self, resource, of, namespace)
+
+    monkeypatch.setattr(FakeKube, "get", fail)
+    await space.declare_users(user("app", rule()), user("cert", kind="tls"))
+    await space.annotate("out", revoked="1")
+    await space.passes()
+    assert (await space.condition("out"))["reason"] == "Revoked"
+    assert space.acls("out") >= DENIALS
+    for who in ("app", "cert"):
+        condition = await space.condition(who)
+        assert (condition["reason"] == "AuthorityMissing") == (who in held_up), condition
+        assert (f"Secret '{name}' cannot be read: nobody may look" in condition["message"]) == (who in held_up)
+    old = await space.condition("old")
+    assert (old["status"] == "True") == (name == "cell-clients-ca-key"), "what it has does"
+    monkeypatch.setattr(FakeKube, "get", real)
+    await space.passes()
+    assert {(await space.condition(who))["status"] for who in ("app", "cert", "old")} == {"True"}

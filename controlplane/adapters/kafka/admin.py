@@ -18,11 +18,12 @@ from controlplane.domain.observation import (
     BrokerObservation,
     KafkaObservation,
     PartitionObservation,
+    PartitionPlace,
     QuorumObservation,
     Reassignment,
     TopicPartition,
 )
-from controlplane.ports import Acl, KafkaError, NewTopic, ScramPassword, TopicDescription
+from controlplane.ports import Acl, Growth, KafkaError, NewTopic, ScramPassword, TopicDescription
 
 T = TypeVar("T")
 N = TypeVar("N")
@@ -68,12 +69,12 @@ class KafkaPythonAdmin:
 
         return await self._in_bulk(ids, delete, str)
 
-    async def create_partitions(self, totals: Mapping[str, int]) -> Results:
-        async def create(broker: Broker, batch: list[tuple[str, int]]) -> Results:
+    async def create_partitions(self, topics: Mapping[str, Growth]) -> Results:
+        async def create(broker: Broker, batch: list[tuple[str, Growth]]) -> Results:
             request = raw.create_partitions(dict(batch), broker.milliseconds_left)
             return raw.partitions_created(await broker.send(request))
 
-        return await self._in_bulk(totals.items(), create, lambda item: item[0])
+        return await self._in_bulk(topics.items(), create, lambda item: item[0])
 
     async def alter_topic_configs(self, changes: Mapping[str, Mapping[str, str | None]]) -> Results:
         async def alter(broker: Broker, batch: list[tuple[str, Mapping[str, str | None]]]) -> Results:
@@ -153,6 +154,9 @@ class KafkaPythonAdmin:
             return replicas.reassignments(await broker.send(raw.list_reassignments(broker.milliseconds_left)))
 
         return await self._connections.read(ask, self._timeout)
+
+    async def places(self) -> tuple[PartitionPlace, ...]:
+        return await self._connections.read(_places, self._timeout)
 
     async def partition_sizes(self) -> dict[TopicPartition, int]:
         async def ask(broker: Broker) -> dict[TopicPartition, int]:
@@ -386,6 +390,17 @@ def _describe(names: Sequence[str] | None) -> Question[dict[str, TopicDescriptio
         }
 
     return describe
+
+
+async def _places(broker: Broker) -> tuple[PartitionPlace, ...]:
+    answer = await broker.send(raw.metadata(None))
+    return tuple(
+        PartitionPlace(
+            topic.name, partition.leader_id if partition.leader_id >= 0 else None, (*partition.replica_nodes,)
+        )
+        for topic in sorted(answer.topics, key=lambda one: one.name)
+        for partition in sorted(topic.partitions, key=lambda one: one.partition_index)
+    )
 
 
 def _elect(batch: list[TopicPartition]) -> Question[dict[TopicPartition, KafkaError]]:

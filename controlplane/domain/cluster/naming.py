@@ -58,3 +58,8 @@ def node_tls(cluster: str, pool: str, node_id: int) -> str:
 def operator_tls(cluster: str) -> str:
     """The Secret with the operator's own certificate for this cluster."""
     return f"{cluster}-operator-tls"
+
+
+def departed_users(cluster: str) -> str:
+    """The ConfigMap that remembers users who were deleted and may still have a session or a certificate."""
+    return f"{cluster}-departed-users"

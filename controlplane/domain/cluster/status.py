@@ -78,6 +78,7 @@ def cluster_status(
         last_operation=verdict.last_operation or old.last_operation,
         rolled_back=verdict.rolled_back,
         replacement=verdict.replacement or _met(world),
+        load_shedding=old.load_shedding,
     )
 
 

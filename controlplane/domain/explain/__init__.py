@@ -19,7 +19,9 @@ from controlplane.domain.explain.operations import APPROVALS, EVENTS, FROZEN, GU
 from controlplane.domain.explain.rebalance import REBALANCE_CHECKS, REBALANCE_CONDITIONS, REBALANCE_STEPS
 from controlplane.domain.explain.rolling import ACTIONS, CAUSES, GATES, HEALTH, STEPS
 from controlplane.domain.explain.sandbox import SANDBOX
+from controlplane.domain.explain.shedding import SHEDDING
 from controlplane.domain.explain.spec import CLUSTER_SPEC, TOPICS
+from controlplane.domain.explain.tenants import TENANT_CONDITIONS, TENANTS
 from controlplane.domain.explain.users import USERS
 
 CHAPTERS: dict[str, tuple[Entry, ...]] = {
@@ -31,6 +33,8 @@ CHAPTERS: dict[str, tuple[Entry, ...]] = {
     "Certificates and listeners": ACCESS,
     "What a topic is refused for": TOPICS,
     "Users": USERS,
+    "Conditions of a tenant": TENANT_CONDITIONS,
+    "Tenants": TENANTS,
     "States of an operation": OPERATION_STATES,
     "What keeps any operation waiting": HOLDS,
     "Hazards and maintenance windows": GUARDS,
@@ -45,6 +49,7 @@ CHAPTERS: dict[str, tuple[Entry, ...]] = {
     "Conditions of a rebalance": REBALANCE_CONDITIONS,
     "What a rebalance waits for": REBALANCE_CHECKS,
     "Steps of a rebalance": REBALANCE_STEPS,
+    "Load shedding": SHEDDING,
     "Why a node is restarted": CAUSES,
     "Actions": (*ACTIONS, *ACCESS_ACTIONS, *CANARY_ACTIONS),
     "How an operation ends": OUTCOMES,

@@ -28,10 +28,49 @@ USERS = (
     Entry(
         "PrincipalTaken",
         _REFUSAL,
-        "Two objects declare the same principal of one cluster. The older one has it, whatever its state.",
+        "Two objects declare the same principal of one cluster, from whatever namespaces. Who has been let in has it, "
+        "else the older one, whatever its state.",
         "This object is not carried out and gets no Secret; deleting it takes nothing from the other one.",
         "Choose another spec.userName in a new object, or delete the older one: it is revoked, and this one follows.",
         ("kubectl get kfu",),
+    ),
+    Entry(
+        "ForeignPrefix",
+        _REFUSAL,
+        "A rule of the user is about names that it may have no rule on. A tenant's users have rules on topics, groups "
+        "and transactional ids that begin with the tenant's topicPrefix; nobody else is allowed anything on those, by "
+        "name, by prefix or by '*'.",
+        "None of its rules is made. A user that had credentials before keeps them and the rules that it had: a tenant "
+        "that is new in a cell cuts nobody off.",
+        "Change the rule that the message names. Who had rules on a tenant's names before has them until its object "
+        "says otherwise, or it is revoked.",
+        ("kubectl get kften", *_DESCRIBE),
+    ),
+    Entry(
+        "PrincipalHasRules",
+        _REFUSAL,
+        "Somebody has allowed the principal something in Kafka that no KafkaUser declares and that is not on its "
+        "tenant's names. A tenant's user would have it too.",
+        "The user gets nothing; one that had credentials before keeps them as they are.",
+        "Choose another spec.userName in a new object, or have the ACLs removed with kafka-acls.",
+        ("kubectl get kften",),
+    ),
+    Entry(
+        "CellNotNamed",
+        _REFUSAL,
+        "The user's tenant has several cells and spec.tenantRef.cell names none of them, or one that is not the "
+        "tenant's.",
+        "Nothing is made for the user.",
+        "Name one of the cells that the message lists, in a new object (tenantRef is immutable).",
+        ("kubectl get kften TENANT -o yaml",),
+    ),
+    Entry(
+        "CellLeft",
+        _REFUSAL,
+        "The user is in a cell that its tenant does not name any more. A user does not move.",
+        "What it has there stays, and nothing new is made. Revoking and deleting it work as ever.",
+        "Delete it, and create one in another cell of the tenant.",
+        ("kubectl get kften TENANT -o yaml",),
     ),
     Entry(
         "ListenerMissing",
@@ -100,8 +139,8 @@ USERS = (
         "CertificateStillValid",
         _REFUSAL,
         "The principal was revoked, and certificates made for it have not expired. A certificate cannot be called "
-        "back: lifting the denial would let in whoever has it. An object that was deleted and declared anew knows of "
-        "no certificates, and so not when the last one expires.",
+        "back: lifting the denial would let in whoever has it. That holds for an object that was deleted and declared "
+        "anew too.",
         "The principal stays denied, and gets no new certificate, until the last one has expired.",
         "Use another spec.userName. If it is certain that nobody has an old certificate, delete the principal's four "
         "DENY ACLs (All on every topic, group and transactionalId, and on the cluster) with kafka-acls.",
@@ -189,7 +228,8 @@ USERS = (
         (Sort.EVENT,),
         "The principal was denied everything (but not while whenNoAcl is Allow), and its password and its Secret are "
         "gone.",
-        "The denial stays until the user is let in again; that of a deleted user stays in Kafka.",
+        "The denial stays until the user is let in again; that of a deleted user until its last session or certificate "
+        "has ended.",
         see=_DESCRIBE,
     ),
     Entry(

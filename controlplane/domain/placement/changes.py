@@ -8,7 +8,7 @@ before the tenant's `replacementDelay`, or a tenant whose requests kill brokers 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from controlplane.domain.placement.fresh import Assignment, assign
@@ -45,14 +45,17 @@ class Change:
         return next(broker for broker in self.after if broker not in self.before)
 
 
-def leave(occupancy: Occupancy, broker: int) -> list[Change]:
-    """The broker goes: each shard that has it takes one other instead, of the same zone where the zone has one.
+def leave(occupancy: Occupancy, broker: int, *, only: Collection[str] | None = None) -> list[Change]:
+    """The broker goes: each shard that has it takes one other instead, of the same zone where the zone has one. With
+    `only`, shards of these tenants: others keep it for now.
 
     Raises DoesNotFitError, before anything is changed, when a shard could not be filled up again.
     """
     fleet = _without(occupancy.fleet, broker)
     tasks = []
     for tenant in occupancy.tenants_of(broker):
+        if only is not None and tenant not in only:
+            continue
         held = occupancy.held[tenant]
         rest = tuple(other for other in held.shard if other != broker)
         tasks.append((held, rest, _replacements(occupancy.fleet, fleet, held, rest, broker)))
@@ -112,10 +115,13 @@ def _take(occupancy: Occupancy, held: Held, rest: Shard, candidates: Sequence[in
     return Change(held.tenant, held.shard, after, occupancy.excess(held.tenant) <= 0)
 
 
-def join(occupancy: Occupancy, *newcomers: Broker, level: bool = False) -> list[Change]:
+def join(
+    occupancy: Occupancy, *newcomers: Broker, level: bool = False, only: Collection[str] | None = None
+) -> list[Change]:
     """The brokers are there. Zones that are new take their part of every shard, one broker a Change. Shards that exceed
     their rule take a newcomer where that makes them exceed it less; with `level`, shards of brokers that carry most
-    take it too, until it carries its share. Otherwise nobody moves: new tenants use it first.
+    take it too, until it carries its share. Otherwise nobody moves: new tenants use it first. With `only` nobody but
+    these tenants does.
 
     Raises, before anything is changed, BadInputError for an id that is there already, and DoesNotFitError for a new
     zone that is too small for its part of a shard: its brokers come in together, or stay out until then.
@@ -126,10 +132,11 @@ def join(occupancy: Occupancy, *newcomers: Broker, level: bool = False) -> list[
     new = {broker.zone for broker in newcomers} - set(occupancy.fleet.zones)
     occupancy.change_fleet(fleet)
     found: list[Change] = []
-    for tenant in list(occupancy.held) if new else ():
+    done = set(occupancy.held) - set(only) if only is not None else set()
+    for tenant in (one for one in list(occupancy.held) if new and one not in done):
         while (change := _share_out(occupancy, occupancy.held[tenant], new)) is not None:
             found.append(change)
-    done = {change.tenant for change in found}
+    done |= {change.tenant for change in found}
     for broker in newcomers:
         for tenant in occupancy.exceeding():
             change = None if tenant in done else _relieve(occupancy, tenant, broker)

@@ -1,4 +1,5 @@
-"""What keeps a rebalance from beginning another batch: a cluster that is not well, or a roll that wants the cell. Pure.
+"""What keeps a rebalance from beginning another batch: a cluster that is not well or sheds load, or a roll that wants
+the cell. Pure.
 
 A batch that has begun goes on whatever these say: adding replicas takes nothing from anybody, and a batch is bounded.
 """
@@ -7,23 +8,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controlplane.api.load_shedding import LoadSheddingStatus
 from controlplane.api.operation import Operation
 from controlplane.domain.check import Check
 from controlplane.domain.observation import ClusterObservation, KafkaObservation
 from controlplane.domain.operation.permit import CELL_LOCKED
 from controlplane.domain.rolling import health
 from controlplane.domain.rolling.health import listing
+from controlplane.domain.shedding.ladder import Level
 
-GATES = ("CellWanted", "MinIsr", "NodesUp", "ReassignmentInFlight")
+GATES = ("BrokersSaturated", "CellWanted", "MinIsr", "NodesUp", "ReassignmentInFlight")
 """What a plan names; each stands for the checks below."""
 
 
-def gates(observation: ClusterObservation, operation: Operation | None) -> tuple[Check, ...]:
-    """The failed ones. `operation` is what the KafkaCluster itself has under way."""
-    return tuple(_gates(observation, operation))
+def gates(
+    observation: ClusterObservation, operation: Operation | None, shedding: LoadSheddingStatus | None = None
+) -> tuple[Check, ...]:
+    """The failed ones. `operation` is what the KafkaCluster itself has under way, `shedding` what it sheds."""
+    return tuple(_gates(observation, operation, shedding))
 
 
-def _gates(observation: ClusterObservation, operation: Operation | None) -> Iterator[Check]:
+def _gates(
+    observation: ClusterObservation, operation: Operation | None, shedding: LoadSheddingStatus | None
+) -> Iterator[Check]:
+    if shedding is not None and shedding.level >= Level.REBALANCES:
+        yield Check(
+            "BrokersSaturated",
+            ok=False,
+            evidence=f"The cluster sheds load (level {shedding.level}). {shedding.message}",
+            remedy="It goes on by itself once the cluster is relaxed.",
+        )
     if operation is not None and _wants_the_cell(operation):
         yield Check(
             "CellWanted",

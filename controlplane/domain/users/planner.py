@@ -1,6 +1,7 @@
 """All users of one cluster at once: declared objects and what Kafka has in, what is to be done for each out. Pure.
 
-- The oldest object wins a principal (ties by key), whatever its state; another's deletion takes nothing from it.
+- Who was let in has its principal, whatever its state; of those who were not the oldest object wins it (ties by key).
+  Another's deletion takes nothing from it.
 - A revoked or deleted user is denied everything before its credential is taken; a deleted one also loses the rules and
   quotas that were made for it. The denial stays behind: a certificate cannot be called back, and a session lives on
   until it has to log in again.
@@ -8,6 +9,9 @@
   an ACL is about is closed to all who have none on it (StandardAuthorizer): one of them would cut off everybody.
 - A principal whose password in Kafka is another's is left alone whatever its object says: nothing is made for it, it is
   denied nothing, and only what was made for it before goes.
+- A user that is barred gets nothing new, and what was made for it before stays and is looked after; its quotas go on
+  following, so that others have theirs.
+- A tenant's user gets no principal that somebody has given rules to beside kfleet: it would have them too.
 - A certificate that was revoked is still valid for whoever has it. Its principal is let in again only when every
   certificate made for it has expired.
 - The plan of a world in which the plan was carried out is empty.
@@ -21,7 +25,8 @@ from dataclasses import dataclass, field
 from controlplane.domain.check import Check
 from controlplane.domain.users.acls import AclPlan, plan_acls, revocation
 from controlplane.domain.users.quotas import Layer, QuotaPlan, effective, plan_quotas
-from controlplane.domain.users.values import Acl
+from controlplane.domain.users.tenancy import is_within
+from controlplane.domain.users.values import ALLOW, Acl
 
 UNGUARDED = "AuthorizationDisabled"
 UNDENIABLE = "DenialImpossible"
@@ -30,10 +35,12 @@ ANOTHERS = "CredentialExists"
 
 @dataclass(frozen=True, slots=True)
 class DesiredUser:
-    """What one object asks for. `key` is its name; times are seconds since the epoch.
+    """What one object asks for. `key` is its namespace/name; times are seconds since the epoch.
 
     `owned_acls` and `owned_quotas` are what kfleet has made for it before, from its status. `not_after` is when the
     last certificate made for it expires, None for none. `anothers`: Kafka's password of this name was not made for it.
+    `let_in`: it has had credentials. `barred`: why it may have nothing new. `layers` None: what its quotas are is not
+    known, and they stay. `within` is the prefix that a tenant's user is confined to.
     """
 
     key: str
@@ -45,12 +52,15 @@ class DesiredUser:
     revoked: bool = False
     deleting: bool = False
     acls: frozenset[Acl] = frozenset()
-    layers: tuple[Layer, ...] = ()
+    layers: tuple[Layer, ...] | None = ()
     exclusive: bool = False
     owned_acls: frozenset[Acl] = frozenset()
     owned_quotas: Mapping[str, float] = field(default_factory=dict)
     not_after: float | None = None
     anothers: bool = False
+    let_in: bool = False
+    barred: Check | None = None
+    within: str | None = None
 
     @property
     def out(self) -> bool:
@@ -68,18 +78,21 @@ class AccessObservation:
 
 @dataclass(frozen=True, slots=True)
 class UserPlan:
-    """`refusal`: nothing of the user is touched, but for a denial that stays. `forget`: its SCRAM credential is to be
-    deleted."""
+    """`refusal`: nothing of the user is touched, but for a denial that stays. `kept`: refused, and its credentials and
+    quotas are looked after all the same. `forget`: its SCRAM credential is to be deleted.
+    `has_principal`: no other object has it."""
 
     refusal: Check | None = None
     acls: AclPlan = field(default_factory=AclPlan)
     quotas: QuotaPlan = field(default_factory=QuotaPlan)
     forget: bool = False
+    kept: bool = False
+    has_principal: bool = True
 
     @property
     def may_log_in(self) -> bool:
         """Whether there are to be credentials. Without an authorizer there are: they are no less needed then."""
-        return self.refusal is None or self.refusal.name == UNGUARDED
+        return self.refusal is None or self.refusal.name == UNGUARDED or self.kept
 
     @property
     def is_empty(self) -> bool:
@@ -89,7 +102,7 @@ class UserPlan:
 def winners(desired: Iterable[DesiredUser]) -> dict[str, DesiredUser]:
     """By principal."""
     found: dict[str, DesiredUser] = {}
-    for user in sorted(desired, key=lambda user: (user.created_at, user.key)):
+    for user in sorted(desired, key=lambda user: (not user.let_in, user.created_at, user.key)):
         found.setdefault(user.principal, user)
     return found
 
@@ -107,7 +120,8 @@ def plan_users(
     for user in users:
         winner = first[user.principal]
         if winner is not user:
-            plans[user.key] = UserPlan(refusal=None if user.deleting else principal_taken(user, winner))
+            refusal = None if user.deleting else principal_taken(user, winner)
+            plans[user.key] = UserPlan(refusal=refusal, has_principal=False)
         elif not user.paused or user.out:
             plans[user.key] = plan_user(user, observed, now, unlisted=unlisted)
     return plans
@@ -118,6 +132,11 @@ def plan_user(user: DesiredUser, observed: AccessObservation, now: float, *, unl
     if user.anothers:
         return _taken_away(user, observed)
     quotas = _quotas(user, observed)
+    barred = None if user.out else user.barred or _has_rules(user, observed)
+    if barred is not None:
+        denials = revocation(user.principal) - user.owned_acls if unlisted else frozenset[Acl]()
+        acls = AclPlan(delete=denials & (observed.acls or frozenset()), owned=user.owned_acls)
+        return UserPlan(barred, acls, quotas, kept=True) if user.let_in else UserPlan(barred, acls)
     forget = user.out and not user.tls and user.user in observed.scram
     if observed.acls is None:
         return UserPlan(refusal=_unguarded(user), quotas=quotas, forget=forget)
@@ -143,16 +162,37 @@ def _taken_away(user: DesiredUser, observed: AccessObservation) -> UserPlan:
         ok=False,
         evidence=f"spec.userName: Kafka has a password of {user.user!r} already, which somebody else made and may be "
         "using.",
-        remedy="Delete it (kafka-configs --delete-config SCRAM-SHA-512), or take it over with spec.exclusive: true; "
+        remedy="Choose another spec.userName, or have it deleted (kafka-configs --delete-config SCRAM-SHA-512)."
+        if user.within is not None
+        else "Delete it (kafka-configs --delete-config SCRAM-SHA-512), or take it over with spec.exclusive: true; "
         "clients need the new one then.",
     )
     return UserPlan(refusal, AclPlan(delete=ours, owned=ours), QuotaPlan(quotas.changes, owned=quotas.owned))
 
 
 def _quotas(user: DesiredUser, observed: AccessObservation) -> QuotaPlan:
-    wanted = {} if user.deleting else effective(user.layers)
+    if user.layers is None and not user.deleting:
+        return QuotaPlan(owned=user.owned_quotas)
+    wanted = {} if user.deleting else effective(user.layers or ())
     found = observed.quotas.get(user.user, {})
     return plan_quotas(wanted, user.owned_quotas, found, exclusive=user.exclusive and not user.deleting)
+
+
+def _has_rules(user: DesiredUser, observed: AccessObservation) -> Check | None:
+    """A tenant's user, of a principal that others have allowed something beyond the tenant's names."""
+    if user.within is None or (user.exclusive and user.let_in):
+        return None
+    theirs = {acl for acl in observed.acls or () if acl.principal == user.principal and acl.permission == ALLOW}
+    found = sorted(acl for acl in theirs - user.owned_acls if not is_within(acl, user.within))
+    if not found:
+        return None
+    return Check(
+        "PrincipalHasRules",
+        ok=False,
+        evidence=f"spec.userName: {user.principal} is allowed in Kafka what no KafkaUser declares ({found[0]}"
+        f"{f' and {len(found) - 1} more' if len(found) > 1 else ''}): a tenant's user would have it too.",
+        remedy="Choose another spec.userName, or have these ACLs removed with kafka-acls.",
+    )
 
 
 def _unguarded(user: DesiredUser) -> Check | None:
@@ -200,6 +240,11 @@ def principal_taken(user: DesiredUser, winner: DesiredUser) -> Check:
     return Check(
         "PrincipalTaken",
         ok=False,
-        evidence=f"spec.userName: {user.principal} belongs to {winner.key}, which is older.",
+        evidence=f"spec.userName: {user.principal} belongs to {_shown(winner, user)}, which had it first.",
         remedy="Choose another name, or delete that object.",
     )
+
+
+def _shown(winner: DesiredUser, to: DesiredUser) -> str:
+    """With its namespace, unless it is the same."""
+    return winner.key.removeprefix(f"{to.key.rpartition('/')[0]}/")

@@ -7,7 +7,9 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from controlplane.api import names
+from controlplane.api.group import GROUP, VERSION
 from controlplane.api.kafka_cluster import KafkaCluster
+from controlplane.api.kafka_user import KIND, PLURAL
 from controlplane.domain.cluster import growth
 from controlplane.domain.cluster.access import epochs
 from controlplane.domain.cluster.observe import observe_nodes
@@ -43,6 +45,7 @@ DISRUPTION_BUDGETS = Resource("policy", "v1", "poddisruptionbudgets", "PodDisrup
 MACHINES = Resource("", "v1", "nodes", "Node", namespaced=False)
 VOLUMES = Resource("", "v1", "persistentvolumes", "PersistentVolume", namespaced=False)
 STORAGE_CLASSES = Resource("storage.k8s.io", "v1", "storageclasses", "StorageClass", namespaced=False)
+KAFKA_USERS = Resource(GROUP, VERSION, PLURAL, KIND)
 CORDONED = "spec.unschedulable=true"
 
 

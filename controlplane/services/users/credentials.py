@@ -135,12 +135,12 @@ class Credentials:
         return case.problem is None
 
     async def _passwords_of(self, admin: KafkaAdmin, cases: list[Case]) -> None:
-        steps = {case.user.metadata.name: self._step(case) for case in cases}
-        await each(cases, lambda case: self._guarded(case, self._prepare(case, steps[case.user.metadata.name])))
+        steps = {case.user.user_name: self._step(case) for case in cases}
+        await each(cases, lambda case: self._guarded(case, self._prepare(case, steps[case.user.user_name])))
         going = [case for case in cases if case.problem is None]
         due = {}
         for case in going:
-            password = _to_tell(case, steps[case.user.metadata.name])
+            password = _to_tell(case, steps[case.user.user_name])
             if password is not None:
                 due[case.user.user_name] = (case, password)
         told = [ScramPassword(user, password, iterations(user, password)) for user, (_, password) in due.items()]
@@ -150,7 +150,7 @@ class Credentials:
             if (error := errors.get(user)) is not None:
                 case.problem = refused(error)
         last = (Step.STAGE, Step.TELL_NEXT, Step.PROMOTE)
-        promoted = [case for case in going if case.problem is None and steps[case.user.metadata.name] in last]
+        promoted = [case for case in going if case.problem is None and steps[case.user.user_name] in last]
         await each(promoted, lambda case: self._guarded(case, self._promote(case)))
         for case in going:
             case.rotate_at = rotates_at(case.held.stored, case.rotate_after)

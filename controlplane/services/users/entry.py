@@ -7,10 +7,14 @@ from datetime import datetime
 
 from controlplane.api import names
 from controlplane.api.conditions import seconds
+from controlplane.api.kafka_tenant import KafkaTenant
 from controlplane.api.kafka_user import KafkaUser
 from controlplane.domain.check import Check
 from controlplane.domain.users import acls, quotas
+from controlplane.domain.users.departed import Departed
+from controlplane.domain.users.layers import CellState, layers
 from controlplane.domain.users.planner import DesiredUser
+from controlplane.domain.users.quotas import Layer
 from controlplane.ports import KafkaError, Object
 from controlplane.services.users.credentials import Case, Obstacle, Told
 
@@ -21,7 +25,12 @@ class Entry:
 
     obj: Object
     user: KafkaUser
+    tenant: KafkaTenant | None = None
+    """Whose user it is, also while it is barred; None for a user of the cluster, and where the tenant is gone."""
     refusal: Check | None = None
+    """Why nothing of it is looked at."""
+    barred: Check | None = None
+    """Why it gets nothing new."""
     case: Case | None = None
     problem: Obstacle | None = None
     errors: list[KafkaError] = field(default_factory=list)
@@ -29,6 +38,10 @@ class Entry:
     drifted: int = 0
     anothers: bool = False
     """Kafka has a password of this name, and nothing says that it was made for this user."""
+    departed: Departed | None = None
+    """What is remembered of one who had its principal before."""
+    unremembered: bool = False
+    """It is being deleted, and that could not be noted down for later: it is not let go."""
     unrecorded: bool = False
     """What is to be made for it could not be recorded: it is kept out if that is due, and let in no further."""
     skip: bool = False
@@ -36,7 +49,16 @@ class Entry:
 
     @property
     def key(self) -> str:
-        return self.user.metadata.name
+        return f"{self.user.metadata.namespace}/{self.user.metadata.name}"
+
+    @property
+    def let_in(self) -> bool:
+        """It has had credentials."""
+        return self.user.status.credential is not None
+
+    @property
+    def of_tenant(self) -> bool:
+        return self.user.spec.tenant_ref is not None
 
     @property
     def deleting(self) -> bool:
@@ -59,10 +81,9 @@ class Entry:
     def out(self) -> bool:
         return self.deleting or self.revoked
 
-    def desired(self) -> DesiredUser:
+    def desired(self, cell: CellState) -> DesiredUser:
         user = self.user
-        created, credential = user.metadata.creation_timestamp, user.status.credential
-        ends = credential.not_after if credential is not None else None
+        created = user.metadata.creation_timestamp
         return DesiredUser(
             key=self.key,
             user=user.user_name,
@@ -73,10 +94,37 @@ class Entry:
             revoked=self.revoked,
             deleting=self.deleting,
             acls=acls.declared(user.principal, user.spec.authorization.acls),
-            layers=(quotas.declared(user.spec.quotas),),
+            layers=self.layers(cell),
             exclusive=user.spec.exclusive,
             owned_acls=acls.from_texts(user.principal, user.status.acls),
             owned_quotas=quotas.from_texts(user.status.quotas),
-            not_after=seconds(ends) if ends is not None else None,
+            not_after=self._not_after,
             anothers=self.anothers,
+            let_in=self.let_in,
+            barred=self.barred,
+            within=self._prefix,
         )
+
+    @property
+    def _not_after(self) -> float | None:
+        """When the last certificate of its principal expires, those of who had it before among them; None for none, and
+        where nobody knows."""
+        credential = self.user.status.credential
+        own = credential.not_after if credential is not None else None
+        before = self.departed.until if self.departed is not None else 0.0
+        if before is None or (own is None and self.departed is None):
+            return None
+        return max(before, seconds(own) if own is not None else 0.0)
+
+    def layers(self, cell: CellState) -> tuple[Layer, ...] | None:
+        """None where they are not known: its tenant is gone, or it has no part in it at the moment."""
+        if self.of_tenant and (self.tenant is None or self.out):
+            return None
+        return layers(self.user, self.tenant, cell)
+
+    @property
+    def _prefix(self) -> str | None:
+        """What a tenant's user is confined to; that of a tenant which is gone begins no name."""
+        if not self.of_tenant:
+            return None
+        return self.tenant.spec.topic_prefix if self.tenant is not None else "\0"

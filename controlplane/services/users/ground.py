@@ -7,11 +7,21 @@ from dataclasses import dataclass, field
 
 from controlplane.api import names
 from controlplane.api.kafka_cluster import KafkaCluster
+from controlplane.api.kafka_user import KafkaUser
 from controlplane.domain.cluster import naming
 from controlplane.domain.cluster.access import CA_CRT, CA_KEY
 from controlplane.domain.cluster.observe import observe_nodes
 from controlplane.domain.users.login import Entrance
-from controlplane.ports import KafkaAdmin, KafkaAdmins, KeyPair, KubeApi, NotFoundError, Object
+from controlplane.ports import (
+    KafkaAdmin,
+    KafkaAdmins,
+    KafkaError,
+    KeyPair,
+    KubeApi,
+    KubeError,
+    NotFoundError,
+    Object,
+)
 from controlplane.services.access import secrets
 from controlplane.services.access.way import way_to
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
@@ -24,7 +34,8 @@ _END = "-----END CERTIFICATE-----"
 
 @dataclass
 class Ground:
-    """`admin` None: users have to wait, for `reason`. `is_gone`: there is no cluster that anything could be left on."""
+    """`admin` None: users have to wait, for `reason`; `message` where there is a cluster. `is_gone`: there is none that
+    anything could be left on."""
 
     key: Key
     cluster: Object = field(default_factory=dict)
@@ -35,6 +46,17 @@ class Ground:
     authorities: dict[str, str | None] = field(default_factory=dict)
     """What is trusted (PEM) by Secret, as far as it was asked for; None where it is missing."""
 
+    def told(self, user: KafkaUser) -> str:
+        """Why this user has to wait."""
+        if not self.is_gone:
+            return self.message
+        ref = "spec.clusterRef" if user.spec.cluster_ref is not None else "spec.tenantRef"
+        if self.cluster:
+            return f"{ref}: KafkaCluster {self.key.name!r} is being deleted."
+        here = self.key.namespace == user.metadata.namespace
+        where = "this namespace" if here else f"namespace {self.key.namespace}"
+        return f"{ref}: no KafkaCluster {self.key.name!r} in {where}."
+
 
 class GroundReader:
     def __init__(self, kube: KubeApi, admins: KafkaAdmins, *, by_name: bool) -> None:
@@ -44,13 +66,11 @@ class GroundReader:
         try:
             obj = await self._kube.get(KAFKA_CLUSTERS, key.name, key.namespace)
         except NotFoundError:
-            told = f"spec.clusterRef: no KafkaCluster {key.name!r} in this namespace."
-            return Ground(key, reason="ClusterNotFound", message=told, is_gone=True)
+            return Ground(key, reason="ClusterNotFound", is_gone=True)
         ground = Ground(key, obj)
         cluster = KafkaCluster.model_validate(obj)
         if "deletionTimestamp" in obj["metadata"]:
             ground.reason, ground.is_gone = "ClusterNotFound", True
-            ground.message = f"spec.clusterRef: KafkaCluster {key.name!r} is being deleted."
             return ground
         ground.reason = "ClusterNotReady"
         if not cluster.status.bootstrap_servers:
@@ -62,7 +82,10 @@ class GroundReader:
         if not servers or not way.is_open:
             ground.message = f"KafkaCluster {key.name!r} has no running broker."
             return ground
-        ground.admin = self._admins.get(key.cell, servers, way.tls)
+        try:
+            ground.admin = self._admins.get(key.cell, servers, way.tls)
+        except KafkaError as error:
+            ground.reason, ground.message = "KafkaUnavailable", error.message
         return ground
 
     async def authority(self, ground: Ground, entrance: Entrance) -> str | Obstacle | None:
@@ -71,19 +94,28 @@ class GroundReader:
             return None
         name = entrance.ca_secret or naming.cluster_ca(ground.key.name)
         if name not in ground.authorities:
-            ground.authorities[name] = (await self._texts(name, ground)).get(CA_CRT) or None
-        found = ground.authorities[name]
-        if found is None:
+            try:
+                secret = await secrets.read(self._kube, name, ground.key.namespace)
+            except KubeError as error:
+                told = f"listener {entrance.name!r}: Secret {name!r} cannot be read: {error.message}"
+                return Obstacle("AuthorityMissing", told, waiting=True)
+            found = secrets.texts(secret) if secret is not None else {}
+            ground.authorities[name] = found.get(CA_CRT) or None
+        trusted = ground.authorities[name]
+        if trusted is None:
             told = f"listener {entrance.name!r}: Secret {name!r} has no {CA_CRT}, which clients need to trust brokers."
             return Obstacle("AuthorityMissing", told, waiting=True)
-        return found
+        return trusted
 
     async def signer(self, ground: Ground, cases: Iterable[Case]) -> Signer:
         """Asked for only where a user needs it."""
         if not any(case.user.is_tls and case.problem is None for case in cases):
             return Signer()
         name = naming.authority_key(naming.clients_ca(ground.key.name))
-        secret = await secrets.read(self._kube, name, ground.key.namespace)
+        try:
+            secret = await secrets.read(self._kube, name, ground.key.namespace)
+        except KubeError as error:
+            return Signer(problem=f"Secret {name!r} cannot be read: {error.message}")
         if secret is not None and not secrets.is_ours(secret, ground.key.name):
             return Signer(problem=f"Secret {name!r} is not kfleet's: nothing is signed with it.")
         found = secrets.texts(secret) if secret is not None else {}
@@ -93,10 +125,6 @@ class GroundReader:
             missing = " and ".join(key for key in (CA_CRT, CA_KEY) if not found.get(key))
             return Signer(problem=f"Secret {name!r} has no {missing}: no certificate can be signed.")
         return Signer(pair)
-
-    async def _texts(self, name: str, ground: Ground) -> dict[str, str]:
-        found = await secrets.read(self._kube, name, ground.key.namespace)
-        return secrets.texts(found) if found is not None else {}
 
 
 def _first(pem: str) -> str:

@@ -142,7 +142,7 @@ def _meta(user: KafkaUser, wanted: Wanted) -> dict[str, Any]:
             names.APP_NAME: "kafka-user",
             names.APP_INSTANCE: user.metadata.name[:63].rstrip("-."),
             names.APP_MANAGED_BY: names.MANAGED_BY_KFLEET,
-            names.CLUSTER: user.spec.cluster_ref.name,
+            names.CLUSTER: user.cluster_name,
         },
         "annotations": {names.ISSUED_AT: timestamp(wanted.issued_at), names.ROTATION: wanted.rotation},
         "ownerReferences": [

@@ -12,19 +12,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-
-from pydantic import ValidationError
+from dataclasses import replace
 
 from controlplane.api import conditions as c
 from controlplane.api import names
 from controlplane.api.duration import parse_seconds
-from controlplane.api.group import GROUP, VERSION
-from controlplane.api.kafka_cluster import WhenNoAcl
-from controlplane.api.kafka_user import KIND, PLURAL, KafkaUser
-from controlplane.api.validate import explain as explain_problems
-from controlplane.api.validate_user import check_user
+from controlplane.api.kafka_cluster import KafkaCluster, WhenNoAcl
 from controlplane.domain.check import Check, explain
+from controlplane.domain.shedding.tighten import Shed
+from controlplane.domain.tenants.directory import Directory
 from controlplane.domain.users.credentials import MIN_ROTATE_AFTER
+from controlplane.domain.users.layers import CellState
 from controlplane.domain.users.login import entrance
 from controlplane.domain.users.planner import AccessObservation, UserPlan, plan_users
 from controlplane.domain.users.values import DENY, Acl
@@ -39,11 +37,12 @@ from controlplane.ports import (
     NotFoundError,
     Passwords,
     Pki,
-    Resource,
     UnreachableError,
 )
+from controlplane.services.cluster.observe import KAFKA_USERS as KAFKA_USERS
 from controlplane.services.events import EventRecorder
 from controlplane.services.queue import Key
+from controlplane.services.tenants.read import read_directory
 from controlplane.services.users import secrets
 from controlplane.services.users.credentials import (
     NORMAL,
@@ -57,15 +56,19 @@ from controlplane.services.users.credentials import (
     secret_refused,
     unexpected,
 )
+from controlplane.services.users.departed import Departures, Memory, change
 from controlplane.services.users.entry import Entry
 from controlplane.services.users.ground import Ground, GroundReader
-from controlplane.services.users.status import Standing, is_recorded, may_count, owned_status, user_status
+from controlplane.services.users.report import Reporter
+from controlplane.services.users.residents import residents
+from controlplane.services.users.shares import Shares
+from controlplane.services.users.status import Standing, is_recorded, owned_status
 from controlplane.settings import OperatorSettings
 
 log = logging.getLogger(__name__)
 
-KAFKA_USERS = Resource(GROUP, VERSION, PLURAL, KIND)
 NO_AUTHORIZER = "SECURITY_DISABLED"
+REPLICA_SELECTOR = "replica.selector.class"
 
 
 class UserService:
@@ -80,72 +83,73 @@ class UserService:
         events: EventRecorder,
         settings: OperatorSettings,
     ) -> None:
-        self._kube, self._clock, self._events, self._settings = kube, clock, events, settings
+        self._kube, self._clock, self._settings = kube, clock, settings
         self._ground = GroundReader(kube, admins, by_name=settings.addressing == "DNS")
         self._credentials = Credentials(kube, pki, passwords, clock, lifetime=settings.user_certificate_lifetime)
-        self._uncounted: dict[str, int] = {}
-        """Corrections by uid that no status has yet; lost when the operator ends, which costs a count and no more."""
+        self._shares, self._report, self._departures = Shares(), Reporter(kube, clock, events), Departures(kube, clock)
 
     async def reconcile(self, key: Key) -> float | None:
         """`key` names the cluster. None when it has no users: an event will wake us."""
-        entries = await self._declared(key)
-        if not entries:
+        directory = await read_directory(self._kube)
+        entries = await residents(self._kube, key, directory)
+        memory = await self._departures.read(key, entries)
+        if not entries and not memory.records:
             return None
         ground = await self._ground.read(key)
         if ground.is_gone:
             await self._each((entry for entry in entries if entry.deleting), self._let_go)
         if ground.admin is None:
-            waiting = Standing(ok=False, reason=ground.reason, message=ground.message, waiting=not ground.is_gone)
-            await self._write_all(entries, {entry.key: waiting for entry in entries}, {})
+            if not entries:
+                return None if ground.is_gone else self._settings.busy_interval
+            standings = {
+                e.key: Standing(ok=False, reason=ground.reason, message=ground.told(e.user), waiting=not ground.is_gone)
+                for e in entries
+            }
+            await self._write_all(entries, standings, {}, None)
             return self._settings.resync_interval if ground.is_gone else self._settings.busy_interval
         try:
-            standings, plans = await self._bring_about(ground, ground.admin, entries)
+            standings, plans, cell = await self._bring_about(ground, ground.admin, entries, directory, memory)
         except KafkaError as error:
             waiting = Standing(ok=False, reason="KafkaUnavailable", message=error.message, waiting=True)
-            await self._write_all(entries, {entry.key: waiting for entry in entries}, {})
+            await self._write_all(entries, {entry.key: waiting for entry in entries}, {}, None)
             return self._settings.busy_interval
-        await self._write_all(entries, standings, plans)
+        await self._write_all(entries, standings, plans, cell)
         return self._next_look(entries, standings)
 
-    async def _declared(self, key: Key) -> list[Entry]:
-        found = []
-        for obj in await self._kube.list(KAFKA_USERS, key.namespace):
-            if obj["spec"]["clusterRef"]["name"] != key.name:
-                continue
-            try:
-                user = KafkaUser.model_validate(obj)
-            except ValidationError as error:
-                fields = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
-                log.warning("KafkaUser %s/%s cannot be read: %s", key.namespace, obj["metadata"]["name"], fields)
-                continue
-            problems = check_user(user)
-            refusal = Check("InvalidSpec", ok=False, evidence=explain_problems(problems)) if problems else None
-            found.append(Entry(obj, user, refusal))
-        return found
-
     async def _bring_about(
-        self, ground: Ground, admin: KafkaAdmin, entries: list[Entry]
-    ) -> tuple[dict[str, Standing], dict[str, UserPlan]]:
-        """(Ready by key, the plans of what is left). Raises KafkaError."""
+        self, ground: Ground, admin: KafkaAdmin, entries: list[Entry], directory: Directory, memory: Memory
+    ) -> tuple[dict[str, Standing], dict[str, UserPlan], CellState]:
+        """(Ready by key, the plans of what is left, what quotas came of). Raises KafkaError."""
         usable = [entry for entry in entries if entry.refusal is None]
         await self._each((entry for entry in entries if entry.refusal and entry.deleting), self._let_go)
         observed = await observe(admin)
-        await self._each((entry for entry in usable if _is_unknown(entry.user, observed)), self._find_owner)
+        await self._each((entry for entry in usable if _is_unknown(entry, observed)), self._find_owner)
         unlisted = _lets_unlisted_through(ground)
-        plans = self._plan(usable, observed, unlisted=unlisted)
+        shares = await self._shares.look(
+            ground.key.cell, admin, entries, directory, self._clock.now(), from_replicas=_reads_from_replicas(ground)
+        )
+        shed = Shed.of(KafkaCluster.model_validate(ground.cluster))
+        cell = replace(shares, shed=shed, observed=observed.quotas)
+        plans = self._plan(usable, cell, observed, unlisted=unlisted)
+        await self._departures.remember(memory, [e for e in usable if _is_leaving(e, plans.get(e.key))], cell)
+        gone = self._departures.plan(memory, usable, observed, unlisted=unlisted)
         await self._each(usable, lambda entry: self._claim(entry, plans.get(entry.key)))
         going = {e.key: e for e in usable if e.key in plans and not e.skip and (e.out or not e.unrecorded)}
-        changed = await self._keep_out(admin, going, plans)
+        changed = await change(admin, gone.create, create=True)
+        changed |= await self._keep_out(admin, going, plans)
         recorded = {key: entry for key, entry in going.items() if not entry.unrecorded}
         changed |= await self._let_in(ground, admin, recorded, plans, observed)
+        changed |= await change(admin, gone.delete, create=False)
         if changed:
             await asyncio.sleep(self._settings.settle_interval)
             observed = await observe(admin)
-            plans = self._plan(usable, observed, unlisted=unlisted)
-        gone = [entry for entry in usable if entry.deleting and self._is_out(plans.get(entry.key))]
-        await self._each(gone, self._let_go)
+            plans = self._plan(usable, cell, observed, unlisted=unlisted)
+        left = self._departures.plan(memory, usable, observed, unlisted=unlisted)
+        await self._departures.settle(memory, left)
+        through = [e for e in usable if e.deleting and not e.unremembered and self._is_out(plans.get(e.key))]
+        await self._each(through, self._let_go)
         standings = {entry.key: self._standing(entry, plans.get(entry.key), observed) for entry in entries}
-        return standings, plans
+        return standings, plans, cell
 
     @staticmethod
     async def _each(entries: Iterable[Entry], work: Callable[[Entry], Awaitable[None]]) -> list[Entry]:
@@ -175,8 +179,10 @@ class UserService:
             return
         entry.anothers = held.obj is None or not held.ours
 
-    def _plan(self, entries: Iterable[Entry], observed: AccessObservation, *, unlisted: bool) -> dict[str, UserPlan]:
-        desired = [entry.desired() for entry in entries]
+    def _plan(
+        self, entries: Iterable[Entry], cell: CellState, observed: AccessObservation, *, unlisted: bool
+    ) -> dict[str, UserPlan]:
+        desired = [entry.desired(cell) for entry in entries]
         return plan_users(desired, observed, self._clock.now(), unlisted=unlisted)
 
     async def _claim(self, entry: Entry, plan: UserPlan | None) -> None:
@@ -262,7 +268,8 @@ class UserService:
                 entry.problem = Obstacle(found.name, explain([found]))
                 return
             if not found.bootstrap_servers:
-                told = f"spec.clusterRef: listener {found.name!r} of the cluster is not up yet."
+                ref = "spec.tenantRef" if entry.of_tenant else "spec.clusterRef"
+                told = f"{ref}: listener {found.name!r} of the cluster is not up yet."
                 entry.problem = Obstacle("ClusterNotReady", told, waiting=True)
                 return
             ca = await self._ground.authority(ground, found)
@@ -364,56 +371,23 @@ class UserService:
         """Whether Kafka has a password where there has to be one."""
         return entry.user.is_tls or entry.revoked or entry.user.user_name in observed.scram
 
-    @staticmethod
-    def _of_credentials(entry: Entry, ready: Standing) -> Standing | None:
-        """None where nothing is known now: what was known stays."""
-        if (
-            entry.case is not None
-            and entry.case.problem is None
-            and ready.reason in (*_NOT_ABOUT_CREDENTIALS, "AsDeclared")
-        ):
-            return Standing(ok=True, reason="Current")
-        if entry.problem is None and entry.case is None and ready.waiting:
-            return None
-        return ready
-
     async def _write_all(
-        self, entries: list[Entry], standings: Mapping[str, Standing], plans: Mapping[str, UserPlan]
+        self,
+        entries: list[Entry],
+        standings: Mapping[str, Standing],
+        plans: Mapping[str, UserPlan],
+        cell: CellState | None,
     ) -> None:
         async def write(entry: Entry) -> None:
-            await self._write_status(entry, standings[entry.key], plans.get(entry.key))
+            await self._report.write(entry, standings[entry.key], plans.get(entry.key), cell)
 
         async def write_problem(entry: Entry) -> None:
             if problem := entry.problem:
                 told = Standing(ok=False, reason=problem.reason, message=problem.message)
-                await self._write_status(entry, told, None)
+                await self._report.write(entry, told, None, None)
 
         due = [entry for entry in entries if not entry.skip and (entry.out or not entry.paused)]
         await self._each(await self._each(due, write), write_problem)
-
-    async def _write_status(self, entry: Entry, ready: Standing, plan: UserPlan | None) -> None:
-        user, now = entry.user, self._clock.now()
-        drifted = self._uncounted.pop(user.metadata.uid, 0) + entry.drifted
-        counted = drifted if may_count(user, now) else 0
-        if drifted - counted:
-            self._uncounted[user.metadata.uid] = drifted
-        credentials = self._of_credentials(entry, ready)
-        status = user_status(user, ready, credentials, plan, case=entry.case, drifted=counted, now=now)
-        if status != user.status:
-            try:
-                body = entry.obj | {"status": status.to_object()}
-                await self._kube.replace(KAFKA_USERS, body, subresource="status")
-            except (ConflictError, NotFoundError):
-                # The object moved or went away: its event wakes another pass.
-                return
-        before = c.find_condition(user.status.conditions, c.READY)
-        for event in entry.events:
-            await self._events.record(entry.obj, event.kind, event.reason, event.note)
-        if before is None or (before.status == "True", before.reason) != (ready.ok, ready.reason):
-            kind = NORMAL if ready.ok or ready.waiting else WARNING
-            await self._events.record(
-                entry.obj, kind, ready.reason, ready.message or f"{user.principal} is as declared"
-            )
 
     def _next_look(self, entries: Iterable[Entry], standings: Mapping[str, Standing]) -> float:
         if any(standing.waiting for standing in standings.values()):
@@ -423,18 +397,26 @@ class UserService:
         return max(self._settings.busy_interval, min([self._settings.resync_interval, *due]))
 
 
-_NOT_ABOUT_CREDENTIALS = frozenset({"AuthorizationDisabled"})
-
-
-def _is_unknown(user: KafkaUser, observed: AccessObservation) -> bool:
-    """Kafka has a password of this name, and its status tells of none."""
-    told = user.status.credential is not None or user.spec.exclusive
+def _is_unknown(entry: Entry, observed: AccessObservation) -> bool:
+    """Kafka has a password of this name, and its status tells of none. A tenant's users take over nobody's."""
+    user = entry.user
+    told = entry.let_in or (user.spec.exclusive and not entry.of_tenant)
     return not user.is_tls and user.user_name in observed.scram and not told
+
+
+def _is_leaving(entry: Entry, plan: UserPlan | None) -> bool:
+    """It is being deleted, was let in or may have been, and has its principal."""
+    return entry.deleting and entry.held_back and not entry.anothers and plan is not None and plan.has_principal
 
 
 def _lets_unlisted_through(ground: Ground) -> bool:
     authorization = ground.cluster["spec"].get("authorization") or {}
     return bool(authorization.get("whenNoAcl") == WhenNoAcl.ALLOW)
+
+
+def _reads_from_replicas(ground: Ground) -> bool:
+    """Whether brokers may send a client that reads to other replicas than the leader (KIP-392)."""
+    return REPLICA_SELECTOR in (ground.cluster["spec"].get("config") or {})
 
 
 async def observe(admin: KafkaAdmin) -> AccessObservation:

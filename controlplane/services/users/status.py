@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from controlplane.api import conditions as c
@@ -14,10 +15,14 @@ from controlplane.api.kafka_user import (
     ForeignStatus,
     KafkaUser,
     KafkaUserStatus,
+    QuotaLayerStatus,
 )
+from controlplane.domain.tenants.quotas import Division
 from controlplane.domain.users.acls import from_texts
 from controlplane.domain.users.acls import to_texts as acl_texts
+from controlplane.domain.users.layers import TENANT, binding
 from controlplane.domain.users.planner import ANOTHERS, UserPlan
+from controlplane.domain.users.quotas import Layer
 from controlplane.domain.users.quotas import from_texts as quotas_from_texts
 from controlplane.domain.users.quotas import to_texts as quota_texts
 from controlplane.services.users.credentials import Case
@@ -53,11 +58,12 @@ def user_status(
     plan: UserPlan | None,
     *,
     case: Case | None,
+    layers: tuple[QuotaLayerStatus, ...] | None,
     drifted: int,
     now: float,
 ) -> KafkaUserStatus:
     """`plan` is the one after everything was done, None where Kafka was not asked: what was known stays then, and that
-    of `credentials` where nothing is known of them now."""
+    of `credentials` and `layers` where nothing is known of them now."""
     old = user.status
     waiting = not ready.ok and ready.waiting
     conditions = old.conditions
@@ -78,17 +84,35 @@ def user_status(
             observed_generation=user.metadata.generation,
             now=now,
         )
-    known = plan is not None and (plan.refusal is None or plan.refusal.name == ANOTHERS)
+    known = plan is not None and (plan.refusal is None or plan.kept or plan.refusal.name == ANOTHERS)
     return KafkaUserStatus(
         conditions=conditions,
         observed_generation=user.metadata.generation,
         principal=user.principal,
+        cell=old.cell,
         binding=_binding(user, ready, case),
         credential=_credential(user, case),
         acls=acl_texts(plan.acls.owned) if plan is not None and known else old.acls,
         quotas=quota_texts(plan.quotas.owned) if plan is not None and known else old.quotas,
+        quota_layers=layers if layers is not None and known else old.quota_layers,
         foreign=_foreign(plan) if plan is not None and known else old.foreign,
         drift=_drift(old.drift, drifted, now),
+    )
+
+
+def quota_layers(layers: Iterable[Layer], division: Division | None) -> tuple[QuotaLayerStatus, ...]:
+    """`division` is what the tenant's layer came of."""
+    found = tuple(layers)
+    bound = binding(found)
+    return tuple(
+        QuotaLayerStatus(
+            name=layer.name,
+            values=quota_texts(layer.values),
+            binds=tuple(key for key, name in bound.items() if name == layer.name),
+            brokers=division.brokers if division is not None and layer.name == TENANT else None,
+            users=division.users if division is not None and layer.name == TENANT else None,
+        )
+        for layer in found
     )
 
 

@@ -1,0 +1,34 @@
+"""All KafkaTenants as a Directory, for every service that has to know whose something is."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from pydantic import ValidationError
+
+from controlplane.api import kafka_tenant
+from controlplane.api.group import GROUP, VERSION
+from controlplane.api.kafka_tenant import KafkaTenant
+from controlplane.domain.tenants.directory import Directory, directory
+from controlplane.ports import KubeApi, Object, Resource
+
+log = logging.getLogger(__name__)
+
+KAFKA_TENANTS = Resource(GROUP, VERSION, kafka_tenant.PLURAL, kafka_tenant.KIND, namespaced=False)
+
+
+async def read_directory(kube: KubeApi) -> Directory:
+    """Raises KubeError; where the kind is not installed yet, NotFoundError."""
+    return directory(readable(await kube.list(KAFKA_TENANTS)))
+
+
+def readable(objects: Iterable[Object]) -> list[KafkaTenant]:
+    """Those that this version can read; the others are told in the log and own nothing."""
+    found = []
+    for obj in objects:
+        try:
+            found.append(KafkaTenant.model_validate(obj))
+        except ValidationError as error:
+            log.warning("KafkaTenant %s cannot be read: %s", obj["metadata"]["name"], error)
+    return found

@@ -1,0 +1,140 @@
+"""Users who are gone and may still come back with what they have: remembered in a ConfigMap beside the cluster.
+
+It has names of principals and times, nothing secret. Without an owner reference, as the volumes have none: who was kept
+out of the data stays kept out of it. Losing it costs what it knew: denials stay for ever, and those that could not be
+made yet are never made.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from controlplane.api import names
+from controlplane.domain.cluster import naming
+from controlplane.domain.users.departed import Departed, DepartedPlan, Records, plan_departed, with_departing
+from controlplane.domain.users.layers import CellState
+from controlplane.domain.users.planner import AccessObservation
+from controlplane.ports import Acl, Clock, KafkaAdmin, KubeApi, KubeError, NotFoundError, Object, UnreachableError
+from controlplane.services.cluster.observe import CONFIG_MAPS
+from controlplane.services.queue import Key
+from controlplane.services.users.entry import Entry
+
+log = logging.getLogger(__name__)
+
+PRINCIPALS = "principals"
+
+
+@dataclass
+class Memory:
+    """What is remembered of a cluster's departed users; `obj` is the ConfigMap as it is, None where there is none.
+    `readable`: it could be looked for."""
+
+    key: Key
+    obj: Object | None = None
+    records: Records = field(default_factory=dict)
+    readable: bool = True
+
+
+class Departures:
+    def __init__(self, kube: KubeApi, clock: Clock) -> None:
+        self._kube, self._clock = kube, clock
+
+    async def read(self, key: Key, entries: Iterable[Entry]) -> Memory:
+        """Entries are told what is remembered of their principals. Raises UnreachableError."""
+        try:
+            obj = await self._kube.get(CONFIG_MAPS, naming.departed_users(key.name), key.namespace)
+        except NotFoundError:
+            return Memory(key)
+        except UnreachableError:
+            raise
+        except KubeError as error:
+            log.warning("%s: users that are gone cannot be looked for: %s", key, error.message)
+            return Memory(key, readable=False)
+        memory = Memory(key, obj, from_text((obj.get("data") or {}).get(PRINCIPALS, "{}")))
+        for entry in entries:
+            entry.departed = memory.records.get(entry.user.principal)
+        return memory
+
+    async def remember(self, memory: Memory, leaving: Sequence[Entry], cell: CellState) -> None:
+        """Before anything else is done for who is about to be gone."""
+        records = with_departing(memory.records, [entry.desired(cell) for entry in leaving], self._clock.now())
+        if not await self._write(memory, records):
+            for entry in leaving:
+                entry.unremembered = True
+
+    def plan(
+        self, memory: Memory, entries: Iterable[Entry], observed: AccessObservation, *, unlisted: bool
+    ) -> DepartedPlan:
+        declared = {entry.user.principal for entry in entries}
+        return plan_departed(memory.records, declared, observed.acls, self._clock.now(), unlisted=unlisted)
+
+    async def settle(self, memory: Memory, plan: DepartedPlan) -> None:
+        """What is known once everything was done; if it cannot be written it is found out again."""
+        await self._write(memory, plan.records)
+
+    async def _write(self, memory: Memory, records: Records) -> bool:
+        """Only what differs. Whether it is written then. Raises UnreachableError."""
+        if records == memory.records:
+            return True
+        if not memory.readable:
+            return False
+        try:
+            memory.obj = await self._put(memory, {PRINCIPALS: to_text(records)})
+        except UnreachableError:
+            raise
+        except KubeError as error:
+            log.warning("%s: users that are gone cannot be remembered: %s", memory.key, error.message)
+            return False
+        memory.records = dict(records)
+        return True
+
+    async def _put(self, memory: Memory, data: dict[str, str]) -> Object:
+        if memory.obj is None:
+            return await self._kube.create(CONFIG_MAPS, _config_map(memory.key, data), memory.key.namespace)
+        meta = memory.obj["metadata"]
+        change = {"metadata": {key: meta[key] for key in ("uid", "resourceVersion")}, "data": data}
+        return await self._kube.patch(CONFIG_MAPS, meta["name"], memory.key.namespace, change)
+
+
+async def change(admin: KafkaAdmin, acls: frozenset[Acl], *, create: bool) -> bool:
+    """Whether anything was asked for. What Kafka refuses is asked for again at the next pass. Raises KafkaError."""
+    if not acls:
+        return False
+    results = await (admin.create_acls(sorted(acls)) if create else admin.delete_acls(sorted(acls)))
+    for acl, error in results.items():
+        if error is not None:
+            log.warning("%s, which is gone: %s: %s", acl.principal, acl, error.message)
+    return True
+
+
+def to_text(records: Records) -> str:
+    found = {principal: {"until": one.until, "denied": one.denied} for principal, one in sorted(records.items())}
+    return json.dumps(found, separators=(",", ":"))
+
+
+def from_text(text: str) -> dict[str, Departed]:
+    """The inverse; what cannot be read is left out: its denial stays."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    records = {}
+    for principal, one in found.items() if isinstance(found, dict) else ():
+        until = one.get("until") if isinstance(one, dict) else ""
+        if until is None or (isinstance(until, (int, float)) and not isinstance(until, bool)):
+            records[principal] = Departed(until, bool(one.get("denied")))
+    return records
+
+
+def _config_map(key: Key, data: dict[str, str]) -> Object:
+    return {
+        "metadata": {
+            "name": naming.departed_users(key.name),
+            "namespace": key.namespace,
+            "labels": {names.APP_INSTANCE: key.name, names.APP_MANAGED_BY: names.MANAGED_BY_KFLEET},
+        },
+        "data": data,
+    }

@@ -1,0 +1,68 @@
+"""What came of a pass, told: a status where it changed, its Events, and the count of corrections."""
+
+from __future__ import annotations
+
+from controlplane.api import conditions as c
+from controlplane.domain.users.layers import CellState
+from controlplane.domain.users.planner import UserPlan
+from controlplane.ports import Clock, ConflictError, KubeApi, NotFoundError
+from controlplane.services.cluster.observe import KAFKA_USERS
+from controlplane.services.events import EventRecorder
+from controlplane.services.users.credentials import NORMAL, WARNING
+from controlplane.services.users.entry import Entry
+from controlplane.services.users.status import Standing, may_count, quota_layers, user_status
+
+_NOT_ABOUT_CREDENTIALS = frozenset({"AuthorizationDisabled"})
+
+
+class Reporter:
+    def __init__(self, kube: KubeApi, clock: Clock, events: EventRecorder) -> None:
+        self._kube, self._clock, self._events = kube, clock, events
+        self._uncounted: dict[str, int] = {}
+        """Corrections by uid that no status has yet; lost when the operator ends, which costs a count and no more."""
+
+    async def write(self, entry: Entry, ready: Standing, plan: UserPlan | None, cell: CellState | None) -> None:
+        """`plan` and `cell` as they are after the pass, None where Kafka was not asked."""
+        user, now = entry.user, self._clock.now()
+        drifted = self._uncounted.pop(user.metadata.uid, 0) + entry.drifted
+        counted = drifted if may_count(user, now) else 0
+        if drifted - counted:
+            self._uncounted[user.metadata.uid] = drifted
+        layers = entry.layers(cell) if cell is not None and plan is not None else None
+        status = user_status(
+            user,
+            ready,
+            _of_credentials(entry, ready, plan),
+            plan,
+            case=entry.case,
+            layers=quota_layers(layers, cell.division(entry.tenant))
+            if layers is not None and cell is not None
+            else None,
+            drifted=counted,
+            now=now,
+        )
+        if status != user.status:
+            try:
+                body = entry.obj | {"status": status.to_object()}
+                await self._kube.replace(KAFKA_USERS, body, subresource="status")
+            except (ConflictError, NotFoundError):
+                # The object moved or went away: its event wakes another pass.
+                return
+        before = c.find_condition(user.status.conditions, c.READY)
+        for event in entry.events:
+            await self._events.record(entry.obj, event.kind, event.reason, event.note)
+        if before is None or (before.status == "True", before.reason) != (ready.ok, ready.reason):
+            kind = NORMAL if ready.ok or ready.waiting else WARNING
+            await self._events.record(
+                entry.obj, kind, ready.reason, ready.message or f"{user.principal} is as declared"
+            )
+
+
+def _of_credentials(entry: Entry, ready: Standing, plan: UserPlan | None) -> Standing | None:
+    """None where nothing is known now: what was known stays."""
+    about_others = ready.ok or ready.reason in _NOT_ABOUT_CREDENTIALS or (plan is not None and plan.kept)
+    if entry.case is not None and entry.case.problem is None and about_others:
+        return Standing(ok=True, reason="Current")
+    if entry.problem is None and entry.case is None and ready.waiting:
+        return None
+    return ready

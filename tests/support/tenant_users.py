@@ -1,0 +1,84 @@
+"""KafkaTenants and their users, in namespaces of their own, beside the cluster of support.users."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from support.users import KEY, SETTINGS, UserSpace, user
+
+from controlplane.services.events import EventRecorder
+from controlplane.services.keys import user_homes_key
+from controlplane.services.queue import Key
+from controlplane.services.tenants.read import KAFKA_TENANTS
+from controlplane.services.users.homes import UserHomes
+from controlplane.services.users.service import KAFKA_USERS
+
+Object = dict[str, Any]
+
+
+def tenant(name: str = "checkout", *namespaces: str, created: str = "2026-01-01T00:00:00Z", **spec: Any) -> Object:
+    """In cell kafka/cell, with its name and a dot as prefix, its namespace named like it."""
+    return {
+        "apiVersion": "kfleet.dev/v1alpha1",
+        "kind": "KafkaTenant",
+        "metadata": {"name": name, "creationTimestamp": created},
+        "spec": {
+            "owner": {"team": name},
+            "namespaces": list(namespaces or (name,)),
+            "topicPrefix": f"{name}.",
+            "cells": [{"kind": "KafkaCluster", "namespace": "kafka", "name": "cell"}],
+            "shard": {"size": 3},
+        }
+        | spec,
+    }
+
+
+def tenants_user(name: str, *acls: Object, of: str = "checkout", cell: str = "", **spec: Any) -> Object:
+    """A user of tenant `of`; `cell` as namespace/name."""
+    found = user(name, *acls, **spec)
+    del found["spec"]["clusterRef"]
+    where = dict(zip(("namespace", "name"), cell.split("/"), strict=True)) if cell else {}
+    found["spec"]["tenantRef"] = {"name": of} | ({"cell": where} if where else {})
+    return found
+
+
+async def declare_tenants(space: UserSpace, *objects: Object) -> None:
+    for obj in objects:
+        await space.kube.create(KAFKA_TENANTS, obj)
+
+
+async def change_tenant(space: UserSpace, name: str, **spec: Any) -> None:
+    obj = await space.kube.get(KAFKA_TENANTS, name)
+    obj["spec"] |= spec
+    await space.kube.replace(KAFKA_TENANTS, obj)
+
+
+async def declare_in(space: UserSpace, namespace: str, *objects: Object) -> None:
+    for obj in objects:
+        obj["metadata"]["namespace"] = namespace
+        await space.kube.create(KAFKA_USERS, obj)
+
+
+async def give_homes(space: UserSpace, namespace: str, of: str = "checkout") -> tuple[list[Key], float | None]:
+    """Who is woken, and when it wants to look again."""
+    woken: list[Key] = []
+    homes = UserHomes(space.kube, space.clock, EventRecorder(space.kube, space.clock), SETTINGS, wake=woken.append)
+    again = await homes.reconcile(user_homes_key(namespace, of))
+    return woken, again
+
+
+async def settle(space: UserSpace, *namespaces: str) -> None:
+    """All that happens by itself: homes (namespaces are named like their tenants), then the cell's users."""
+    for namespace in namespaces or ("checkout",):
+        await give_homes(space, namespace, namespace)
+    space.clock.seconds += 1
+    await space.service().reconcile(KEY)
+
+
+async def condition_in(space: UserSpace, namespace: str, name: str, kind: str = "Ready") -> Object:
+    found = (await space.kube.get(KAFKA_USERS, name, namespace)).get("status", {}).get("conditions", [])
+    return next((c for c in found if c["type"] == kind), {"status": "", "reason": "", "message": ""})
+
+
+def layers_of(obj: Object) -> dict[str, Object]:
+    return {layer["name"]: layer for layer in obj["status"].get("quotaLayers", [])}
