@@ -1,4 +1,4 @@
-"""`make demo` as continuous integration runs it, looked at by somebody who may see everything but Secrets: what it prints,
+"""`make demo` as continuous integration runs it, seen by somebody who may see everything but Secrets: what it prints,
 every process of the machine while it runs, and all that it leaves. No password and no key may be found there."""
 
 from __future__ import annotations

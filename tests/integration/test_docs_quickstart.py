@@ -3,14 +3,17 @@ commands, in a shell, against real brokers with TLS. What they print and leave b
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.cell import Cell, make_cell
@@ -18,11 +21,22 @@ from support.leaks import key_lines, leaks, of_files
 from support.sandbox import Sandbox
 from support.secure_clients import secret
 
+from controlplane.adapters.clock import SystemClock
+from controlplane.adapters.kafka.admins import KafkaPythonAdmins
+from controlplane.adapters.kafka.witness import ClientWitnesses
+from controlplane.adapters.pki import CryptographyPki
+from controlplane.domain.access.pki import UNIT, Leaf
+from controlplane.domain.cluster.clients import CreateCanaryTopic, DeleteCanaryTopic
+from controlplane.domain.rolling import canary
+from controlplane.ports import ClientTls
 from controlplane.sandbox.images import resolve
+from controlplane.services.cluster.clients import canary_topic
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.kafka, pytest.mark.timeout(1800)]
 CHECKOUT = Path(__file__).parents[2]
 SECONDS = 900.0
+BROKERS = (3, 4, 5)
+"""Their ids: the pool of controllers comes first."""
 TOOLS = {
     "kafka-console-consumer.sh": "org.apache.kafka.tools.consumer.ConsoleConsumer",
     "kafka-console-producer.sh": "org.apache.kafka.tools.ConsoleProducer",
@@ -46,7 +60,13 @@ class Shell:
         (directory / "examples").symlink_to(CHECKOUT / "examples")
         env = resolve("kfleet/kafka:4.2.0").env
         for name, main in TOOLS.items():
-            java = [f"{env['JAVA_HOME']}/bin/java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", f"{env['KAFKA_LIBS']}/*"]
+            java = [
+                f"{env['JAVA_HOME']}/bin/java",
+                "-Xmx128m",
+                "-XX:TieredStopAtLevel=1",
+                "-cp",
+                f"{env['KAFKA_LIBS']}/*",
+            ]
             (programs / name).write_text(f'#!/bin/sh\nexec {shlex.join([*java, main])} "$@"\n')
             (programs / name).chmod(0o755)
         path = f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -101,7 +121,9 @@ def test_the_pages_lead_to_a_login_that_works(cell: Cell, tmp_path: Path) -> Non
     assert re.search(r"^lost +0$", shell.follow(measure), re.MULTILINE)
     header = json.loads((tmp_path / "run.jsonl").read_text().partition("\n")[0])
     assert header["protocol"] == "SASL_SSL"
-    through_a_pipe = "kubectl -n kafka get secret orders-app -o go-template='{{index .data \"librdkafka.json\" | base64decode}}'"
+    through_a_pipe = (
+        "kubectl -n kafka get secret orders-app -o go-template='{{index .data \"librdkafka.json\" | base64decode}}'"
+    )
     shell.follow(f"kfleet-canary run --config <({through_a_pipe}) --topic orders --journal two.jsonl --duration 1")
 
     refused = shell.run(
@@ -135,6 +157,53 @@ def test_the_pages_lead_to_a_login_that_works(cell: Cell, tmp_path: Path) -> Non
     seen = [("what was said", shell.said), *of_files([tmp_path / "run.jsonl", cell.operator.log])]
     assert leaks(seen, [*passwords, *keys]) == []
     assert leaks([*seen, ("planted", f"password={passwords[0]}")], passwords) == ["planted"], "the control"
+
+
+async def test_the_operators_own_canary_gets_in_by_its_certificate(cell: Cell) -> None:
+    """Where no user is declared for it, through the port of the nodes; and by no other authority's certificate."""
+    own = secret(cell, "quickstart-operator-tls")
+    tls = ClientTls(own["ca.crt"], own["tls.crt"], own["tls.key"])
+    servers = [f"{cell.pods()[node]['status']['podIP']}:9091" for node in BROKERS]
+    admins, witness = (
+        KafkaPythonAdmins(threads=2, timeout=10.0, voter_caught_up_seconds=2.0),
+        ClientWitnesses(threads=2),
+    )
+    admin = admins.get("kafka/quickstart", servers, tls)
+    found, _ = await admin.observe()
+    topic = canary.new_topic(found.brokers)
+    assert topic is not None
+    await canary_topic(admin, CreateCanaryTopic(topic))
+    try:
+        leaders = [replicas[0] for replicas in topic.assignments]
+        seen = await watched(witness, servers, leaders, tls, lambda seen: seen.canary.attempts - seen.canary.errors)
+        assert {one.broker for one in seen.canary.brokers} == set(BROKERS)
+        await witness.forget("kafka/quickstart")
+        pki = CryptographyPki(SystemClock())
+        pair = pki.issue(pki.make_authority("quickstart cluster CA", 3600), Leaf("operator", UNIT), 3600)
+        stranger = ClientTls(own["ca.crt"], pair.certificate, pair.key)
+        seen = await watched(witness, servers, leaders, stranger, lambda seen: seen.canary.errors)
+        assert seen.canary.attempts == seen.canary.errors
+    finally:
+        await witness.close()
+        await canary_topic(admin, DeleteCanaryTopic())
+        await admins.close()
+
+
+async def watched(
+    witness: ClientWitnesses,
+    servers: list[str],
+    leaders: list[int],
+    tls: ClientTls,
+    counted: Callable[[Any], int],
+) -> Any:
+    """What the operator sees once it counts ten of them."""
+    deadline = time.monotonic() + 120
+    while True:
+        seen = await witness.look("kafka/quickstart", servers, leaders, time.time(), tls)
+        if seen.canary is not None and counted(seen) >= 10:
+            return seen
+        assert time.monotonic() < deadline, seen
+        await asyncio.sleep(0.5)
 
 
 def mount(cell: Cell, name: str, directory: Path) -> None:

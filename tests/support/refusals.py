@@ -40,9 +40,7 @@ def quickstart() -> Object:
 def cluster() -> Object:
     """The same in plaintext, so that what a table adds about access is all that there is."""
     plaintext = [{"name": "clients", "port": 9092, "type": "Internal"}]
-    return changed(
-        quickstart(), {"spec/security": ABSENT, "spec/authorization": ABSENT, "spec/listeners": plaintext}
-    )
+    return changed(quickstart(), {"spec/security": ABSENT, "spec/authorization": ABSENT, "spec/listeners": plaintext})
 
 
 def topic() -> Object:

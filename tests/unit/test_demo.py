@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from pydantic import SecretStr
+from support.sandbox import wait
 
 from controlplane.cli.demo import QUICKSTART, SHOWN, Upgrade, _next_steps
 from controlplane.cli.demo_canary import CanaryProcess
@@ -24,7 +25,6 @@ from controlplane.cli.main import run
 from controlplane.domain.journal import sent_line
 from controlplane.domain.users.secret import Identity, Login, contents
 from controlplane.sandbox.progress import Progress
-
 
 PASSWORD = "a-password-that-nobody-may-see"
 SECRET = contents(Login(["127.0.0.1:1"]), Identity(USER, SecretStr(PASSWORD)))
@@ -175,15 +175,17 @@ def test_leaving_ends_the_canary(tmp_path: Path) -> None:
 
 def test_a_login_is_for_nobody_else_and_gone_afterwards(tmp_path: Path) -> None:
     directory = tmp_path / "demo" / "app"
-    old_mask = os.umask(0)
+    mask = os.umask(0)
     try:
-        with pytest.raises(ZeroDivisionError), mounted(SECRET, directory):  # whatever happens meanwhile
+        with mounted(SECRET, directory):
             assert {file.name: file.read_text() for file in directory.iterdir()} == SECRET
             assert directory.stat().st_mode & 0o777 == 0o700
             assert {file.stat().st_mode & 0o777 for file in directory.iterdir()} == {0o600}
-            raise ZeroDivisionError
     finally:
-        os.umask(old_mask)
+        os.umask(mask)
+    assert not directory.exists()
+    with pytest.raises(CliError), mounted(SECRET, directory):
+        raise CliError("whatever happens meanwhile")
     assert not directory.exists()
 
 
@@ -198,6 +200,7 @@ def test_the_canarys_command_line_has_no_password(tmp_path: Path) -> None:
     with mounted(SECRET, tmp_path / "login"), CanaryProcess(tmp_path / "login", "absent", 10, tmp_path, "c") as canary:
         assert canary._process is not None
         process = Path("/proc") / str(canary._process.pid)
+        wait("its command line", (process / "cmdline").read_bytes)
         listed = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
     assert str(tmp_path / "login").encode() in listed
     assert PASSWORD.encode() not in listed
@@ -217,7 +220,7 @@ def test_what_to_try_next_is_what_a_shell_and_kubectl_can_read() -> None:
     steps = _next_steps("other", Upgrade({}, roll_s=1.0, restarts=6, broker="quickstart-brokers-3"))
     (line,) = [line for line in steps.splitlines() if "measure for yourself" in line]
     script = line.partition("yourself")[2].strip()
-    assert "{{index .data \"librdkafka.json\" | base64decode}}" in script
+    assert '{{index .data "librdkafka.json" | base64decode}}' in script
     assert subprocess.run(["bash", "-n", "-c", script], check=False).returncode == 0
 
 
