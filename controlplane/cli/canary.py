@@ -46,10 +46,23 @@ class Read(StrEnum):
     end = READ_END
 
 
-def _servers(value: str) -> str:
-    if not all(_SERVER.fullmatch(server) for server in value.split(",")):
+def _servers(value: str | None) -> str | None:
+    if value is not None and not all(_SERVER.fullmatch(server) for server in value.split(",")):
         raise typer.BadParameter(f"{value!r} is not HOST:PORT[,HOST:PORT...]")
     return value
+
+
+def _login(path: Path) -> dict[str, str]:
+    """What the operator wrote for a user: the one way in for a password. BadParameter quotes no value."""
+    from controlplane.domain.users import secret  # noqa: PLC0415 - pydantic is not loaded for --help
+
+    file = path / secret.LIBRDKAFKA if path.is_dir() else path
+    try:
+        return secret.read_librdkafka(file.read_text(encoding="utf-8", errors="replace"))
+    except OSError as error:
+        raise typer.BadParameter(f"cannot read {file}: {error.strerror}", param_hint="--config") from None
+    except ValueError as error:
+        raise typer.BadParameter(f"{file}: {error}", param_hint="--config") from None
 
 
 WarmUp = Annotated[
@@ -61,9 +74,18 @@ OutputOption = Annotated[Output, typer.Option("-o", "--output", help="Format of 
 @app.command()
 def run(
     *,
-    bootstrap: Annotated[str, typer.Option(callback=_servers, help="HOST:PORT[,HOST:PORT...]")],
     topic: Annotated[str, typer.Option(help="An existing topic; records of others in it are passed over.")],
     journal: Annotated[Path, typer.Option(help="A new file, JSON lines; it is evidence and never overwritten.")],
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            help="A login: a KafkaUser's librdkafka.json, or the directory that its Secret is mounted at.",
+        ),
+    ] = None,
+    bootstrap: Annotated[
+        str | None, typer.Option(callback=_servers, help="HOST:PORT[,HOST:PORT...], instead of those in --config.")
+    ] = None,
     rate: Annotated[float, typer.Option(min=0.1, max=100_000, help="Records a second.")] = 1000.0,
     duration: Annotated[float | None, typer.Option(min=0.1, help="Seconds; else until SIGTERM or SIGINT.")] = None,
     client: Annotated[Client, typer.Option(help="The producer's library.")] = Client.librdkafka,
@@ -84,8 +106,12 @@ def run(
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    login = {} if config is None else _login(config)
+    servers = bootstrap or login.get("bootstrap.servers")
+    if servers is None:
+        raise typer.BadParameter("say where the cluster is: --config FILE, or --bootstrap for one without logins")
     options = CanaryOptions(
-        bootstrap=bootstrap,
+        bootstrap=servers,
         topic=topic,
         run=uuid.uuid4().hex[:12],
         rate=rate,
@@ -94,6 +120,7 @@ def run(
         delivery_timeout=delivery_timeout,
         connect_timeout=connect_timeout,
         drain_timeout=drain_timeout,
+        login=login,
     )
     result = canary(options, journal, stop, warm_up_s=warm_up, say=_say)
     print(json.dumps(result.to_json()) if output is Output.json else account_text(result.account))

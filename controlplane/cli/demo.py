@@ -25,7 +25,8 @@ app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_com
 FROM, TO = "4.2.0", "4.3.1"
 RATE = 1000
 QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart"
-OPERATOR_SECONDS, READY_SECONDS, TOPIC_SECONDS, TRAFFIC_SECONDS, ROLL_SECONDS = 300, 900, 300, 300, 1800
+OPERATOR_SECONDS, READY_SECONDS, TOPIC_SECONDS, USER_SECONDS, TRAFFIC_SECONDS = 300, 900, 300, 300, 300
+ROLL_SECONDS = 1800
 """Only a demo that hangs comes to these: what is usual is a tenth of it, a busy machine takes several times that."""
 AFTER_SECONDS = 5.0
 """Traffic goes on for this long after the upgrade is over."""
@@ -63,7 +64,6 @@ class Upgrade:
     account: dict[str, Any]
     roll_s: float
     restarts: int
-    bootstrap: str
     broker: str
     """A broker's pod."""
 
@@ -122,7 +122,8 @@ async def _upgrade(root: Path, kubeconfig: Path, kubectl: Path, progress: Any) -
     from controlplane.adapters.kubernetes.client import KubeClient  # noqa: PLC0415 - as above
     from controlplane.adapters.kubernetes.config import from_kubeconfig  # noqa: PLC0415
     from controlplane.cli.demo_canary import WARM_UP_SECONDS, CanaryProcess  # noqa: PLC0415
-    from controlplane.cli.demo_cluster import CLUSTER, NAMESPACE, TOPIC, DemoCluster  # noqa: PLC0415
+    from controlplane.cli.demo_cluster import CLUSTER, NAMESPACE, TOPIC, USER, DemoCluster  # noqa: PLC0415
+    from controlplane.cli.demo_login import mounted  # noqa: PLC0415
     from controlplane.cli.demo_roll import RollWatch  # noqa: PLC0415
     from controlplane.domain.versions import release  # noqa: PLC0415
 
@@ -133,17 +134,18 @@ async def _upgrade(root: Path, kubeconfig: Path, kubectl: Path, progress: Any) -
         cluster.kubectl("apply", "-f", _short(QUICKSTART))
         await cluster.wait(f"cluster {CLUSTER} on Kafka {FROM}", "30 to 60 s", cluster.ready, READY_SECONDS)
         await cluster.wait(f"topic {TOPIC}", "5 s", cluster.topic_ready, TOPIC_SECONDS)
+        await cluster.wait(f"user {USER}", "5 s", cluster.user_ready, USER_SECONDS)
         status = (await cluster.cluster())["status"]
-        bootstrap = str(status["bootstrapServers"][0])
         broker = next(f"{CLUSTER}-{node['pool']}-{node['id']}" for node in status["nodes"] if "Broker" in node["roles"])
         uids = await cluster.pod_uids()
         stamp = datetime.now(UTC).strftime("canary-%Y%m%d-%H%M%S")
-        with CanaryProcess(bootstrap, TOPIC, RATE, root / "demo", stamp) as canary:
+        files, login = root / "demo", root / "demo" / USER
+        with mounted(await cluster.user_secret(), login), CanaryProcess(login, TOPIC, RATE, files, stamp) as canary:
 
             async def flowing() -> tuple[bool, str]:
                 return canary.flowing(), canary.last_line()
 
-            progress.say(f"kfleet-canary: {RATE} records/s to {TOPIC} through {bootstrap}, acks=all, journal:")
+            progress.say(f"kfleet-canary: {RATE} records/s to {TOPIC} as {USER}, over TLS, acks=all, journal:")
             progress.say(f"  {canary.journal}")
             await cluster.wait("records to be acknowledged", "3 s", flowing, TRAFFIC_SECONDS)
             await asyncio.sleep(WARM_UP_SECONDS + 1)
@@ -156,7 +158,7 @@ async def _upgrade(root: Path, kubeconfig: Path, kubectl: Path, progress: Any) -
             await asyncio.sleep(AFTER_SECONDS)
             progress.say(f"canary: {canary.last_line()}; stopping it and reading the log to its end")
             account = await asyncio.to_thread(canary.stop)
-        return Upgrade(account, round(watch.roll_s or 0.0, 1), watch.replaced, bootstrap, broker)
+        return Upgrade(account, round(watch.roll_s or 0.0, 1), watch.replaced, broker)
 
 
 def _short(path: Path) -> str:
@@ -172,6 +174,7 @@ def _next_steps(name: str, upgrade: Upgrade) -> str:
     option = "" if name == "default" else f" --name {name}"
     kubectl = f"{program} sandbox kubectl{option} -n kafka"
     canary = program.with_name("kfleet-canary")
+    secret = f"{kubectl} get secret orders-app -o go-template='{{{{index .data \"librdkafka.json\" | base64decode}}}}'"
     down = "make demo-down" if name == "default" else f"{program} sandbox down --purge{option}"
     setting = '\'{"spec":{"config":{"message.max.bytes":2097152}}}\''
     return f"""
@@ -184,6 +187,8 @@ It is all still running. What to try next:
   change a setting live  {kubectl} patch kfc quickstart --type=merge -p {setting}
   ask for nonsense       {kubectl} patch kfc quickstart --type=merge -p '{{"spec":{{"version":"9.9.9"}}}}'
   lose a broker          {program} sandbox fail{option} kill kafka/{upgrade.broker}
-  measure for yourself   {canary} run --bootstrap {upgrade.bootstrap} --topic orders --journal my.jsonl --duration 30
+  who may do what        {program} user describe orders-app -n kafka
+  log in as it           {program} user test orders-app -n kafka
+  measure for yourself   {canary} run --config <({secret}) --topic orders --journal my.jsonl --duration 30
   what a word means      {program} explain Blocked
   end it                 {down}"""

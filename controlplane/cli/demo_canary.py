@@ -23,14 +23,14 @@ _ACK = b'["ack",'
 
 
 class CanaryProcess:
-    """Started on entering, stopped on leaving whatever happens; `result` is there after `stop`."""
+    """Started on entering, stopped on leaving whatever happens. `login`: where a user's Secret is, as files."""
 
-    def __init__(self, bootstrap: str, topic: str, rate: int, directory: Path, name: str) -> None:
+    def __init__(self, login: Path, topic: str, rate: int, directory: Path, name: str) -> None:
         self.journal = directory / f"{name}.jsonl"
         self.log = directory / f"{name}.log"
         self._result = directory / f"{name}.result.json"
         self._command = [sys.executable, "-m", "controlplane.cli.canary", "run", "--output", "json"]
-        self._command += ["--bootstrap", bootstrap, "--topic", topic, "--rate", str(rate)]
+        self._command += ["--config", str(login), "--topic", topic, "--rate", str(rate)]
         self._command += ["--journal", str(self.journal), "--warm-up", str(WARM_UP_SECONDS)]
         self._command += ["--duration", str(LONGEST_SECONDS)]
         self._command += ["--connect-timeout", str(CONNECT_SECONDS), "--drain-timeout", str(DRAIN_SECONDS)]

@@ -19,8 +19,10 @@ from controlplane.api import conditions as c
 from controlplane.api import kafka_cluster, kafka_topic, names
 from controlplane.api.group import GROUP, VERSION
 from controlplane.cli.errors import CliError
+from controlplane.cli.lookup import USERS
 from controlplane.ports import ConflictError, ForbiddenError, KubeError, NotFoundError, Object, Resource
 from controlplane.sandbox.progress import Progress
+from controlplane.services.access.secrets import SECRETS, texts
 
 POLL_SECONDS = 0.5
 KUBECTL_SECONDS = 180
@@ -28,6 +30,7 @@ HURRIED_SECONDS = 3
 NAMESPACE = "kafka"
 CLUSTER = "quickstart"
 TOPIC = "orders"
+USER = "orders-app"
 """As examples/quickstart names them."""
 CLUSTERS = Resource(GROUP, VERSION, "kafkaclusters", kafka_cluster.KIND)
 TOPICS = Resource(GROUP, VERSION, "kafkatopics", kafka_topic.KIND)
@@ -120,6 +123,13 @@ class DemoCluster:
     async def topic_ready(self) -> tuple[bool, str]:
         return ready_condition(await self.kube.get(TOPICS, TOPIC, NAMESPACE))
 
+    async def user_ready(self) -> tuple[bool, str]:
+        return ready_condition(await self.kube.get(USERS, USER, NAMESPACE))
+
+    async def user_secret(self) -> dict[str, str]:
+        """Never shown: what its clients log in with, by the name of the file."""
+        return texts(await self.kube.get(SECRETS, USER, NAMESPACE))
+
     async def pod_uids(self) -> set[str]:
         """uids of the cluster's pods, those on their way out included."""
         pods = await self.kube.list(PODS, NAMESPACE, labels=f"{names.CLUSTER}={CLUSTER}")
@@ -181,7 +191,7 @@ class DemoCluster:
 
     def dump(self) -> None:
         """What a person would look at first, on stderr."""
-        kinds = "kafkaclusters.kfleet.dev,kafkatopics.kfleet.dev,pods,persistentvolumeclaims"
+        kinds = "kafkaclusters.kfleet.dev,kafkatopics.kfleet.dev,kafkausers.kfleet.dev,pods,persistentvolumeclaims"
         conditions = (
             '{range .items[*]}{range .status.conditions[*]}{.type}={.status} {.reason}: {.message}{"\\n"}{end}{end}'
         )

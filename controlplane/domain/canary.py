@@ -6,11 +6,13 @@ by the producer, who also sets the partition. All times are nanoseconds of one m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
 READ_LIVE: Final = "live"
 READ_END: Final = "end"
+PLAINTEXT: Final = "PLAINTEXT"
 
 NEW_EPOCH: Final = "the client took a new producer epoch: records unanswered then may be in the log twice"
 """A note in the journal. A copy of a record without this note before it was made by the cluster, not by the client."""
@@ -93,6 +95,8 @@ class CanaryOptions:
     began, so that it sees what is there afterwards. `offline_after`: a client without an answer for this long, while a
     fresh one gets answers, is replaced (librdkafka issue 5301: a metadata answer without brokers can leave a client
     offline for good).
+    `login`: librdkafka's settings of who logs in (domain.users.secret.read_librdkafka). Passwords and keys are in them:
+    they are shown nowhere. Empty for a listener that lets everybody in, in plaintext.
     """
 
     bootstrap: str
@@ -105,6 +109,12 @@ class CanaryOptions:
     drain_timeout: float = 60.0
     connect_timeout: float = 15.0
     offline_after: float = 30.0
+    login: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def protocol(self) -> str:
+        """Kafka's word for how it connects."""
+        return self.login.get("security.protocol", PLAINTEXT)
 
 
 class CanaryError(Exception):

@@ -37,6 +37,7 @@ class Header:
     topic: str
     start_offsets: tuple[int, ...]
     bootstrap: str = ""
+    protocol: str = ""
     rate: float = 0.0
     client: str = ""
     started_at: str = ""

@@ -181,9 +181,9 @@ class Cell:
 
 
 @contextmanager
-def make_cell(sandbox: Sandbox, name: str, directory: Path) -> Iterator[Cell]:
+def make_cell(sandbox: Sandbox, name: str, directory: Path, namespace: str | None = None) -> Iterator[Cell]:
     """A namespace with an operator of its own, which runs under the chart's ServiceAccount. Both go at the end."""
-    namespace = f"e2e-{name}"
+    namespace = namespace or f"e2e-{name}"
     kubectl = ensure_control_plane(Silence()) / "kubectl"
     sandbox.kubectl("create", "namespace", namespace)
     token = sandbox.kubectl("create", "token", OPERATOR, "-n", HOME, "--duration=3h").strip()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from support.cell import Cell
@@ -13,11 +13,26 @@ KINDS = f"{OURS},configmaps,pods,services,persistentvolumeclaims,events,leases"
 
 def places(cell: Cell, files: Iterable[Path] = ()) -> Iterator[tuple[str, str]]:
     """(where, text) of everything that people other than a Secret's readers may see."""
-    yield "objects", cell.kubectl("get", KINDS, "-o", "yaml")
-    for name in cell.kubectl("get", "pods", "-o", "name").split():
-        yield f"log of {name}", cell.kubectl("logs", name, "--all-containers", check=False)
-    for file in (cell.operator.log, *files):
+    yield from of_namespace(lambda *arguments: cell.kubectl(*arguments, check=arguments[0] != "logs"))
+    yield from of_files((cell.operator.log, *files))
+    yield from of_processes()
+
+
+def of_namespace(kubectl: Callable[..., str]) -> Iterator[tuple[str, str]]:
+    """Objects, and what pods said; `kubectl` runs in the namespace and returns what it prints, where
+    a pod has no log what it complains of."""
+    yield "objects", kubectl("get", KINDS, "-o", "yaml")
+    for name in kubectl("get", "pods", "-o", "name").split():
+        yield f"log of {name}", kubectl("logs", name, "--all-containers")
+
+
+def of_files(files: Iterable[Path]) -> Iterator[tuple[str, str]]:
+    for file in files:
         yield str(file), file.read_bytes().decode(errors="replace")
+
+
+def of_processes() -> Iterator[tuple[str, str]]:
+    """Command lines and environments of this machine, now."""
     for process in Path("/proc").glob("[0-9]*"):
         for part in ("cmdline", "environ"):
             try:

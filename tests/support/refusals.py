@@ -32,8 +32,15 @@ def _load(file: str, kind: str) -> Object:
     return next(document for document in documents if document["kind"] == kind)
 
 
-def cluster() -> Object:
+def quickstart() -> Object:
+    """The example as it stands: with TLS, logins and ACLs."""
     return _load("quickstart/cluster.yaml", "KafkaCluster")
+
+
+def cluster() -> Object:
+    """The same in plaintext, so that what a table adds about access is all that there is."""
+    plaintext = [{"name": "clients", "port": 9092, "type": "Internal"}]
+    return changed(quickstart(), {"spec/security": ABSENT, "spec/authorization": ABSENT, "spec/listeners": plaintext})
 
 
 def topic() -> Object:

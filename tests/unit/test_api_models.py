@@ -70,6 +70,7 @@ def test_status_is_written_in_camel_case_and_without_nulls() -> None:
 
 
 def test_examples_have_no_problems() -> None:
+    assert problems(refusals.quickstart()) == []
     assert problems(refusals.cluster()) == []
     assert problems(refusals.topic()) == []
     assert problems(refusals.rebalance()) == []

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import copy
 import io
+import os
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from pydantic import SecretStr
+from support.sandbox import wait
 
-from controlplane.cli.demo import SHOWN, Upgrade
+from controlplane.cli.demo import QUICKSTART, SHOWN, Upgrade, _next_steps
 from controlplane.cli.demo_canary import CanaryProcess
-from controlplane.cli.demo_cluster import DemoCluster, ready_condition
+from controlplane.cli.demo_cluster import CLUSTER, NAMESPACE, TOPIC, USER, DemoCluster, ready_condition
+from controlplane.cli.demo_login import mounted
 from controlplane.cli.demo_roll import RollWatch
 from controlplane.cli.errors import CliError
 from controlplane.cli.main import run
 from controlplane.domain.journal import sent_line
+from controlplane.domain.users.secret import Identity, Login, contents
 from controlplane.sandbox.progress import Progress
+
+PASSWORD = "a-password-that-nobody-may-see"
+SECRET = contents(Login(["127.0.0.1:1"]), Identity(USER, SecretStr(PASSWORD)))
 
 
 def cluster_at(version: str, *, ready: bool, metadata: str = "4.2-IV1", **status: Any) -> dict[str, Any]:
@@ -135,7 +145,7 @@ async def test_what_never_comes_ends_with_the_state_of_things(monkeypatch: pytes
 
 def test_a_canary_that_cannot_run_ends_the_demo_with_its_reason(tmp_path: Path) -> None:
     (tmp_path / "c.jsonl").touch()
-    with CanaryProcess("127.0.0.1:1", "absent", 10, tmp_path, "c") as canary:
+    with mounted(SECRET, tmp_path / "login"), CanaryProcess(tmp_path / "login", "absent", 10, tmp_path, "c") as canary:
         assert canary._process is not None
         canary._process.wait(60)
         with pytest.raises(CliError, match=r"the canary ended by itself: journal .*c\.jsonl exists already"):
@@ -143,7 +153,7 @@ def test_a_canary_that_cannot_run_ends_the_demo_with_its_reason(tmp_path: Path) 
 
 
 def test_records_flow_once_one_is_acknowledged_however_late(tmp_path: Path) -> None:
-    canary = CanaryProcess("127.0.0.1:1", "t", 10, tmp_path, "c")
+    canary = CanaryProcess(tmp_path, "t", 10, tmp_path, "c")
     assert not canary.flowing(), "no journal yet"
     with canary.journal.open("a") as journal:
         journal.write(sent_line(0, 0, 5, 123456789) * 100_000)
@@ -157,15 +167,66 @@ def test_records_flow_once_one_is_acknowledged_however_late(tmp_path: Path) -> N
 
 
 def test_leaving_ends_the_canary(tmp_path: Path) -> None:
-    with CanaryProcess("127.0.0.1:1", "absent", 10, tmp_path, "c") as canary:
+    with mounted(SECRET, tmp_path / "login"), CanaryProcess(tmp_path / "login", "absent", 10, tmp_path, "c") as canary:
         process = canary._process
     assert process is not None
     assert process.returncode is not None
 
 
+def test_a_login_is_for_nobody_else_and_gone_afterwards(tmp_path: Path) -> None:
+    directory = tmp_path / "demo" / "app"
+    mask = os.umask(0)
+    try:
+        with mounted(SECRET, directory):
+            assert {file.name: file.read_text() for file in directory.iterdir()} == SECRET
+            assert directory.stat().st_mode & 0o777 == 0o700
+            assert {file.stat().st_mode & 0o777 for file in directory.iterdir()} == {0o600}
+    finally:
+        os.umask(mask)
+    assert not directory.exists()
+    with pytest.raises(CliError), mounted(SECRET, directory):
+        raise CliError("whatever happens meanwhile")
+    assert not directory.exists()
+
+
+def test_what_a_killed_demo_left_of_a_login_goes(tmp_path: Path) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "old").write_text(PASSWORD)
+    with mounted(SECRET, tmp_path / "app"):
+        assert {file.name for file in (tmp_path / "app").iterdir()} == set(SECRET)
+
+
+def test_the_canarys_command_line_has_no_password(tmp_path: Path) -> None:
+    with mounted(SECRET, tmp_path / "login"), CanaryProcess(tmp_path / "login", "absent", 10, tmp_path, "c") as canary:
+        assert canary._process is not None
+        process = Path("/proc") / str(canary._process.pid)
+        wait("its command line", (process / "cmdline").read_bytes)
+        listed = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+    assert str(tmp_path / "login").encode() in listed
+    assert PASSWORD.encode() not in listed
+
+
+def test_the_demo_asks_for_what_the_example_declares() -> None:
+    found = {
+        (document["kind"], document["metadata"]["name"])
+        for file in QUICKSTART.glob("*.yaml")
+        for document in yaml.safe_load_all(file.read_text())
+    }
+    named = [("Namespace", NAMESPACE), ("KafkaCluster", CLUSTER), ("KafkaTopic", TOPIC), ("KafkaUser", USER)]
+    assert found == set(named)
+
+
+def test_what_to_try_next_is_what_a_shell_and_kubectl_can_read() -> None:
+    steps = _next_steps("other", Upgrade({}, roll_s=1.0, restarts=6, broker="quickstart-brokers-3"))
+    (line,) = [line for line in steps.splitlines() if "measure for yourself" in line]
+    script = line.partition("yourself")[2].strip()
+    assert '{{index .data "librdkafka.json" | base64decode}}' in script
+    assert subprocess.run(["bash", "-n", "-c", script], check=False).returncode == 0
+
+
 def test_the_report_has_the_figures_and_no_others() -> None:
     account = {key: 1 for _, key, _ in SHOWN} | {"stalls": [], "complete": True}
-    report = Upgrade(account, roll_s=12.5, restarts=6, bootstrap="b", broker="p").report()
+    report = Upgrade(account, roll_s=12.5, restarts=6, broker="p").report()
     assert set(report) == {
         "sent", "acknowledged", "consumed", "lost", "duplicated", "p50_ms", "p99_ms", "max_ms", "roll_s", "restarts",
     }  # fmt: skip

@@ -36,6 +36,7 @@ STATISTICS_MS = 1_000
 def client_config(options: CanaryOptions, note: Callable[[str], None]) -> dict[str, Any]:
     """What every client of the canary shares. Connection errors go to `note`, not to stderr."""
     return {
+        **options.login,
         "bootstrap.servers": options.bootstrap,
         "client.id": f"kfleet-canary-{options.run}",
         "metadata.recovery.strategy": "rebootstrap",

@@ -13,6 +13,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient
 
+from controlplane.adapters.kafka.security import refused_settings
 from controlplane.domain.users.probe import Attempt, LoginResult
 
 NAMES = {
@@ -41,8 +42,8 @@ def log_in(settings: Mapping[str, str], topics: Sequence[str], groups: Sequence[
     if first is None:
         return LoginResult(tuple(attempts))
     seen = sorted(first.list_topics(timeout=seconds).topics)[:MAX_TOPICS]
-    of_topics, refused_topics = _of_topics(first, sorted({*seen, *topics}), seconds)
-    of_groups, refused_groups = _of_groups(first, sorted(set(groups)), seconds)
+    of_topics, refused_topics = allowed_on_topics(first, sorted({*seen, *topics}), seconds)
+    of_groups, refused_groups = _allowed_on_groups(first, sorted(set(groups)), seconds)
     return LoginResult(tuple(attempts), of_topics, refused_topics, of_groups, refused_groups)
 
 
@@ -59,9 +60,7 @@ def _attempt(settings: Mapping[str, str], server: str, seconds: float) -> tuple[
     try:
         client = AdminClient({**settings, "error_cb": hear, "log_level": 0, "reconnect.backoff.max.ms": 500})
     except KafkaException as error:
-        # Its words may quote a value, which may be a password.
-        named = sorted(key for key in settings if key in str(error))
-        raise ValueError(f"librdkafka does not take {', '.join(named) or 'its settings'}") from None
+        raise ValueError(refused_settings(settings, error)) from None
     deadline = time.monotonic() + seconds
     while not refusals:
         left = deadline - time.monotonic()
@@ -80,16 +79,18 @@ Asked = tuple[dict[str, frozenset[str]], frozenset[str]]
 """(operations by name, names that may not be asked about)"""
 
 
-def _of_topics(client: AdminClient, names: list[str], seconds: float) -> Asked:
+def allowed_on_topics(client: AdminClient, names: Sequence[str], seconds: float) -> Asked:
     if not names:
         return {}, frozenset()
     return _answers(
-        client.describe_topics(TopicCollection(names), include_authorized_operations=True, request_timeout=seconds),
+        client.describe_topics(
+            TopicCollection(list(names)), include_authorized_operations=True, request_timeout=seconds
+        ),
         seconds,
     )
 
 
-def _of_groups(client: AdminClient, names: list[str], seconds: float) -> Asked:
+def _allowed_on_groups(client: AdminClient, names: list[str], seconds: float) -> Asked:
     if not names:
         return {}, frozenset()
     return _answers(
