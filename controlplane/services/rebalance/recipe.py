@@ -92,8 +92,11 @@ class RebalanceRecipe:
     ) -> Plan | tuple[Check, ...]:
         admin = await self._cells.admin(cell)
         earlier, began = await admin.partition_sizes(), self._clock.monotonic()
+        bounds = await self._cells.bounds(cell)
+        if (beyond := bounds.beyond(rebalance.spec.goal)) is not None:
+            return (beyond,)
         brokers = brokers_of(kafka, world.observation.nodes)
-        assignment = assignment_of(kafka, earlier, brokers, await self._cells.bounds(cell))
+        assignment = assignment_of(kafka, earlier, brokers, bounds)
         try:
             proposal = await self._planner.propose(assignment, brokers, goal_of(rebalance.spec.goal))
         except PlanningError as error:
