@@ -37,9 +37,10 @@ async def described(where: Where, name: str) -> Description:
 
 
 async def events_of(connection: Connection, obj: Object) -> Sequence[Object] | None:
+    where = obj["metadata"].get("namespace") or "default"  # where Events of cluster-scoped objects are
     fields = f"involvedObject.uid={obj['metadata']['uid']}"
     try:
-        found = await connection.kube.list(EVENTS, connection.namespace, fields=fields)
+        found = await connection.kube.list(EVENTS, where, fields=fields)
     except ForbiddenError as error:
         print(f"kfleet: Events are left out: {error.message}", file=sys.stderr)
         return None

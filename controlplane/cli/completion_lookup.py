@@ -13,7 +13,7 @@ import controlplane.adapters.kubernetes.client  # noqa: F401 - `connect` would l
 from controlplane.adapters.kubernetes.config import KubeConfigError
 from controlplane.cli.connect import connect
 from controlplane.cli.errors import CliError
-from controlplane.cli.lookup import CLUSTERS, USERS
+from controlplane.cli.lookup import CLUSTERS, TENANTS, USERS
 from controlplane.cli.op_find import carriers
 from controlplane.cli.options import Where
 from controlplane.ports import KubeError, Resource
@@ -27,6 +27,11 @@ def clusters(parameters: Mapping[str, Any]) -> list[str]:
 def users(parameters: Mapping[str, Any]) -> list[str]:
     """Names of the KafkaUsers, likewise."""
     return _names(USERS, parameters)
+
+
+def tenants(parameters: Mapping[str, Any]) -> list[str]:
+    """Names of the KafkaTenants, likewise."""
+    return _names(TENANTS, parameters)
 
 
 def _names(resource: Resource, parameters: Mapping[str, Any]) -> list[str]:

@@ -38,6 +38,14 @@ def user_names(context: typer.Context, incomplete: str) -> list[str]:
         return [name for name in users(context.params) if name.startswith(incomplete)]
 
 
+def tenant_names(context: typer.Context, incomplete: str) -> list[str]:
+    """Tenants of the Kubernetes that the command line names so far."""
+    from controlplane.cli.completion_lookup import tenants  # noqa: PLC0415 - as above
+
+    with at_most(LOOKUP_SECONDS):
+        return [name for name in tenants(context.params) if name.startswith(incomplete)]
+
+
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
     """Ends this process without a word when the body takes longer, whatever it is stuck in (DNS, a dead network)."""

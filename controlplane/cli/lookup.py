@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-from controlplane.api import kafka_cluster, kafka_rebalance, kafka_user
+from controlplane.api import kafka_cluster, kafka_rebalance, kafka_tenant, kafka_user
 from controlplane.api.group import GROUP, VERSION
 from controlplane.cli.connect import Connection
 from controlplane.cli.errors import CliError
@@ -13,17 +13,20 @@ from controlplane.ports import NotFoundError, Object, Resource
 
 CLUSTERS = Resource(GROUP, VERSION, kafka_cluster.PLURAL, kafka_cluster.KIND)
 REBALANCES = Resource(GROUP, VERSION, kafka_rebalance.PLURAL, kafka_rebalance.KIND)
+TENANTS = Resource(GROUP, VERSION, kafka_tenant.PLURAL, kafka_tenant.KIND, namespaced=False)
 USERS = Resource(GROUP, VERSION, kafka_user.PLURAL, kafka_user.KIND)
 
 
 async def find(connection: Connection, resource: Resource, name: str) -> Object:
-    """One object in the connection's namespace. Raises CliError with the nearest names when it is not there."""
+    """One object, of the connection's namespace unless its kind has none. Raises CliError, with the nearest names,
+    when it is not there."""
     try:
         return await connection.kube.get(resource, name, connection.namespace)
     except NotFoundError:
         there = await objects(connection, resource, connection.namespace)
     known = sorted(obj["metadata"]["name"] for obj in there)
-    raise CliError(f"no {resource.kind} {name} in namespace {connection.namespace}{did_you_mean(name, known)}")
+    where = f" in namespace {connection.namespace}" if resource.namespaced else ""
+    raise CliError(f"no {resource.kind} {name}{where}{did_you_mean(name, known)}")
 
 
 async def objects(connection: Connection, resource: Resource, namespace: str | None) -> Sequence[Object]:

@@ -19,6 +19,7 @@ from controlplane.cli.lazy import Lazy, lazy_group
 COMMANDS = {
     "status": Lazy("controlplane.cli.status:app", "The fleet on one screen, worst first."),
     "cluster": Lazy("controlplane.cli.cluster:app", "Clusters: what they are, how they are, what comes next."),
+    "tenant": Lazy("controlplane.cli.tenant:app", "Tenants: list, describe, repack."),
     "user": Lazy("controlplane.cli.user:app", "Users: describe, rotate, revoke, test."),
     "upgrade": Lazy("controlplane.cli.upgrade:app", "Upgrades: the way, the hazards, the point of no return."),
     "rebalance": Lazy("controlplane.cli.rebalance:app", "Rebalances: the fewest moves to a goal, for any cluster."),

@@ -60,6 +60,26 @@ COMPUTED: dict[str, tuple[Sort, frozenset[str]]] = {
             }
         ),
     ),
+    f"{DOMAIN}/tenants/status.py::tenant_status::set_condition": (Sort.REASON, frozenset({"WithinLimits"})),
+    f"{DOMAIN}/tenants/status.py::tenant_status::Check": (Sort.CHECK, ELSEWHERE),
+    f"{DOMAIN}/tenants/status.py::_placed::Check": (Sort.CHECK, ELSEWHERE),
+    f"{DOMAIN}/tenants/status.py::_verdict::Check": (Sort.CHECK, ELSEWHERE),
+    f"{SERVICES}/tenants/service.py::_write::record": (
+        Sort.EVENT,
+        frozenset(
+            {
+                "ClusterNotFound",
+                "ClusterNotReady",
+                "InvalidSpec",
+                "KafkaUnavailable",
+                "MoveFailed",
+                "MoveRefused",
+                "Moving",
+            }
+            | {"NamespaceTaken", "OverlapExceeded", "Paused", "Placed", "Placing", "PrefixTaken", "ShardDoesNotFit"}
+            | {"ShardTooSmall"}
+        ),
+    ),
     f"{SERVICES}/topics.py::topic_status::set_condition": (Sort.REASON, ELSEWHERE),
     f"{SERVICES}/topics.py::_write_status::record": (
         Sort.EVENT,

@@ -20,6 +20,7 @@ from controlplane.domain.explain.rebalance import REBALANCE_CHECKS, REBALANCE_CO
 from controlplane.domain.explain.rolling import ACTIONS, CAUSES, GATES, HEALTH, STEPS
 from controlplane.domain.explain.sandbox import SANDBOX
 from controlplane.domain.explain.spec import CLUSTER_SPEC, TOPICS
+from controlplane.domain.explain.tenants import TENANT_CONDITIONS, TENANTS
 from controlplane.domain.explain.users import USERS
 
 CHAPTERS: dict[str, tuple[Entry, ...]] = {
@@ -31,6 +32,8 @@ CHAPTERS: dict[str, tuple[Entry, ...]] = {
     "Certificates and listeners": ACCESS,
     "What a topic is refused for": TOPICS,
     "Users": USERS,
+    "Conditions of a tenant": TENANT_CONDITIONS,
+    "Tenants": TENANTS,
     "States of an operation": OPERATION_STATES,
     "What keeps any operation waiting": HOLDS,
     "Hazards and maintenance windows": GUARDS,

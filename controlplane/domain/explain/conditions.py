@@ -226,24 +226,25 @@ REASONS = (
     Entry(
         "ClusterNotFound",
         (Sort.REASON, Sort.EVENT, Sort.CHECK),
-        "spec.clusterRef names a cluster that is not in the object's namespace.",
+        "spec.clusterRef names a cluster that is not in the object's namespace, or spec.cells of a tenant one that is "
+        "not there.",
         "It waits for a KafkaCluster of that name to appear.",
-        "Correct the name in a new object (clusterRef is immutable), or create the cluster in this namespace.",
+        "Correct the name (in a new object: clusterRef is immutable), or create the cluster there.",
         ("kfleet cluster get", "kubectl get kft"),
     ),
     Entry(
         "ClusterNotReady",
-        (Sort.REASON, Sort.EVENT),
-        "Reason of a topic's or a user's Ready=False: its cluster, or the listener that a user logs in through, is not "
+        (Sort.REASON, Sort.EVENT, Sort.CHECK),
+        "Reason of a topic's, user's or tenant's Ready=False: its cluster, or the listener that a user logs in through, is not "
         "up yet, or no broker of it runs.",
-        "It creates or changes the topic or the user as soon as the cluster answers.",
+        "It goes on as soon as the cluster answers.",
         "Nothing while the cluster comes up.",
         ("kfleet cluster health NAME",),
     ),
     Entry(
         "KafkaUnavailable",
-        (Sort.REASON, Sort.EVENT),
-        "Reason of a topic's or a user's Ready=False: its cluster did not answer, or not in time. What is known stays "
+        (Sort.REASON, Sort.EVENT, Sort.CHECK),
+        "Reason of a topic's, user's or tenant's Ready=False: its cluster did not answer, or not in time. What is known stays "
         "in the status.",
         "It tries again every second.",
         "See whether the cluster is healthy.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from controlplane.api import names
@@ -35,6 +36,8 @@ class Member:
     known: frozenset[int]
     move: Move | None
     problem: Check | None = None
+    wanted: Shard | None = None
+    """The shard that a person asks for."""
     held_back: bool = False
     """Nothing of it changes in this pass."""
     changed: bool = False
@@ -85,9 +88,23 @@ class Member:
             move=move,
             problem=problem,
         )
+        member.ask(tenant.metadata.annotations.get(names.SHARD))
         paused = tenant.metadata.annotations.get(names.PAUSED) == "true"
         member.held_back = not named or paused or (move is not None and member.is_held_by(move))
         return member
+
+    def ask(self, text: str | None) -> None:
+        if text is None:
+            return
+        if not re.fullmatch(r"[0-9]{1,10}(,[0-9]{1,10})*", text):
+            self.problem = self.problem or Check(
+                "InvalidSpec",
+                ok=False,
+                evidence=f"metadata.annotations[{names.SHARD}]: {text[:64]!r} is no list of ids of brokers.",
+                remedy="Write them as 1,4,7, or take the annotation away.",
+            )
+            return
+        self.wanted = tuple(sorted({int(one) for one in text.split(",")}))
 
     def is_held_by(self, move: Move) -> bool:
         if move.state is MoveState.FAILED:

@@ -7,9 +7,12 @@ a shard changes for each broker that comes or goes. A tenant that `stays` keeps 
 
 from __future__ import annotations
 
+from controlplane.api import names
+from controlplane.domain.check import Check
 from controlplane.domain.placement.changes import join, leave
 from controlplane.domain.placement.occupancy import Held, Occupancy
-from controlplane.domain.placement.values import BadInputError, Broker, DoesNotFitError, Fleet, ShardRule, shape
+from controlplane.domain.placement.values import BadInputError, Broker, DoesNotFitError, Fleet, Shard, ShardRule, shape
+from controlplane.domain.rolling.health import listing
 from controlplane.domain.tenants.member import Member, unfit
 from controlplane.domain.tenants.reshape import reshape, suits
 from controlplane.domain.tenants.values import CellView
@@ -46,7 +49,7 @@ def _rule_of(member: Member) -> ShardRule:
 def _replace(members: list[Member], occupancy: Occupancy, view: CellView, now: float) -> None:
     fleet = view.fleet
     for member in members:
-        if member.stays or member.name not in occupancy.held:
+        if member.stays or member.wanted or member.name not in occupancy.held:
             continue
         for broker in member.overdue(fleet, now):
             zone = fleet.by_id[broker].zone if broker in fleet.by_id else NO_ZONE
@@ -70,7 +73,7 @@ def _relieve(members: list[Member], occupancy: Occupancy, view: CellView) -> Non
     old = tuple(broker for broker in fleet.brokers if broker.id not in new)
     if not new or not old:
         return
-    movable = {one.name: one for one in judging if not one.changed and not new <= one.known}
+    movable = {one.name: one for one in judging if not (one.changed or one.wanted or new <= one.known)}
     occupancy.change_fleet(Fleet(old))
     try:
         for change in join(occupancy, *(fleet.by_id[broker] for broker in sorted(new)), only=frozenset(movable)):
@@ -83,7 +86,9 @@ def _relieve(members: list[Member], occupancy: Occupancy, view: CellView) -> Non
 def _suit(member: Member, rule: ShardRule, occupancy: Occupancy, view: CellView, now: float) -> None:
     gone = set(member.overdue(view.fleet, now))
     try:
-        if not suits(view.fleet, occupancy.held[member.name].shard, rule.size):
+        if member.wanted is not None:
+            _obey(member, member.wanted, rule, occupancy)
+        elif not suits(view.fleet, occupancy.held[member.name].shard, rule.size):
             reshape(occupancy, member.name, rule, holding=member.holds.brokers - gone, down=view.down)
     except DoesNotFitError as error:
         member.problem = unfit(member, error)
@@ -94,6 +99,9 @@ def _place(member: Member, rule: ShardRule, occupancy: Occupancy, view: CellView
     lying = tuple(sorted(broker for broker in member.holds.brokers if broker in view.fleet.by_id))
     try:
         shape(view.fleet, rule.size)
+        if member.wanted is not None:
+            _obey(member, member.wanted, rule, occupancy)
+            return
         usable = view.fleet if lying else standing(view.fleet, view.down, rule.size)
         if occupancy.fleet != usable:
             occupancy.change_fleet(usable)
@@ -105,6 +113,26 @@ def _place(member: Member, rule: ShardRule, occupancy: Occupancy, view: CellView
             reshape(occupancy, member.name, rule, holding=lying, down=view.down)
     except DoesNotFitError as error:
         member.problem = unfit(member, error)
+
+
+def _obey(member: Member, wanted: Shard, rule: ShardRule, occupancy: Occupancy) -> None:
+    """What a person asks for, where zones allow it; otherwise everything stays as it is."""
+    fleet = occupancy.fleet
+    missing = [broker for broker in wanted if broker not in fleet.by_id]
+    if missing or not suits(fleet, wanted, rule.size):
+        what = f"there is no broker {listing(missing)}" if missing else "its zones give other parts to it"
+        if not missing and len(wanted) != rule.size:
+            what = f"it has {len(wanted)} brokers, and spec.shard.size is {rule.size}"
+        member.problem = Check(
+            "ShardDoesNotFit",
+            ok=False,
+            evidence=f"metadata.annotations[{names.SHARD}]: {listing(wanted)} is no shard of this cell: {what}.",
+            remedy="Correct the annotation, or take it away.",
+        )
+        return
+    if member.name in occupancy.held:
+        occupancy.remove(member.name)
+    occupancy.add(Held(member.name, wanted, rule))
 
 
 def standing(fleet: Fleet, down: frozenset[int], size: int) -> Fleet:
