@@ -90,11 +90,11 @@ class RebalanceRecipe:
     async def _proposed(
         self, rebalance: KafkaRebalance, cell: str, world: World, kafka: KafkaObservation
     ) -> Plan | tuple[Check, ...]:
-        admin = await self._cells.admin(cell)
-        earlier, began = await admin.partition_sizes(), self._clock.monotonic()
         bounds = await self._cells.bounds(cell)
         if (beyond := bounds.beyond(rebalance.spec.goal)) is not None:
             return (beyond,)
+        admin = await self._cells.admin(cell)
+        earlier, began = await admin.partition_sizes(), self._clock.monotonic()
         brokers = brokers_of(kafka, world.observation.nodes)
         assignment = assignment_of(kafka, earlier, brokers, bounds)
         try:
