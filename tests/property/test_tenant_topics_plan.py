@@ -83,8 +83,9 @@ def test_it_stays_on_the_shard_within_the_limits_and_what_is_carried_out_is_done
     had, has = (sum(name.startswith("shop.") for name in found) for found in (before, after))
     for most, were, are in ((bounds["topics"], had, has), (bounds["partitions"], partitions(before), partitions(after))):
         assert most is None or are <= max(int(most), were)
-    for key, name in ((topic.key, topic.name) for topic in topics if topic.key not in plan.refusals):
-        assert name.startswith("shop.") == key.startswith("shop/") or not name.startswith("shop.")
+    for topic in (topic for topic in topics if topic.key not in plan.refusals):
+        whose = ("shop", "shop") if topic.name.startswith("shop.") else (topic.namespace, None)
+        assert (topic.namespace, topic.tenant) == whose
     again = planned(topics, after, bounds)
     assert (again.creates, again.grow, again.config) == ((), {}, {})
     assert again.refusals.keys() == plan.refusals.keys()
