@@ -235,8 +235,8 @@ REASONS = (
     Entry(
         "ClusterNotReady",
         (Sort.REASON, Sort.EVENT, Sort.CHECK),
-        "Reason of a topic's, user's or tenant's Ready=False: its cluster, or the listener that a user logs in through, is not "
-        "up yet, or no broker of it runs.",
+        "Reason of a topic's, user's or tenant's Ready=False: its cluster, or the listener that a user needs, "
+        "is not up yet, or no broker of it runs.",
         "It goes on as soon as the cluster answers.",
         "Nothing while the cluster comes up.",
         ("kfleet cluster health NAME",),
@@ -244,8 +244,8 @@ REASONS = (
     Entry(
         "KafkaUnavailable",
         (Sort.REASON, Sort.EVENT, Sort.CHECK),
-        "Reason of a topic's, user's or tenant's Ready=False: its cluster did not answer, or not in time. What is known stays "
-        "in the status.",
+        "Reason of a topic's, user's or tenant's Ready=False: its cluster did not answer, or not in time. What is "
+        "known stays in the status.",
         "It tries again every second.",
         "See whether the cluster is healthy.",
         ("kfleet cluster health NAME",),

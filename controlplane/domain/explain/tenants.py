@@ -22,8 +22,8 @@ TENANT_CONDITIONS = (
     Entry(
         "WithinLimits",
         (Sort.CONDITION, Sort.REASON),
-        "Of a KafkaTenant: True while its topics, partitions and storage, all cells together, keep spec.limits. Also the "
-        "reason that goes with it.",
+        "Of a KafkaTenant: True while its topics, partitions and storage, all cells together, keep spec.limits. Also "
+        "the reason that goes with it.",
         "Topics are counted at every look, storage every few minutes (KFLEET_USAGE_INTERVAL).",
         "While it is False its message says which limit and by how much.",
         _LOOK,
@@ -59,8 +59,8 @@ TENANTS = (
     Entry(
         "MoveFailed",
         _STANDING,
-        "The KafkaRebalance that was to move the tenant's topics was denied, cancelled, or failed. It has undone what it "
-        "did.",
+        "The KafkaRebalance that was to move the tenant's topics was denied, cancelled, or failed. It has undone "
+        "what it did.",
         f"{_KEPT} It is not tried again by itself.",
         "Delete that KafkaRebalance to have it tried again, or change spec.shard back.",
         ("kubectl get kfr", *_LOOK),
@@ -76,8 +76,8 @@ TENANTS = (
     Entry(
         "ShardDoesNotFit",
         _STANDING,
-        "The cell has no such shard: too few brokers, or a zone with too few. The message says by how much. A shard takes "
-        "its brokers from all zones alike, and is never smaller than declared.",
+        "The cell has no such shard: too few brokers, or a zone with too few. The message says by how much. A shard "
+        "takes its brokers from all zones alike, and is never smaller than declared.",
         f"{_KEPT} A tenant that has no shard yet gets none.",
         "Make the shard smaller, or add brokers where they are missing.",
         _LOOK,
