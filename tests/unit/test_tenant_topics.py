@@ -168,7 +168,7 @@ async def test_what_was_moved_by_hand_is_told_until_it_is_back(shop: Namespace) 
     await passes(shop)
     told = await condition(shop, "orders", "Drifted")
     assert (told["status"], told["reason"]) == ("True", "OutsideShard")
-    assert "shop.orders-0 on 0" in told["message"]
+    assert "on brokers 0." in told["message"]
     assert "goal MoveTo, brokers [1, 2]" in told["message"]
     assert (await condition(shop, "orders"))["reason"] == "AsDeclared"
     first.place(before)

@@ -198,15 +198,25 @@ def test_nothing_is_born_without_all_its_replicas() -> None:
 
 
 def test_what_lies_elsewhere_is_told_with_its_remedy() -> None:
-    known = directory(read(tenant(shard=(1, 2, 3, 4), target=(2, 3, 4))))
-    tenancy = Tenancy(known, EAST, {}, Facts())
-    assert tenancy.strayed(ORDERS, described("shop.orders", (1, 2, 3), (2, 3, 4))) is None
-    told = tenancy.strayed(ORDERS, described("shop.orders", (1, 2, 3), (2, 3, 5), (6, 5, 1)))
+    there = described("shop.orders", (1, 2, 3), (2, 3, 5), (6, 5, 1))
+    told = Tenancy(directory(read(SHOP)), EAST, {}, Facts()).strayed(ORDERS, there)
     assert told is not None
     assert told.name == "OutsideShard"
-    assert "2 of 3 partitions have replicas outside" in told.evidence
-    assert "shop.orders-1 on 5, shop.orders-2 on 5, 6" in told.evidence
-    assert "goal MoveTo, brokers [2, 3, 4] and topics [shop.orders]" in told.remedy
+    assert "outside of the shard of KafkaTenant 'shop' (1, 2, 3): on brokers 5, 6." in told.evidence
+    assert "goal MoveTo, brokers [1, 2, 3] and topics [shop.orders]" in told.remedy
+    wide = Tenancy(directory(read(tenant(shard=(1, 2, 3, 5, 6)))), EAST, {}, Facts())
+    assert wide.strayed(ORDERS, there) is None
+
+
+def test_while_a_shard_moves_its_topics_say_who_moves_them() -> None:
+    moving = tenant(shard=(1, 2, 3, 4), target=(2, 3, 4))
+    moving["status"]["cells"][0]["rebalance"] = "tenant-shop-1"
+    tenancy = Tenancy(directory(read(moving)), EAST, {}, Facts())
+    told = tenancy.strayed(ORDERS, described("shop.orders", (1, 2, 3), (2, 3, 4)))
+    assert told is not None
+    assert "on brokers 1." in told.evidence
+    assert told.remedy.startswith("KafkaRebalance kafka/tenant-shop-1 moves it there")
+    assert tenancy.strayed(ORDERS, described("shop.orders", (2, 3, 4))) is None
 
 
 def test_a_topic_of_a_tenant_has_one_home() -> None:

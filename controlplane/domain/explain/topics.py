@@ -14,8 +14,8 @@ TOPIC_CONDITIONS = (
         "Drifted",
         (Sort.CONDITION,),
         "Of a tenant's topic: True while replicas of it lie on brokers that are not in its tenant's shard.",
-        "It is told, and nothing is moved: moving data is a KafkaRebalance, which somebody approves.",
-        "While it is True its message names the partitions and the KafkaRebalance that brings them back.",
+        "The tenant asks for a KafkaRebalance that moves them there.",
+        "While it is True its message names the brokers, and the KafkaRebalance.",
         _TOPICS,
     ),
     Entry(
@@ -79,10 +79,10 @@ TENANT_TOPICS = (
     Entry(
         "OutsideShard",
         _CHECK,
-        "Replicas of a tenant's topic lie on brokers that are not in its shard: they were moved by hand, or the topic was "
-        "there before the tenant.",
-        "The topic is kept as declared otherwise. Nothing is moved.",
-        "Create the KafkaRebalance with goal MoveTo that the message names.",
-        _TOPICS,
+        "Replicas of a tenant's topic lie on brokers that are not in its shard: they were moved by hand, the topic was "
+        "there before the tenant, or the shard is becoming another one.",
+        "Its tenant asks for a KafkaRebalance that moves them; the topic is kept as declared meanwhile.",
+        "See what that KafkaRebalance waits for: the message names it.",
+        ("kubectl get kfr", *_TENANT),
     ),
 )

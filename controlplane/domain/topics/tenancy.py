@@ -18,7 +18,7 @@ from controlplane.api.kafka_tenant import KafkaTenant
 from controlplane.domain.check import Check
 from controlplane.domain.observation import TopicPartition
 from controlplane.domain.rolling.health import listing
-from controlplane.domain.tenants.directory import Cell, Directory, TenantShard, directory, names
+from controlplane.domain.tenants.directory import Cell, Directory, TenantShard, cell_status, directory, names
 from controlplane.domain.topics import limits
 from controlplane.domain.topics.limits import Amount
 from controlplane.domain.topics.spread import Load, Replicas, spread
@@ -151,26 +151,28 @@ class Tenancy:
         return placed
 
     def strayed(self, owner: DesiredTopic, existing: TopicDescription) -> Check | None:
-        """Replicas of a tenant's topic that lie where the tenant may not be. `owner` has a right to its name."""
+        """Replicas of a tenant's topic that lie where they shall not stay. `owner` has a right to its name.
+
+        It says which brokers, not how much is there: that changes all along while it is moved.
+        """
         shard = self.shard(owner)
-        if shard is None:
+        if shard is None or not (outside := {one for on in existing.replicas for one in on} - set(shard.target)):
             return None
-        allowed = frozenset(shard.brokers)
-        outside = {
-            number: sorted(set(replicas) - allowed)
-            for number, replicas in enumerate(existing.replicas)
-            if not allowed.issuperset(replicas)
-        }
-        if not outside:
-            return None
-        places = listing(f"{existing.name}-{number} on {_list(ids)}" for number, ids in outside.items())
+        status = cell_status(self._tenant(owner), self._cell)
+        if status is not None and status.rebalance:
+            remedy = f"KafkaRebalance {self._cell.namespace}/{status.rebalance} moves it there; see what that waits for."
+        else:
+            remedy = (
+                f"Its tenant asks for a KafkaRebalance that moves it there; where it cannot, create one in namespace "
+                f"{self._cell.namespace} with clusterRef {self._cell.name}, goal MoveTo, brokers [{_list(shard.target)}] "
+                f"and topics [{existing.name}]."
+            )
         return Check(
             "OutsideShard",
             ok=False,
-            evidence=f"{len(outside)} of {existing.partitions} partitions have replicas outside of the shard of "
-            f"KafkaTenant {owner.tenant!r} ({_list(shard.brokers)}): {places}.",
-            remedy=f"Create a KafkaRebalance in namespace {self._cell.namespace} with clusterRef {self._cell.name}, goal "
-            f"MoveTo, brokers [{_list(shard.target)}] and topics [{existing.name}].",
+            evidence=f"Replicas of it lie outside of the shard of KafkaTenant {owner.tenant!r} ({_list(shard.target)}): on "
+            f"brokers {_list(sorted(outside))}.",
+            remedy=remedy,
         )
 
     def _tenant(self, topic: DesiredTopic) -> KafkaTenant:
