@@ -51,7 +51,8 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
 
     @kopf.on.event(GROUP, VERSION, "kafkatopics", registry=handlers, id="kafkatopics")
     async def topic(namespace: str | None, spec: kopf.Spec, status: kopf.Status, **_: Any) -> None:
-        if key := _topics_with(namespace or "", spec, status):
+        key = _topics_with(namespace or "", spec, status)
+        if key is not None and (key == TOPIC_HOMES or key.namespace in (settings.watch_namespaces or [key.namespace])):
             queue.add(key, settings.topic_batch_delay)
 
     @kopf.on.event(GROUP, VERSION, "kafkatenants", registry=handlers, id="homes")
@@ -66,9 +67,7 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
     async def rebalance(namespace: str | None, name: str, **_: Any) -> None:
         queue.add(rebalance_key(namespace or "", name))
 
-    kopf.on.event(GROUP, VERSION, "kafkatenants", registry=handlers, id="kafkatenants")(
-        waking_cells(queue, settings.topic_batch_delay)
-    )
+    kopf.on.event(GROUP, VERSION, "kafkatenants", registry=handlers, id="kafkatenants")(waking_cells(queue, settings))
 
     @kopf.on.event(GROUP, VERSION, "kafkarebalances", registry=handlers, id="moves")
     async def move(namespace: str | None, labels: kopf.Labels, spec: kopf.Spec, **_: Any) -> None:
@@ -168,16 +167,18 @@ def waking_all(queue: WorkQueue, key_of: Callable[[str, str], Key], delay: float
     return one
 
 
-def waking_cells(queue: WorkQueue, delay: float) -> Callable[..., Awaitable[None]]:
+def waking_cells(queue: WorkQueue, settings: OperatorSettings) -> Callable[..., Awaitable[None]]:
     """A handler that wakes the tenants of every cell that one of them names or has left something in, and then what
-    belongs to tenants there."""
+    belongs to tenants there. Cells that another operator looks after are left to it."""
+
+    ours = frozenset(settings.watch_namespaces)
 
     async def one(spec: kopf.Spec, status: kopf.Status, **_: Any) -> None:
         for cell in (*(spec.get("cells") or ()), *(status.get("cells") or ())):
             namespace, name = cell.get("namespace"), cell.get("name")
-            if namespace and name:
+            if namespace and name and (not ours or namespace in ours):
                 queue.add(tenants_key(namespace, name))
                 for of_all in IN_BULK.values():
-                    queue.add(of_all(namespace, name), delay)
+                    queue.add(of_all(namespace, name), settings.topic_batch_delay)
 
     return one

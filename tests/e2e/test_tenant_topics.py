@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 from support.cell import Cell, combined_cluster, topic
 from support.faults.replication import reassign
 from support.replicas import replicas
@@ -61,6 +62,13 @@ def ready(cell: Cell) -> Iterator[Cell]:
         cell.kubectl("delete", "namespace", *places, "--wait=false", check=False)
 
 
+def apply(cell: Cell, *objects: Object) -> None:
+    """Each in its own namespace, the cell's if it names none."""
+    for obj in objects:
+        where = obj["metadata"].get("namespace", cell.namespace)
+        cell.kubectl("apply", "-n", where, "-f", "-", stdin=yaml.safe_dump(obj))
+
+
 def status(cell: Cell, name: str, namespace: str) -> Object:
     found: Object = json.loads(cell.kubectl("get", TOPICS, name, "-n", namespace, "-o", "json")).get("status") or {}
     return found
@@ -83,7 +91,9 @@ def shard(cell: Cell) -> set[int]:
 
 
 def test_a_topic_lands_on_its_shard(ready: Cell) -> None:
-    ready.apply(of_tenant("orders", SHOP, 4), of_tenant("nightly", BATCH, 2), topic("audit", partitions=3))
+    apply(
+        ready,
+of_tenant("orders", SHOP, 4), of_tenant("nightly", BATCH, 2), topic("audit", partitions=3))
     for name, namespace in (("orders", SHOP), ("nightly", BATCH), ("audit", ready.namespace)):
         wait_reason(ready, name, namespace, "AsDeclared")
         assert status(ready, name, namespace)["cell"] == f"{ready.namespace}/{ready.name}"
@@ -98,7 +108,9 @@ def test_a_topic_lands_on_its_shard(ready: Cell) -> None:
 
 
 def test_what_is_not_the_tenants_is_refused_by_name(ready: Cell) -> None:
-    ready.apply(
+    apply(
+        ready,
+
         of_tenant("stolen", ELSEWHERE),
         of_tenant("outside", SHOP, topic_name="outside"),
         of_tenant("beyond", BATCH, 5),

@@ -23,10 +23,10 @@ class Woken:
         self.keys.append(key)
 
 
-def handlers(queue: Woken) -> dict[str, Any]:
+def handlers(queue: Woken, **settings: Any) -> dict[str, Any]:
     """Handler functions by id."""
     wiring: Any = SimpleNamespace(queue=queue)
-    found, _ = registry(wiring, OperatorSettings())
+    found, _ = registry(wiring, OperatorSettings(**settings))
     return {str(handler.id): handler.fn for handler in found._watching.get_all_handlers()}
 
 
@@ -119,6 +119,11 @@ def test_a_tenant_wakes_the_cells_that_it_names_or_has_left_and_a_move_of_its_to
     assert queue.keys == [tenants_key("kafka", "orders")]
     asyncio.run(run["moves"](namespace="kafka", labels={}, spec=spec))
     assert queue.keys == [tenants_key("kafka", "orders")], "nobody's tenant is concerned"
+    elsewhere = Woken()
+    other = handlers(elsewhere, watch_namespaces=["billing"])
+    asyncio.run(other["kafkatenants"](spec={"cells": [named]}, status={}))
+    assert elsewhere.keys == [], "another operator's cell"
+
 
 def test_a_topic_of_a_tenant_wakes_those_of_its_cell_and_until_it_has_one_those_that_have_none() -> None:
     queue = Woken()
@@ -129,4 +134,8 @@ def test_a_topic_of_a_tenant_wakes_those_of_its_cell_and_until_it_has_one_those_
     asyncio.run(run["kafkatopics"](namespace="shop", spec=spec, status={"cell": "kafka/orders"}))
     asyncio.run(run["homes"](spec={}, status={}))
     assert queue.keys == [TOPIC_HOMES, topics_key("kafka", "orders"), TOPIC_HOMES], "a tenant may be what it waits for"
+    elsewhere = Woken()
+    other = handlers(elsewhere, watch_namespaces=["shop"])
+    asyncio.run(other["kafkatopics"](namespace="shop", spec=spec, status={"cell": "kafka/orders"}))
+    assert elsewhere.keys == [], "another operator's cell"
 
