@@ -52,7 +52,8 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
     @kopf.on.event(GROUP, VERSION, "kafkatopics", registry=handlers, id="kafkatopics")
     async def topic(namespace: str | None, spec: kopf.Spec, status: kopf.Status, **_: Any) -> None:
         key = _topics_with(namespace or "", spec, status)
-        if key is not None and (key == TOPIC_HOMES or key.namespace in (settings.watch_namespaces or [key.namespace])):
+        ours = settings.watch_namespaces  # cells elsewhere are another operator's
+        if key is not None and (key == TOPIC_HOMES or not ours or key.namespace in ours):
             queue.add(key, settings.topic_batch_delay)
 
     @kopf.on.event(GROUP, VERSION, "kafkatenants", registry=handlers, id="homes")
