@@ -45,6 +45,8 @@ COMMANDS: dict[str, tuple[int, list[str]]] = {
         0,
         ["placement", "simulate", "--zones", "3", "--brokers-per-zone", "2", "--tenants", "4", "-o", "json"],
     ),
+    "tenant-list": (0, ["tenant", "list", "-o", "json"]),
+    "tenant-describe": (0, ["tenant", "describe", "checkout", "-o", "json"]),
     "user-describe": (0, ["user", "describe", "app", "-o", "json"]),
     "explain": (0, ["explain", "Paused", "-o", "json"]),
     "rebalance-plan": (
@@ -61,6 +63,7 @@ COMMANDS: dict[str, tuple[int, list[str]]] = {
 
 ELSEWHERE = {
     "op watch": "tests/integration/test_op_cli.py: it prints the operation's end",
+    "tenant repack": "tests/unit/test_tenant_cli.py: it needs volumes",
     "user test": "tests/e2e/test_users.py: it logs in",
     "approve": "tests/integration/test_approvals.py: it prints what it creates",
     "deny": "tests/integration/test_approvals.py",

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support import refusals, user_refusals
+from support import refusals, tenant_refusals, user_refusals
 from support.api_server import ApiServer, running_api_server
 from support.refusals import Escape, Refusal, changed
 
@@ -33,7 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     """With the chart's files applied, and its policies in force (they take effect a moment after they are created)."""
     with running_api_server(tmp_path_factory.mktemp("api-server")) as running:
         running.kubectl("apply", "-f", str(ROOT / "charts" / "kfleet"))
-        kinds = ("kafkaclusters", "kafkatopics", "kafkarebalances", "kafkausers")
+        kinds = ("kafkaclusters", "kafkatopics", "kafkarebalances", "kafkausers", "kafkatenants")
         for kind in (f"{kind}.kfleet.dev" for kind in kinds):
             running.kubectl("wait", "--for=condition=Established", f"crd/{kind}", "--timeout=30s")
         running.kubectl("create", "namespace", "kafka")
@@ -49,12 +49,13 @@ def client(server: ApiServer) -> KubeClient:
 
 
 def resource(obj: dict[str, Any]) -> Resource:
-    return Resource(GROUP, VERSION, f"{obj['kind'].lower()}s", obj["kind"])
+    namespaced = "namespace" in obj["metadata"]
+    return Resource(GROUP, VERSION, f"{obj['kind'].lower()}s", obj["kind"], namespaced=namespaced)
 
 
 async def send(server: ApiServer, obj: dict[str, Any]) -> dict[str, Any]:
     """Create in a dry run through our own client, checked as kubectl checks. Raises KubeError."""
-    path = resource(obj).path(obj["metadata"]["namespace"])
+    path = resource(obj).path(obj["metadata"].get("namespace"))
     async with client(server) as kube:
         return await kube.request("POST", path, body=obj, params={"dryRun": "All", "fieldValidation": "Strict"})
 
@@ -91,6 +92,16 @@ async def test_bad_rebalance_is_refused(server: ApiServer, case: Refusal) -> Non
 @pytest.mark.parametrize("case", user_refusals.USER, ids=lambda case: case.name)
 async def test_bad_user_is_refused(server: ApiServer, case: Refusal) -> None:
     await refused(server, changed(user_refusals.user(), case.changes), case.path, case.says)
+
+
+@pytest.mark.parametrize("case", tenant_refusals.TENANT, ids=lambda case: case.name)
+async def test_bad_tenant_is_refused(server: ApiServer, case: Refusal) -> None:
+    await refused(server, changed(tenant_refusals.tenant(), case.changes), case.path, case.says)
+
+
+@pytest.mark.parametrize("changes", tenant_refusals.TAKEN, ids=str)
+async def test_a_tenant_that_nothing_is_wrong_with_is_taken(server: ApiServer, changes: dict[str, Any]) -> None:
+    await send(server, changed(tenant_refusals.tenant(), changes))
 
 
 @pytest.mark.parametrize("changes", [{}, *user_refusals.TAKEN], ids=str)
@@ -214,9 +225,9 @@ async def _escapes(server: ApiServer, obj: dict[str, Any], case: Escape) -> None
                 await kube.replace(kind, after)
             assert case.path in refusal.value.message
             assert case.says in refusal.value.message
-            assert await kube.get(kind, obj["metadata"]["name"], obj["metadata"]["namespace"]) == stored
+            assert await kube.get(kind, obj["metadata"]["name"], obj["metadata"].get("namespace")) == stored
         finally:
-            await kube.delete(kind, obj["metadata"]["name"], obj["metadata"]["namespace"])
+            await kube.delete(kind, obj["metadata"]["name"], obj["metadata"].get("namespace"))
 
 
 @pytest.mark.parametrize("case", refusals.CLUSTER_ESCAPES, ids=lambda case: case.name)
@@ -237,6 +248,11 @@ async def test_a_rebalance_never_changes(server: ApiServer, case: Escape) -> Non
 @pytest.mark.parametrize("case", user_refusals.ESCAPES, ids=lambda case: case.name)
 async def test_identity_of_a_user_stays(server: ApiServer, case: Escape) -> None:
     await _escapes(server, user_refusals.user(), case)
+
+
+@pytest.mark.parametrize("case", tenant_refusals.ESCAPES, ids=lambda case: case.name)
+async def test_identity_of_a_tenant_stays(server: ApiServer, case: Escape) -> None:
+    await _escapes(server, tenant_refusals.tenant(), case)
 
 
 def test_kubectl_shows_what_cannot_change(server: ApiServer) -> None:
@@ -415,6 +431,8 @@ async def test_operator_may_do_what_its_table_says_and_no_more(server: ApiServer
             ("approve", GROUP, "kafkaclusters"),
             ("update", GROUP, "kafkaclusters"),
             ("delete", GROUP, "kafkatopics"),
+            ("create", GROUP, "kafkatenants"),
+            ("delete", GROUP, "kafkarebalances"),
             ("create", "rbac.authorization.k8s.io", "clusterroles"),
             ("*", "*", "*"),
         ):

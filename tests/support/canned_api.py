@@ -27,6 +27,7 @@ Object = dict[str, Any]
 
 PLURALS = {
     "kafkaclusters": "KafkaCluster",
+    "kafkatenants": "KafkaTenant",
     "kafkausers": "KafkaUser",
     "secrets": "Secret",
     "approvals": "Approval",

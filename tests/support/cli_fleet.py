@@ -228,10 +228,51 @@ def user(name: str = "app", *, namespace: str = "kafka") -> Object:
     }
 
 
+def tenant(name: str = "checkout", shard: tuple[int, ...] = (0, 1, 2), **cell: Any) -> Object:
+    """A tenant of cluster orders; `cell` is what its status says of it beside the shard."""
+    where = {"kind": "KafkaCluster", "namespace": "kafka", "name": "orders"}
+    usage = {"topics": 12, "partitions": 96, "storage": 3 * 1024**3}
+    on = f"brokers {', '.join(map(str, shard))}."
+    record = {"shard": list(shard), "overlap": 1, "gap": 0, "brokers": "0-2", "usage": usage, "placed": True}
+    record |= {"reason": "Placed", "message": f"It is on {on}"}
+    return {
+        "apiVersion": "kfleet.dev/v1alpha1",
+        "kind": "KafkaTenant",
+        "metadata": {
+            "name": name,
+            "uid": f"uid-{name}",
+            "generation": 2,
+            "resourceVersion": "7",
+            "creationTimestamp": CREATED,
+        },
+        "spec": {
+            "owner": {"team": name, "contact": f"{name}-oncall"},
+            "namespaces": [name],
+            "topicPrefix": f"{name}.",
+            "priority": "Standard",
+            "cells": [where],
+            "shard": {"size": len(shard), "maxOverlap": 1, "replacementDelay": "30m"},
+            "quotas": {"produceBytesPerSecond": "50Mi", "requestPercentage": 50},
+            "limits": {"topics": 200, "storage": "2Ti"},
+        },
+        "status": {
+            "conditions": [
+                condition("Ready", status=True, reason="Placed", message=f"kafka/orders: It is on {on}"),
+                condition("Placed", status=True, reason="Placed", message=f"kafka/orders: It is on {on}"),
+                condition("WithinLimits", status=True, reason="WithinLimits"),
+            ],
+            "observedGeneration": 2,
+            "cells": [where | record | cell],
+            "usage": usage,
+        },
+    }
+
+
 def objects(clusters: list[Object] | None = None) -> dict[str, list[Object]]:
     """All that commands ask for, for `canned_api`."""
     return {
         "KafkaCluster": clusters if clusters is not None else fleet(),
+        "KafkaTenant": [tenant()],
         "KafkaUser": [user(), user("payments", namespace="finance")],
         "Lease": [lease()],
         "Event": [event("RollStarted", "Version 4.2.0 to 4.3.1")],

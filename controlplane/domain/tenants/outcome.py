@@ -35,9 +35,9 @@ def outcome(member: Member, occupancy: Occupancy, view: CellView, least: dict[in
         return Outcome(_status(member, view, usage, verdict.waiting(member), shard=()))
     outside = member.holds.outside(held.shard)
     under_way = member.move is not None and member.move.state is MoveState.UNDER_WAY
-    halted = member.move is not None and member.move.state is MoveState.FAILED and member.held_back
-    if halted and not _wants_change(member, held.shard, outside, view, now):
-        halted = False
+    failed = member.move is not None and member.move.state is MoveState.FAILED and member.is_held_by(member.move)
+    wants = _wants_change(member, held.shard, outside, view, now)
+    halted = failed and wants
     shard = set(held.shard) | (member.holds.brokers if outside else set())
     if (outside or under_way) and not halted and record is not None:
         shard |= set(record.shard)
@@ -55,7 +55,9 @@ def outcome(member: Member, occupancy: Occupancy, view: CellView, least: dict[in
         member,
         view,
         usage,
-        verdict.verdict(member, view, held, name, overlap=overlap, halted=halted, moving=moving or under_way),
+        verdict.verdict(
+            member, view, held, name, overlap=overlap, halted=halted, waits=wants, moving=moving or under_way
+        ),
         shard=tuple(sorted(shard)),
         target=held.shard if moving else None,
         previous=_previous(member, held.shard, halted=halted) if moving else None,
@@ -74,7 +76,7 @@ def _usage(member: Member, view: CellView) -> TenantUsage:
 
 
 def _wants_change(member: Member, shard: Shard, outside: tuple[str, ...], view: CellView, now: float) -> bool:
-    """Whether what a failed move was for is still to be done."""
+    """Whether something is still to be done."""
     try:
         suited = member.rule is not None and suits(view.fleet, shard, member.rule.size)
     except DoesNotFitError:
@@ -132,8 +134,7 @@ def _status(
     member: Member, view: CellView, usage: TenantUsage, verdict: Check, *, shard: Shard, **fields: object
 ) -> TenantCellStatus:
     record = member.record
-    looked_at = member.held_back or member.problem is not None
-    known = record.brokers if looked_at and record is not None else write_ranges(view.fleet.by_id)
+    known = record.brokers if member.stays and record is not None else write_ranges(view.fleet.by_id)
     return TenantCellStatus.model_validate(
         {
             "kind": TenantCellKind.KAFKA_CLUSTER,

@@ -52,17 +52,37 @@ def _replace(members: list[Member], occupancy: Occupancy, view: CellView, now: f
         if member.stays or member.wanted or member.name not in occupancy.held:
             continue
         for broker in member.overdue(fleet, now):
-            zone = fleet.by_id[broker].zone if broker in fleet.by_id else NO_ZONE
+            before = occupancy.held[member.name]
             try:
-                usable = standing(fleet, view.down, _rule_of(member).size)
-                rest = (one for one in usable.brokers if one.id != broker)
-                occupancy.change_fleet(Fleet((*rest, Broker(broker, zone))))
-                leave(occupancy, broker, only={member.name})
+                _take_out(member.name, broker, occupancy, view)
+                if broker not in fleet.by_id or _is_better(before, occupancy.held[member.name], view):
+                    member.changed = True
+                    continue
             except (DoesNotFitError, BadInputError) as error:
-                member.problem = unfit(member, error)
-                break
-            member.changed = True
+                if broker not in fleet.by_id:
+                    member.problem = unfit(member, error)
+                    break
+            # One that is down and has no stand-in stays: it may come back.
+            occupancy.remove(member.name)
+            occupancy.add(before)
     occupancy.change_fleet(fleet)
+
+
+def _take_out(name: str, broker: int, occupancy: Occupancy, view: CellView) -> None:
+    """Another takes its place: one that is up, where zones have one."""
+    fleet, size = view.fleet, occupancy.held[name].rule.size
+    zone = fleet.by_id[broker].zone if broker in fleet.by_id else NO_ZONE
+    rest = (one for one in standing(fleet, view.down, size).brokers if one.id != broker)
+    occupancy.change_fleet(Fleet((*rest, Broker(broker, zone))))
+    leave(occupancy, broker, only={name})
+
+
+def _is_better(before: Held, after: Held, view: CellView) -> bool:
+    """Whether what has come is up, and zones give their parts as they did. Raises DoesNotFitError."""
+    came, size = set(after.shard) - set(before.shard), before.rule.size
+    return came.isdisjoint(view.down) and (
+        suits(view.fleet, after.shard, size) or not suits(view.fleet, before.shard, size)
+    )
 
 
 def _relieve(members: list[Member], occupancy: Occupancy, view: CellView) -> None:

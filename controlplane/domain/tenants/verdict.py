@@ -42,8 +42,10 @@ def verdict(
     *,
     overlap: int,
     halted: bool,
+    waits: bool,
     moving: bool,
 ) -> Check:
+    """`waits`: it is not as declared, and nobody does anything about it."""
     where = f"brokers {listing(held.shard)}"
     if member.problem is not None:
         return member.problem
@@ -65,7 +67,14 @@ def verdict(
             remedy="It is tried again.",
         )
     if moving:
-        return _moving(member, held, move)
+        return _moving(view, held, move)
+    if member.held_back and waits:
+        return Check(
+            "Paused",
+            ok=False,
+            evidence=f"It is paused ({names.PAUSED}) and stays on {where}, which is not what is declared.",
+            remedy="Take the annotation away.",
+        )
     allowed = held.rule.max_overlap
     if overlap > allowed:
         return Check(
@@ -78,7 +87,7 @@ def verdict(
     return Check("Placed", ok=True, evidence=f"It is on {where}.")
 
 
-def _moving(member: Member, held: Held, move: str | None) -> Check:
+def _moving(view: CellView, held: Held, move: str | None) -> Check:
     words = f"Its topics move to brokers {listing(held.shard)}; until then the old ones are allowed too"
     if move is None:
         return Check(
@@ -87,7 +96,8 @@ def _moving(member: Member, held: Held, move: str | None) -> Check:
             evidence=f"{words}. It is paused ({names.PAUSED}), and nothing is moved.",
             remedy="Take the annotation away.",
         )
-    state = f" ({member.move.reason})" if member.move is not None and member.move.reason else ""
+    there = view.moves.get(move)
+    state = f" ({there.reason})" if there is not None and there.reason else ""
     return Check(
         "Moving",
         ok=False,
