@@ -1,8 +1,8 @@
 """Which cell each topic of a tenant lives in: decided once, recorded in its status before anything is made there.
 
-Until then a topic is nobody's: one pass looks after all of these, so that a tenant that does not exist, a namespace that
-it does not list and a cell that it does not have are told. Once a topic has its cell, the status that says so wakes the
-pass over that cell's topics.
+Until then a topic is nobody's: one pass looks after all of these, so that a tenant that does not exist, a namespace
+that it does not list and a cell that it does not have are told. Once a topic has its cell, the status that says so
+wakes the pass over that cell's topics.
 """
 
 from __future__ import annotations

@@ -91,9 +91,7 @@ def shard(cell: Cell) -> set[int]:
 
 
 def test_a_topic_lands_on_its_shard(ready: Cell) -> None:
-    apply(
-        ready,
-of_tenant("orders", SHOP, 4), of_tenant("nightly", BATCH, 2), topic("audit", partitions=3))
+    apply(ready, of_tenant("orders", SHOP, 4), of_tenant("nightly", BATCH, 2), topic("audit", partitions=3))
     for name, namespace in (("orders", SHOP), ("nightly", BATCH), ("audit", ready.namespace)):
         wait_reason(ready, name, namespace, "AsDeclared")
         assert status(ready, name, namespace)["cell"] == f"{ready.namespace}/{ready.name}"
@@ -110,7 +108,6 @@ of_tenant("orders", SHOP, 4), of_tenant("nightly", BATCH, 2), topic("audit", par
 def test_what_is_not_the_tenants_is_refused_by_name(ready: Cell) -> None:
     apply(
         ready,
-
         of_tenant("stolen", ELSEWHERE),
         of_tenant("outside", SHOP, topic_name="outside"),
         of_tenant("beyond", BATCH, 5),

@@ -525,7 +525,9 @@ class FakeKafkaAdmin:
         for on in assignments:
             strangers = set(on) - self.kafka.registered
             if strangers:
-                problem = f"The manual partition assignment includes broker {min(strangers)}, but no such broker is there."
+                problem = (
+                    f"The manual partition assignment includes broker {min(strangers)}, but no such broker is there."
+                )
             elif len(set(on)) != len(on):
                 problem = "The manual partition assignment includes a broker more than once."
             elif len(on) != replicas:

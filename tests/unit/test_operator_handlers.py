@@ -138,4 +138,3 @@ def test_a_topic_of_a_tenant_wakes_those_of_its_cell_and_until_it_has_one_those_
     other = handlers(elsewhere, watch_namespaces=["shop"])
     asyncio.run(other["kafkatopics"](namespace="shop", spec=spec, status={"cell": "kafka/orders"}))
     assert elsewhere.keys == [], "another operator's cell"
-

@@ -119,7 +119,10 @@ async def test_a_tenant_that_comes_later_takes_its_topics_in() -> None:
     await declare(namespace, tenant())
     await passes(namespace)
     told = await condition(namespace, "orders")
-    assert (told["reason"], (await condition(namespace, "orders", "Reconciling"))["status"]) == ("TenantNotPlaced", "True")
+    assert (told["reason"], (await condition(namespace, "orders", "Reconciling"))["status"]) == (
+        "TenantNotPlaced",
+        "True",
+    )
     placed = await namespace.kube.get(KAFKA_TENANTS, "shop")
     placed["status"] = tenant(shard=(0, 2))["status"]
     await namespace.kube.replace(KAFKA_TENANTS, placed, subresource="status")

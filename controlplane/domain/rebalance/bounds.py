@@ -39,8 +39,8 @@ class Bounds:
                     ok=False,
                     evidence=f"spec.goal.brokers: {_list(strange)} are not in the shard of KafkaTenant "
                     f"{found[0].metadata.name!r} ({_list(found[1])}), which topic {topic!r} belongs to.",
-                    remedy="Ask for brokers of the shard in another KafkaRebalance, or have the shard changed: its topics "
-                    "follow by themselves.",
+                    remedy="Ask for brokers of the shard in another KafkaRebalance, or have the shard changed: its "
+                    "topics follow by themselves.",
                 )
         return None
 

@@ -245,9 +245,7 @@ def assignment_of(
         shard = bounds.allowed(topic)
         allowed[topic] = shard & there if shard is not None else None
     return goals.Assignment.of(
-        goals.Partition(
-            one.topic, one.partition, one.replicas, sizes.get(one.id, 0), one.min_isr, allowed[one.topic]
-        )
+        goals.Partition(one.topic, one.partition, one.replicas, sizes.get(one.id, 0), one.min_isr, allowed[one.topic])
         for one in kafka.partitions
     )
 
