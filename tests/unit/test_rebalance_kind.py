@@ -221,7 +221,7 @@ async def test_topics_of_a_tenant_are_not_moved_off_its_shard(stage: Stage) -> N
     assert stage.planner.asked == []
 
 
-@pytest.mark.parametrize(("shard", "reason"), [((0, 1, 2), "Succeeded"), ((0, 1), "PlanStale")])
+@pytest.mark.parametrize(("shard", "reason"), [((0, 1, 2), "Succeeded"), ((0, 1), "Failed")])
 async def test_a_plan_that_the_shard_has_left_behind_is_not_begun(
     stage: Stage, shard: tuple[int, ...], reason: str
 ) -> None:
@@ -243,7 +243,7 @@ async def test_a_plan_that_the_shard_has_left_behind_is_not_begun(
         await stage.until(engine, "Succeeded")
         assert stage.placed() == AFTER
         return
-    status = await stage.until(engine, "RolledBack")
+    status = await stage.until(engine, "Failed")
     assert status["lastOperation"]["ending"]["why"]["name"] == "PlanStale"
     assert "KafkaTenant 'shop' has 0, 1" in status["lastOperation"]["ending"]["why"]["evidence"]
     assert stage.placed() == BEFORE
