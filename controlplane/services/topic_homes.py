@@ -47,7 +47,8 @@ class TopicHomes:
 
     async def _homeless(self) -> list[Declared]:
         found = []
-        for namespace in self._settings.watch_namespaces or [None]:
+        everywhere: list[str | None] = [None]
+        for namespace in self._settings.watch_namespaces or everywhere:
             listed = await self._kube.list(KAFKA_TOPICS, namespace, fields=f"{CELL_PATH[1:]}=")
             found += [entry for obj in listed if obj["spec"].get("tenantRef") and (entry := readable(obj)) is not None]
         return [entry for entry in found if entry.topic.spec.cluster_ref is None and not entry.is_paused]
