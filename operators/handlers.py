@@ -108,7 +108,7 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
 
     child = _machines(handlers, queue)
     kopf_settings = kopf.OperatorSettings()
-    for plural in ("pods", "persistentvolumeclaims"):
+    for plural in ("pods", "persistentvolumeclaims", "services"):
         kopf.on.event("", "v1", plural, registry=handlers, id=plural)(child)
         kopf_settings.watching.label_selectors["v1", plural] = names.CLUSTER
     kopf_settings.watching.field_selectors["v1", "nodes"] = CORDONED

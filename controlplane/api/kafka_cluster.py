@@ -9,6 +9,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, ConfigDict, Field, StrictInt
 
 from controlplane.api.base import ApiModel, CamelCase, Metadata, Timestamp
+from controlplane.api.external import LISTENER_RULES, External
+from controlplane.api.external import ListenerType as ListenerType
 from controlplane.api.group import API_VERSION
 from controlplane.api.load_shedding import LoadShedding, LoadSheddingStatus
 from controlplane.api.operation import OperationStatus
@@ -94,8 +96,8 @@ ANONYMOUS_LISTENER = (
     "spec.listeners[].authentication: needed on every listener with spec.authorization: nobody without a name is let in"
 )
 LISTENER_CHANGED = (
-    "spec.listeners[].tls: tls and authentication of a listener never change, since its clients would be cut off: add "
-    "another listener, move the clients, then remove this one"
+    "spec.listeners[].tls: type, tls and authentication of a listener never change, since its clients would be cut "
+    "off: add another listener, move the clients, then remove this one"
 )
 AUTHORIZATION_TAKEN_AWAY = (
     "spec.authorization: cannot be removed: every client that is let in could read and write everything"
@@ -126,10 +128,6 @@ class UnprotectedPartitions(StrEnum):
 
 class DeletionPolicy(StrEnum):
     RETAIN = "Retain"
-
-
-class ListenerType(StrEnum):
-    INTERNAL = "Internal"
 
 
 class NodeSecurity(StrEnum):
@@ -301,6 +299,7 @@ class Listener(ApiModel):
         json_schema_extra=rules(
             rule(f"!has(self.authentication) || {_TLS.format('self')}", AUTHENTICATION_IN_THE_CLEAR),
             rule(f"!has(self.certificateSecretRef) || {_TLS.format('self')}", CERTIFICATE_WITHOUT_TLS),
+            *LISTENER_RULES,
         )
     )
 
@@ -310,7 +309,11 @@ class Listener(ApiModel):
         json_schema_extra=rules(rule(f"!(self in {list(RESERVED_LISTENERS)})", RESERVED_LISTENER)),
     )
     port: int = Field(ge=MIN_USER_PORT, le=65535, description="Port on every broker and on the bootstrap Service.")
-    type: ListenerType = Field(ListenerType.INTERNAL, description="Internal: reachable within Kubernetes.")
+    type: ListenerType = Field(
+        ListenerType.INTERNAL,
+        description="Internal: reachable within Kubernetes. NodePort: from outside, at a port of the Kubernetes node "
+        "that a broker runs on. LoadBalancer: from outside, at a load balancer for each broker. Never changes.",
+    )
     tls: bool = Field(
         False, description="Whether clients speak TLS. Never changes; needs spec.security.nodes MutualTls."
     )
@@ -322,6 +325,18 @@ class Listener(ApiModel):
         description="A Secret as cert-manager writes it (tls.crt, tls.key, ca.crt) with what the brokers show on this "
         "listener; one of the cluster's own authority if absent.",
     )
+    external: External | None = Field(
+        None, description="How clients outside Kubernetes reach it; NodePort and LoadBalancer only."
+    )
+
+    @property
+    def is_external(self) -> bool:
+        return self.type is not ListenerType.INTERNAL
+
+    @property
+    def outside(self) -> External:
+        """`external`, with nothing in it where it is absent."""
+        return self.external or External()
 
 
 class OnFault(StrEnum):
@@ -463,7 +478,7 @@ _NODE_POOL_RULES = (
 
 
 _LISTENER_KEPT = (
-    f"{_TLS.format('n')} == {_TLS.format('o')} && has(n.authentication) == has(o.authentication)"
+    f"n.type == o.type && {_TLS.format('n')} == {_TLS.format('o')} && has(n.authentication) == has(o.authentication)"
     " && (!has(n.authentication) || n.authentication.type == o.authentication.type)"
 )
 _LISTENER_RULES = (
@@ -573,6 +588,13 @@ class NodeStatus(ApiModel):
     message: str | None = Field(None, max_length=1024, description="What is wrong and what to do, if something is.")
 
 
+class BrokerAddress(ApiModel):
+    """Where a broker is reached from outside."""
+
+    id: int = Field(ge=0, description="Kafka node id.")
+    address: str = Field(max_length=320, description="host:port that it tells clients.")
+
+
 class ListenerStatus(ApiModel):
     """How clients reach one listener."""
 
@@ -585,6 +607,12 @@ class ListenerStatus(ApiModel):
     )
     ca_secret: str | None = Field(
         None, max_length=253, description="Secret whose ca.crt clients trust; absent for a listener without TLS."
+    )
+    brokers: tuple[BrokerAddress, ...] | None = Field(
+        None,
+        max_length=MAX_NODES,
+        description="Of a listener of type NodePort or LoadBalancer: what each broker tells clients.",
+        json_schema_extra=map_list("id"),
     )
 
 

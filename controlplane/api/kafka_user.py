@@ -427,8 +427,7 @@ class KafkaUserStatus(ApiModel):
 _MOUNTED = "(has(self.spec.secretName) ? self.spec.secretName : self.metadata.name)"
 _ENDS_LIKE_CLUSTERS = f"{list(CLUSTER_SECRET_ENDINGS)}.exists(e, {_MOUNTED}.endsWith(e))"
 _NOT_CLUSTERS_SECRET = (
-    f"!has(self.spec.clusterRef) || !({_MOUNTED}.startsWith(self.spec.clusterRef.name + '-')"
-    f" && {_ENDS_LIKE_CLUSTERS})"
+    f"!has(self.spec.clusterRef) || !({_MOUNTED}.startsWith(self.spec.clusterRef.name + '-') && {_ENDS_LIKE_CLUSTERS})"
 )
 _NO_CLUSTERS_SECRET = f"!has(self.spec.tenantRef) || !{_ENDS_LIKE_CLUSTERS}"
 

@@ -68,10 +68,20 @@ OPERATOR: tuple[Grant, ...] = (
     ),
     Grant("", "pods", ("list", "watch", "create", "delete"), "Kafka nodes; delete is how one is restarted"),
     Grant("", "persistentvolumeclaims", ("list", "watch", "create", "patch"), "volumes and their marks; never deleted"),
-    Grant("", "nodes", ("list", "watch"), "which are cordoned: a drain is a planned restart"),
+    Grant(
+        "",
+        "nodes",
+        ("list", "watch"),
+        "which are cordoned: a drain is a planned restart; addresses that brokers advertise",
+    ),
     Grant("", "persistentvolumes", ("get",), "whether a volume can follow its pod off a cordoned node"),
     Grant("storage.k8s.io", "storageclasses", ("get",), "whether a volume that is declared larger may grow"),
-    Grant("", "services", ("list", "get", "create", "patch"), "headless and bootstrap Services"),
+    Grant(
+        "",
+        "services",
+        (*READ, "create", "patch", "delete"),
+        "headless, bootstrap and brokers' Services; delete is for listeners and brokers that are gone",
+    ),
     Grant(
         "",
         "configmaps",

@@ -11,11 +11,13 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import ValidationError
 
+from controlplane.api import external as external_kind
 from controlplane.api import kafka_cluster as cluster_kind
 from controlplane.api import kafka_rebalance as rebalance_kind
 from controlplane.api import kafka_topic as topic_kind
 from controlplane.api import schedule
 from controlplane.api.duration import parse_seconds
+from controlplane.api.external import ListenerType
 from controlplane.api.kafka_cluster import KafkaCluster, KafkaClusterSpec, Listener, MaintenanceWindow, NodePool
 from controlplane.api.kafka_rebalance import KafkaRebalance
 from controlplane.api.kafka_topic import KafkaTopic
@@ -35,6 +37,8 @@ def check_cluster(cluster: KafkaCluster) -> list[Problem]:
         *_pools(spec.node_pools),
         *(problem for pool in spec.node_pools for problem in _pool(pool)),
         *_listeners(spec.listeners),
+        *(problem for item in spec.listeners for problem in _external(item)),
+        *_node_ports(spec.listeners),
         *_security(spec),
         *check_config(spec.config, CLUSTER),
         *check_windows(spec.maintenance_windows),
@@ -161,6 +165,42 @@ def _listeners(listeners: tuple[Listener, ...]) -> list[Problem]:
         problems.append(_split(cluster_kind.DUPLICATE_PORT))
     if any(item.name in cluster_kind.RESERVED_LISTENERS for item in listeners):
         problems.append(_split(cluster_kind.RESERVED_LISTENER))
+    return problems
+
+
+def _external(item: Listener) -> list[Problem]:
+    """What does not belong to the listener's type, and what two brokers cannot have in common."""
+    path, outside = f"spec.listeners[{item.name}].external", item.external
+    if outside is None:
+        return []
+    if not item.is_external:
+        return [(path, _split(external_kind.NOT_EXTERNAL)[1])]
+    problems: list[Problem] = []
+    if item.type is ListenerType.LOAD_BALANCER and outside.asks_for_nodes:
+        problems.append((path, _split(external_kind.NODE_PORT_ONLY)[1]))
+    if item.type is not ListenerType.LOAD_BALANCER and outside.load_balancer_class is not None:
+        problems.append((f"{path}.loadBalancerClass", _split(external_kind.LOAD_BALANCER_ONLY)[1]))
+    twice = _repeated(str(one.id) for one in outside.brokers)
+    problems += [(f"{path}.brokers", f"two entries have the id {broker}") for broker in twice]
+    keys = {*outside.annotations, *(key for one in outside.brokers for key in one.annotations)}
+    if any(key.startswith("kfleet.dev/") for key in keys):
+        problems.append((f"{path}.annotations", _split(external_kind.OWN_ANNOTATION)[1]))
+    return problems
+
+
+def _node_ports(listeners: tuple[Listener, ...]) -> list[Problem]:
+    """Node ports that are asked for twice: a node has each of them once, whichever Service it is for."""
+    asked: dict[int, str] = {}
+    problems: list[Problem] = []
+    for item in listeners:
+        path = f"spec.listeners[{item.name}].external"
+        wanted = [(f"{path}.nodePort", item.outside.node_port)]
+        wanted += [(f"{path}.brokers[{one.id}].nodePort", one.node_port) for one in item.outside.brokers]
+        for field, port in wanted:
+            if port is not None and port in asked:
+                problems.append((field, f"{port} is asked for by {asked[port]} already: choose another one"))
+            elif port is not None:
+                asked[port] = field
     return problems
 
 

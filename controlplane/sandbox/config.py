@@ -7,9 +7,13 @@ under its `root`, so that `down --purge` leaves no file.
 from __future__ import annotations
 
 import os
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
+
+BALANCERS_BYTE, NODES_BYTE = 254, 255
+"""Third byte of addresses in the pod network that no pod gets."""
 
 
 def cache_home() -> Path:
@@ -55,6 +59,17 @@ class SandboxConfig(BaseModel):
     @property
     def nodes(self) -> list[str]:
         return [f"node-{zone}" for zone in self.zones]
+
+    @property
+    def node_addresses(self) -> dict[str, str]:
+        """Each node's own address for clients outside (its ExternalIP), where its node ports are."""
+        first = IPv4Network(self.pod_cidr).network_address + NODES_BYTE * 256
+        return {node: str(first + number) for number, node in enumerate(self.nodes, start=1)}
+
+    @property
+    def balancer_cidr(self) -> str:
+        """Where load balancers get their addresses."""
+        return f"{IPv4Network(self.pod_cidr).network_address + BALANCERS_BYTE * 256}/24"
 
 
 class SandboxPaths:

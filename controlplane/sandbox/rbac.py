@@ -30,6 +30,8 @@ READ = ["get", "list", "watch"]
 RULES: dict[str, list[dict[str, Any]]] = {
     "proxy": [
         {"apiGroups": [""], "resources": ["services", "pods"], "verbs": READ},
+        # the addresses of load balancers
+        {"apiGroups": [""], "resources": ["services/status"], "verbs": ["patch"]},
         {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "get", "patch"]},
     ],
     "provisioner": [

@@ -28,7 +28,17 @@ from confluent_kafka.admin import (
 )
 from support.cell import Cell, combined_cluster, topic
 from support.leaks import key_lines, leaks, places
-from support.secure_clients import SECONDS, SecureTraffic, admin, forwarder, is_let_in, mutual, scram, secret
+from support.secure_clients import (
+    SECONDS,
+    SecureTraffic,
+    admin,
+    forwarder,
+    is_let_in,
+    mutual,
+    scram,
+    secret,
+    write_and_read,
+)
 
 from controlplane.adapters.clock import SystemClock
 from controlplane.adapters.pki import CryptographyPki
@@ -45,6 +55,12 @@ ORDINARY = {"KFLEET_CERTIFICATE_LIFETIME": "36000", "KFLEET_CERTIFICATE_RENEW_BE
 }
 """Certificates of ten hours. With `RENEW` they are due when they are a minute old, and so are the next ones."""
 RENEW = {"KFLEET_CERTIFICATE_RENEW_BEFORE": "35940"}
+
+SCRAM = {"tls": True, "authentication": {"type": "scram-sha-512"}}
+OUTSIDE = [
+    {"name": "nodeport", "port": 9095, "type": "NodePort"} | SCRAM,
+    {"name": "balanced", "port": 9096, "type": "LoadBalancer"} | SCRAM,
+]
 
 
 @dataclass(repr=False)
@@ -87,6 +103,7 @@ def doors(cell: Cell, ledger: Path) -> Doors:
             listeners=[
                 {"name": "passwords", "port": 9093, "tls": True, "authentication": {"type": "scram-sha-512"}},
                 {"name": "certificates", "port": 9094, "tls": True, "authentication": {"type": "tls"}},
+                *OUTSIDE,
             ],
         ),
         topic("orders"),
@@ -240,6 +257,68 @@ def test_certificates_are_renewed_under_traffic_and_nobody_is_restarted(cell: Ce
     cell.operator.start()
     cell.wait_ready()
     assert (traffic.failed, traffic.errors) == (0, [])
+    assert cell.pod_uids() == pods
+
+
+def outside(cell: Cell) -> dict[str, dict[str, Any]]:
+    """status.listeners of those for clients outside, by name."""
+    names = {item["name"] for item in OUTSIDE}
+    return {item["name"]: item for item in cell.cluster()["status"]["listeners"] if item["name"] in names}
+
+
+def test_clients_outside_reach_every_broker_at_addresses_that_stay(cell: Cell, doors: Doors) -> None:
+    """Host names are verified; the leaders of the topic are on every broker, so that each is reached."""
+    make_user(doors, "carol", PASSWORD)
+    allow(doors, "carol", AclOperation.DESCRIBE, AclOperation.WRITE, AclOperation.READ)
+    carol, before = scram(doors.cluster_ca, "carol", PASSWORD), outside(cell)
+    assert len({one["address"] for item in before.values() for one in item["brokers"]}) == 6
+    nodes = {one["address"].partition(":")[0] for one in before["nodeport"]["brokers"]}
+    assert len(nodes) == 3, "each on a node of its own"
+
+    def used() -> None:
+        for item in before.values():
+            told = {one["id"]: one["address"] for one in item["brokers"]}
+            for server in item["bootstrapServers"]:
+                found = admin(server, carol).list_topics(timeout=SECONDS).brokers
+                assert {node: f"{one.host}:{one.port}" for node, one in found.items()} == told
+            write_and_read(",".join(item["bootstrapServers"]), "orders", carol)
+
+    used()
+    with forwarder(before["nodeport"]["bootstrapServers"][0]) as elsewhere:
+        assert not is_let_in(elsewhere, carol), "the control: an address that no certificate is for"
+    pods = cell.pod_uids()
+    with SecureTraffic(before["nodeport"]["bootstrapServers"][0], "orders", carol) as traffic:
+        cell.kubectl("delete", "pod", "cell-nodes-1", "--wait=false")
+        cell.wait("another pod of node 1", lambda: cell.pod_uids().get(1) not in (None, pods[1]))
+        cell.wait_ready()
+        enough = traffic.acknowledged + 100
+        wait_for(lambda: traffic.acknowledged > enough)
+    assert (traffic.failed, traffic.errors) == (0, [])
+    assert outside(cell) == before
+    used()
+    assert {node for node, uid in cell.pod_uids().items() if uid != pods[node]} == {1}
+
+
+def test_listeners_that_cannot_be_touch_no_broker_and_can_be_taken_out(cell: Cell, doors: Doors) -> None:
+    pods, good = cell.pod_uids(), cell.cluster()["spec"]["listeners"]
+    never = {"name": "never", "port": 9097, "type": "LoadBalancer"} | SCRAM
+    low = {"name": "low", "port": 9098, "type": "NodePort", "external": {"nodePort": 80}} | SCRAM
+    never["external"] = {"loadBalancerClass": "example.com/none"}
+    cell.patch({"listeners": [*good, never, low]})
+
+    def said(*words: str) -> bool:
+        message = cell.condition("Ready")["message"]
+        return all(text in message for text in words)
+
+    field = "spec.listeners[low].external.nodePort: Kubernetes refuses Service cell-low"
+    cell.wait("the refusal of the node port", lambda: said(field, "not in the valid range"))
+    cell.wait("what is waited for", lambda: said("spec.listeners[never]: Service cell-never-0 (and 3 more)"))
+    assert is_let_in(doors.passwords, scram(doors.cluster_ca, "alice", PASSWORD))
+    cell.patch({"listeners": good})
+    cell.wait_ready()
+    names = {item["metadata"]["name"] for item in cell.get("services")["items"]}
+    assert not {name for name in names if "never" in name or "low" in name}
+    assert {"cell-nodeport", "cell-nodeport-0", "cell-balanced-2"} <= names
     assert cell.pod_uids() == pods
 
 

@@ -23,6 +23,17 @@ DIRS = ("/var/lib/kafka/data-0", "/var/lib/kafka/data-1")
 SECONDS = 180.0
 Change = dict[str, str]
 
+HOSTILE = [
+    "$(touch {x})",
+    "`touch {x}`",
+    '";touch {x};"',
+    "'; touch {x}; '",
+    "1\ntouch {x}",
+    "${{env:HOME}}",
+    "*",
+    "-h",
+]
+
 
 class Node:
     """A pod, and the identity that its env gives it. First voter of a quorum of one unless `voter` is false."""
@@ -268,6 +279,60 @@ def test_peers_are_waited_for(tmp_path: Path) -> None:
     assert done.output.count("waiting for /etc/kafka/peers/peers.properties") == 1
 
 
+def outside_node(root: Path, **env: str) -> Node:
+    """A broker with two listeners for clients outside, on Kubernetes node node-b."""
+    node = Node(root, voter=False)
+    node.pod.env |= {"KAFKA_ADVERTISED": "OUTSIDE,EDGE", "KAFKA_MACHINE": "node-b"} | env
+    config, own = node.pod.path("/etc/kafka/config/server.properties"), f"CLIENTS://127.0.0.1:{PORT}"
+    bound = f"listeners={own},OUTSIDE://127.0.0.1:9094,EDGE://127.0.0.1:9095\nadvertised.listeners={own}\n"
+    text = config.read_text().replace(f"listeners={own}\n", bound)
+    config.write_text(text.replace("CLIENTS:PLAINTEXT,", "CLIENTS:PLAINTEXT,OUTSIDE:PLAINTEXT,EDGE:PLAINTEXT,"))
+    node.pod.path("/etc/kafka/advertised").mkdir()
+    return node
+
+
+def tell(node: Node, machine: str, text: str) -> None:
+    """As a kubelet brings a file: all of it at once."""
+    directory = node.pod.path("/etc/kafka/advertised")
+    (directory / ".new").write_text(text)
+    (directory / ".new").rename(directory / machine)
+
+
+def test_what_clients_outside_are_told_is_waited_for_added_and_reported(tmp_path: Path) -> None:
+    node = outside_node(tmp_path)
+    process = node.pod.start_format()
+    tell(node, "node-a", "OUTSIDE=203.0.113.1:30001\nEDGE=a.example.com:443\n")
+    tell(node, "node-b", "OUTSIDE=203.0.113.2:30001\n")
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.communicate(timeout=1.5)
+    assert not (node.dir(0) / ".kfleet-formatting").exists()
+    tell(node, "node-b", "OUTSIDE=203.0.113.2:30001\nEDGE=[2001:db8::2]:9095\n")
+    done = node.pod.finish_format(process)
+    assert done.code == 0, done.output
+    assert "waiting for the address of listener EDGE on node-b" in done.output
+    told = {"OUTSIDE": "203.0.113.2:30001", "EDGE": "[2001:db8::2]:9095"}
+    assert json.loads(done.message)["advertised"] == told
+    written = node.pod.path("/etc/kafka/run/server.properties").read_text().splitlines()
+    last = [line for line in written if line.startswith("advertised.listeners=")][-1]
+    assert last == "advertised.listeners=" + ",".join(
+        [f"CLIENTS://127.0.0.1:{PORT}", *(f"{name}://{address}" for name, address in told.items())]
+    )
+
+
+@pytest.mark.parametrize("text", ["..", ".", "a/../b", "", *HOSTILE[:5]])
+def test_no_address_and_no_machine_is_ever_evaluated(tmp_path: Path, text: str) -> None:
+    planted = tmp_path / "planted"
+    hostile = text.format(x=planted)
+    done = outside_node(tmp_path / "one", KAFKA_MACHINE=hostile).pod.format()
+    assert (done.code, done.message.partition(":")[0]) == (1, "InvalidSetting")
+    if hostile.strip(".") and "\n" not in hostile:
+        node = outside_node(tmp_path / "two")
+        tell(node, "node-b", f"OUTSIDE={hostile}\nEDGE=a:1\n")
+        done = node.pod.format()
+        assert done.message.startswith("InvalidSetting: the address of listener OUTSIDE")
+    assert not planted.exists()
+
+
 def test_controllers_without_this_node_are_refused(tmp_path: Path) -> None:
     node = Node(tmp_path)
     node.pod.publish_peers("127.0.0.1:1", f"1@127.0.0.1:1:{kafka_id()},11@127.0.0.1:1:{node.directory}")
@@ -277,16 +342,6 @@ def test_controllers_without_this_node_are_refused(tmp_path: Path) -> None:
     assert contents(node.pod.path("/var/lib/kafka")).keys() == {"data-0", "data-1"}
 
 
-HOSTILE = [
-    "$(touch {x})",
-    "`touch {x}`",
-    '";touch {x};"',
-    "'; touch {x}; '",
-    "1\ntouch {x}",
-    "${{env:HOME}}",
-    "*",
-    "-h",
-]
 NAMES = [
     "KAFKA_NODE_ID", "KAFKA_CLUSTER_ID", "KAFKA_LOG_DIRS", "KAFKA_FORMATTED", "KAFKA_FIRST_VOTER",
     "KAFKA_IDENTITY_DIRECTORY_ID", "KAFKA_RELEASE_VERSION",

@@ -7,11 +7,11 @@ import socket
 from collections.abc import AsyncIterator
 
 import pytest
-from support.node_space import Space, space
+from support.node_space import WAIT_SECONDS, Space, space
 from support.sandbox import Sandbox
 from support.web import Client, answers, ask, set_ready, web_pod, web_service
 
-from controlplane.adapters.kubernetes.resources import PERSISTENT_VOLUMES, PODS, SERVICES
+from controlplane.adapters.kubernetes.resources import NODES, PERSISTENT_VOLUMES, PODS, SERVICES
 from controlplane.ports import ForbiddenError, Object
 
 pytestmark = pytest.mark.sandbox
@@ -56,6 +56,53 @@ async def test_node_ports_named_ports_and_addresses_that_are_not_ready(here: Spa
     set_ready(here, "one", ready=False)
     await answers(address, {"refused"})
     await answers(early, {"one"})
+
+
+async def test_node_ports_are_at_each_nodes_own_address_and_local_ones_where_the_pod_is(here: Space) -> None:
+    nodes = here.sandbox.config.node_addresses
+    found = {node["metadata"]["name"]: node["status"]["addresses"] for node in await here.kube.list(NODES)}
+    for name, address in nodes.items():
+        assert {"type": "ExternalIP", "address": address} in found[name]
+    pod = await web_pod(here, "one", nodeSelector={"kubernetes.io/hostname": "node-b"})
+    assert pod["spec"]["nodeName"] == "node-b"
+    await web_service(here, "everywhere", type="NodePort")
+    await web_service(here, "local", type="NodePort", externalTrafficPolicy="Local")
+    for name, serving in (("everywhere", set(nodes)), ("local", {"node-b"})):
+        port = (await here.kube.get(SERVICES, name, here.namespace))["spec"]["ports"][0]["nodePort"]
+        for node, address in nodes.items():
+            await answers(address, {"one"} if node in serving else {"refused"}, port)
+
+
+async def balancer(here: Space, name: str = "web") -> str:
+    """The address that a Service of type LoadBalancer is given."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        async for event in here.kube.watch(SERVICES, here.namespace, fields=f"metadata.name={name}"):
+            ingress = (event.object.get("status") or {}).get("loadBalancer", {}).get("ingress")
+            if ingress:
+                return str(ingress[0]["ip"])
+    raise AssertionError("the watch ended")
+
+
+async def test_a_load_balancer_gets_an_address_keeps_it_and_leads_to_the_pods(here: Space) -> None:
+    await web_pod(here, "one")
+    await web_service(here, type="LoadBalancer")
+    address = await balancer(here)
+    assert address.startswith(here.sandbox.config.balancer_cidr.removesuffix("0/24"))
+    await answers(address, {"one"})
+    set_ready(here, "one", ready=False)
+    await answers(address, {"refused"})
+    set_ready(here, "one", ready=True)
+    await answers(address, {"one"})
+    await here.kube.patch(SERVICES, "web", here.namespace, {"status": {"loadBalancer": None}}, subresource="status")
+    assert await balancer(here) == address
+    await web_service(here, "other", type="LoadBalancer")
+    assert await balancer(here, "other") != address
+    await here.kube.delete(SERVICES, "web", here.namespace)
+    await answers(address, {"refused"})
+    await web_service(here, type="LoadBalancer")
+    assert await balancer(here) == address
+    await web_service(here, "elsewhere", type="LoadBalancer", loadBalancerClass="example.com/x")
+    assert "no load balancer of class example.com/x" in (await here.event("elsewhere", "Unsupported"))["message"]
 
 
 async def test_a_deleted_service_is_refused(here: Space) -> None:
@@ -105,5 +152,9 @@ async def test_each_part_may_do_its_work_and_no_more(here: Space) -> None:
                         await kube.create(resource, body, namespace)
             with pytest.raises(ForbiddenError):
                 await kube.patch(SERVICES, "web", here.namespace, {"spec": {"selector": {"app": "mine"}}})
+            if identity != "proxy":  # which is the load balancer as well
+                given = {"status": {"loadBalancer": {"ingress": [{"ip": "127.0.0.1"}]}}}
+                with pytest.raises(ForbiddenError):
+                    await kube.patch(SERVICES, "web", here.namespace, given, subresource="status")
             with pytest.raises(ForbiddenError):
                 await kube.request("GET", f"/api/v1/namespaces/{here.namespace}/secrets")

@@ -95,6 +95,8 @@ _VOLUME = f"{_POOL}/storage/volumes/0"
 _POOL_OF_BROKERS = "spec/nodePools/1"
 
 _LISTENER = "spec/listeners/0"
+_EXTERNAL = "spec.listeners[].external"
+_HOST = "spec.listeners[0].external.advertisedHost"
 _MUTUAL = {"nodes": "MutualTls"}
 _ACLS = {"type": "Standard"}
 _SCRAM: Object = {"name": "clients", "port": 9093, "tls": True, "authentication": {"type": "scram-sha-512"}}
@@ -169,7 +171,39 @@ CLUSTER: tuple[Refusal, ...] = (
         "the operator's listener", {"spec/listeners/0/name": "replication"}, "spec.listeners[].name", "operator's own"
     ),
     Refusal(
-        "unknown listener type", {"spec/listeners/0/type": "NodePort"}, "spec.listeners[0].type", "Unsupported value"
+        "unknown listener type", {"spec/listeners/0/type": "Ingress"}, "spec.listeners[0].type", "Unsupported value"
+    ),
+    Refusal("an internal listener with addresses outside", {f"{_LISTENER}/external": {}}, _EXTERNAL, "needs type"),
+    *(
+        Refusal(what, {f"{_LISTENER}/type": kind, f"{_LISTENER}/external": wrong}, path, says)
+        for what, kind, wrong, path, says in (
+            ("a node port of a load balancer", "LoadBalancer", {"nodePort": 31000}, _EXTERNAL, "need type NodePort"),
+            ("addresses of nodes", "LoadBalancer", {"addressTypes": ["ExternalIP"]}, _EXTERNAL, "need type NodePort"),
+            (
+                "a node port of a broker's load balancer",
+                "LoadBalancer",
+                {"brokers": [{"id": 1, "nodePort": 31001}]},
+                _EXTERNAL,
+                "need type NodePort",
+            ),
+            (
+                "the class of a node port",
+                "NodePort",
+                {"loadBalancerClass": "a/b"},
+                f"{_EXTERNAL}.loadBalancerClass",
+                "needs type LoadBalancer",
+            ),
+            (
+                "the operator's annotation",
+                "NodePort",
+                {"annotations": {"kfleet.dev/service-hash": "x"}},
+                f"{_EXTERNAL}.annotations",
+                "the operator's",
+            ),
+            ("no port", "NodePort", {"nodePort": 70000}, "spec.listeners[0].external.nodePort", "65535"),
+            ("a host with a line break", "NodePort", {"advertisedHost": "a\nb"}, _HOST, "should match"),
+            ("a host with a placeholder", "NodePort", {"advertisedHost": "${env:HOME}"}, _HOST, "should match"),
+        )
     ),
     Refusal("TLS among nodes in plaintext", {_LISTENER: _SCRAM}, "spec.security.nodes", "need MutualTls"),
     Refusal(
@@ -373,6 +407,7 @@ CLUSTER_ESCAPES: tuple[Escape, ...] = (
     Escape("TLS added", {f"{_LISTENER}/tls": True}, _TLS_PATH, "never change", _SECURED),
     Escape("authentication taken away", {_AUTHENTICATION: ABSENT}, _TLS_PATH, "never change", _OPEN),
     Escape("another authentication", {f"{_AUTHENTICATION}/type": "tls"}, _TLS_PATH, "never change", _OPEN),
+    Escape("another type", {f"{_LISTENER}/type": "NodePort"}, _TLS_PATH, "never change", {}),
 )
 
 _OF_A_TENANT: dict[str, Any] = {"spec/clusterRef": ABSENT, "spec/tenantRef": {"name": "shop"}}

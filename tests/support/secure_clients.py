@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Self
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from support.cell import Cell
 
@@ -65,6 +65,35 @@ def is_let_in(server: str, config: Mapping[str, Any]) -> bool:
             return bool(client.list_topics(timeout=1).brokers)
         client.poll(0)
     return False
+
+
+def write_and_read(servers: str, topic: str, config: Mapping[str, Any]) -> None:
+    """A record to each partition, and the same ones back from where they were put."""
+    settings = {"bootstrap.servers": servers, "log_level": 0} | dict(config)
+    written: dict[int, int] = {}
+
+    def delivered(error: KafkaError | None, message: Message) -> None:
+        assert error is None, error
+        written[message.partition()] = message.offset()
+
+    producer = Producer(settings | {"acks": "all"})
+    partitions = producer.list_topics(topic, timeout=SECONDS).topics[topic].partitions
+    for partition in partitions:
+        producer.produce(topic, b"from outside", partition=partition, on_delivery=delivered)
+    assert producer.flush(60) == 0
+    assert written.keys() == partitions.keys()
+    consumer = Consumer(settings | {"group.id": "outside", "enable.auto.commit": False})
+    try:
+        consumer.assign([TopicPartition(topic, partition, offset) for partition, offset in written.items()])
+        deadline, missing = time.monotonic() + 60, dict(written)
+        while missing:
+            assert time.monotonic() < deadline, missing
+            message = consumer.poll(1.0)
+            if message is not None and message.error() is None and missing.get(message.partition()) == message.offset():
+                assert message.value() == b"from outside"
+                del missing[message.partition()]
+    finally:
+        consumer.close()
 
 
 class SecureTraffic:

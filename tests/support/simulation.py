@@ -10,6 +10,7 @@ from support.cell import combined_cluster
 from support.fake_kafka import FakeKafka, FakeKafkaAdmins, FakeTopic
 from support.fake_kube import FakeKube
 from support.fake_tls import tools
+from support.outside import Outside
 
 from controlplane.api import names
 from controlplane.domain.cluster.layout import derived_uuid
@@ -73,6 +74,7 @@ class Namespace:
         self.admins = FakeKafkaAdmins({KEY.cell: self.kafka})
         self.certificates, self.serving = tools(self.kube, self.clock, SETTINGS)
         self.uids: dict[str, list[str]] = {}
+        self.outside = Outside(self.kube)
 
     async def declare(self, **spec: Any) -> None:
         body = combined_cluster(**spec)
@@ -108,6 +110,7 @@ class Namespace:
         for (plural, _, name), obj in self.kube.objects.items():
             if plural == "services":
                 obj["spec"].setdefault("clusterIP", "127.9.0.1")
+                self.outside.serve(name, obj)
             if plural == "persistentvolumeclaims":
                 obj["status"] = {"phase": "Bound"}
             if plural == "pods":
@@ -121,15 +124,18 @@ class Namespace:
                 self.kafka.stop_broker(node)
 
     def _run(self, pod: dict[str, Any], node: int, *, has_peers: bool) -> None:
-        report = {"directoryIds": {"/var/lib/kafka/data-0": f"directory-{node}"}}
+        pod["spec"]["nodeName"] = self.outside.place(node)
+        report: dict[str, Any] = {"directoryIds": {"/var/lib/kafka/data-0": f"directory-{node}"}}
+        told = self.outside.tell(pod, node)
+        if told:
+            report["advertised"] = told
+        state = {"running": {}} if told is None else {"terminated": {"message": json.dumps(report)}}
+        has_peers = has_peers and told is not None
         pod["status"] = {
             "podIP": f"127.9.1.{node}",
             "conditions": [{"type": "Ready", "status": str(has_peers)}],
-            "initContainerStatuses": [
-                {"name": "format", "restartCount": 0, "state": {"terminated": {"message": json.dumps(report)}}}
-            ],
+            "initContainerStatuses": [{"name": "format", "restartCount": 0, "state": state}],
         }
-        pod["spec"]["nodeName"] = "node"
         has_peers = has_peers and self.serving.start(pod, node)
         pod["status"]["conditions"][0]["status"] = str(has_peers)
         if has_peers and node not in self.kafka.up:

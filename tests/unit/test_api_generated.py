@@ -169,8 +169,11 @@ def test_no_grant_stands_twice_and_data_is_never_deleted() -> None:
     table = [(grant.group, grant.resource) for grant in rbac.OPERATOR]
     assert len(table) == len(set(table))
     deletable = {grant.resource for grant in rbac.OPERATOR if {"delete", "deletecollection"} & set(grant.verbs)}
-    deletion = "nodes come back from their volumes, plans are made anew, the credentials of a user that is revoked go"
-    assert deletable == {"pods", "configmaps", "secrets"}, deletion
+    deletion = (
+        "nodes come back from their volumes, plans are made anew, the credentials of a user that is revoked and the "
+        "Services of a listener that is gone go"
+    )
+    assert deletable == {"pods", "configmaps", "secrets", "services"}, deletion
 
 
 def test_operator_runs_under_its_own_account() -> None:

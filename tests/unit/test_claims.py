@@ -12,6 +12,7 @@ import pytest
 from controlplane.sandbox import claims
 from controlplane.sandbox.config import SandboxConfig, SandboxPaths
 from controlplane.sandbox.errors import SandboxError
+from controlplane.sandbox.node.addresses import Addresses
 
 NONE: frozenset[int] = frozenset()
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
@@ -125,3 +126,13 @@ def test_a_runtime_directory_of_somebody_else_is_refused(home: Path, monkeypatch
     monkeypatch.setenv("KFLEET_RUNTIME", str(home / "link"))
     with pytest.raises(SandboxError, match="KFLEET_RUNTIME"):
         claims.runtime_home()
+
+
+def test_nodes_and_load_balancers_have_addresses_that_no_pod_gets(tmp_path: Path) -> None:
+    config = claims.claim(SandboxPaths.named("a"), {}, NONE)
+    prefix = config.pod_cidr.removesuffix(".0.0/16")
+    assert config.node_addresses == {f"node-{zone}": f"{prefix}.255.{n}" for n, zone in enumerate("abc", start=1)}
+    assert config.balancer_cidr == f"{prefix}.254.0/24"
+    pods = {address.rpartition(".")[0] for address in Addresses(tmp_path, config.pod_cidr)._hosts()}
+    assert f"{prefix}.253" in pods
+    assert not pods & {f"{prefix}.254", f"{prefix}.255"}

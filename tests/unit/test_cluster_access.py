@@ -453,6 +453,28 @@ async def test_a_renewed_one_is_taken_over_without_a_restart() -> None:
     assert pod_uids(namespace) == before
 
 
+@pytest.mark.parametrize("left", [[MTLS], [SCRAM, MTLS]], ids=["listener", "certificateSecretRef"])
+async def test_what_is_taken_out_keeps_its_given_certificate_until_its_node_is_restarted(left: list[Object]) -> None:
+    """Without the file a node could neither read its certificates again nor start."""
+    namespace = Namespace()
+    await given(namespace, bought(namespace))
+    await namespace.declare(rollout={"soak": "2s"}, **(SECURE | {"listeners": [GIVEN, MTLS]}))
+    await run_until_ready(namespace, DieAt())
+    namespace.kafka.topics["t"] = some_topic(namespace)
+    await namespace.change(listeners=left)
+    one, waited = service(namespace, DieAt()), 0
+    for _ in range(100):
+        namespace.turn()
+        await one.reconcile(KEY)
+        if pod_uids(namespace).get("cell-nodes-2") == namespace.uids["cell-nodes-2"][0]:
+            waited += 1
+            assert "listener-clients.pem" in secrets(namespace)["cell-nodes-2-tls"]
+    assert waited > 2
+    assert await namespace.ready()
+    assert all(len(uids) == 2 for uids in namespace.uids.values())
+    assert all("listener-clients.pem" not in secrets(namespace)[f"cell-nodes-{node}-tls"] for node in range(3))
+
+
 def wrong(namespace: Namespace) -> dict[str, tuple[dict[str, str] | None, str]]:
     other = CryptographyPki(namespace.clock).make_authority("x", DAY)
     return {

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from ipaddress import IPv4Network
 from typing import Any
 
 import pytest
 
 from controlplane.sandbox.proxy.balancer import AFFINITY_CLIENTS, Balancer
-from controlplane.sandbox.proxy.endpoints import Endpoint, PodRecord, ServiceRecord
+from controlplane.sandbox.proxy.balancers import choose
+from controlplane.sandbox.proxy.endpoints import JUST_THE_MACHINE, Endpoint, Name, Network, PodRecord, ServiceRecord
 
 
 def pod(name: str = "p", address: str = "127.20.0.1", **changes: Any) -> dict[str, Any]:
@@ -17,7 +19,7 @@ def pod(name: str = "p", address: str = "127.20.0.1", **changes: Any) -> dict[st
         meta["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     ready = {"type": "Ready", "status": changes.pop("ready", "True")}
     containers = [{"ports": changes.pop("ports", [{"name": "http", "containerPort": 8080}])}]
-    spec = {"containers": containers, "initContainers": changes.pop("init", [])}
+    spec = {"containers": containers, "initContainers": changes.pop("init", []), "nodeName": changes.pop("node", "")}
     return {
         "metadata": meta,
         "spec": spec,
@@ -25,13 +27,20 @@ def pod(name: str = "p", address: str = "127.20.0.1", **changes: Any) -> dict[st
     }
 
 
-def service(**spec: Any) -> dict[str, Any]:
+def service(*ingress: str, **spec: Any) -> dict[str, Any]:
     default = {"clusterIP": "127.21.0.5", "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}
-    return {"metadata": {"namespace": "ns", "name": "s", "uid": "u"}, "spec": default | spec}
+    return {
+        "metadata": {"namespace": "ns", "name": "s", "uid": "u"},
+        "spec": default | spec,
+        "status": {"loadBalancer": {"ingress": [{"ip": one} for one in ingress]} if ingress else {}},
+    }
 
 
-def carried(**spec: Any) -> ServiceRecord:
-    record = ServiceRecord.of(service(**spec))
+NETWORK = Network(nodes={"node-a": "127.20.255.1", "node-b": "127.20.255.2"}, balancers=IPv4Network("127.20.254.0/24"))
+
+
+def carried(*ingress: str, **spec: Any) -> ServiceRecord:
+    record = ServiceRecord.of(service(*ingress, **spec), NETWORK if ingress else JUST_THE_MACHINE)
     assert record is not None
     return record
 
@@ -99,12 +108,61 @@ def test_node_ports_listen_on_the_nodes_address() -> None:
     assert record.unsupported == ()
 
 
+def test_node_ports_listen_on_the_own_address_of_each_node_too() -> None:
+    record = ServiceRecord.of(service(type="NodePort", ports=[{"port": 80, "nodePort": 30123}]), NETWORK)
+    assert record is not None
+    assert record.ports[0].listen[2:] == (Endpoint("127.20.255.1", 30123), Endpoint("127.20.255.2", 30123))
+    assert {record.ports[0].way(address) for address in record.ports[0].listen} == {("80", None)}
+
+
+def test_a_local_node_port_leads_to_the_pods_of_its_node_alone() -> None:
+    spec = {"type": "NodePort", "externalTrafficPolicy": "Local", "ports": [{"port": 80, "nodePort": 30123}]}
+    record = ServiceRecord.of(service(**spec), NETWORK)
+    assert record is not None
+    (port,), pods = record.ports, [PodRecord.of(pod("a", "127.20.0.1", node="node-a"))]
+    nodes = [port.way(address)[1] for address in port.listen]
+    assert nodes == [None, None, "node-a", "node-b"], "the address that all nodes share leads to all of them"
+    assert [len(record.endpoints(port, pods, node)) for node in nodes] == [1, 1, 1, 0]
+    assert record.unsupported == ()
+
+
+def test_a_load_balancer_listens_on_its_address_once_it_has_one() -> None:
+    waiting = ServiceRecord.of(service(type="LoadBalancer"), NETWORK)
+    assert waiting is not None
+    assert (waiting.balanced, waiting.balancer) == (True, None)
+    record = carried("127.20.254.7", type="LoadBalancer", ports=[{"port": 9094, "nodePort": 30123}])
+    assert (record.balanced, record.balancer) == (True, "127.20.254.7")
+    assert Endpoint("127.20.254.7", 9094) in record.ports[0].listen
+    assert record.unsupported == ()
+
+
+def test_the_address_of_another_load_balancer_is_left_alone() -> None:
+    record = carried("203.0.113.1", type="LoadBalancer")
+    assert (record.balanced, record.balancer) == (False, None)
+    assert "203.0.113.1 is not this sandbox's" in record.unsupported[0]
+    assert not carried("127.20.254.7", type="LoadBalancer", loadBalancerClass="a/b").balanced
+    left_over = carried("127.20.254.7", type="ClusterIP")
+    assert (left_over.balanced, left_over.balancer) == (False, None)
+
+
+def test_addresses_of_load_balancers_follow_from_names_and_are_never_given_twice() -> None:
+    network, held = IPv4Network("127.20.254.0/29"), {}
+    for number in range(6):
+        name = Name("ns", f"s{number}")
+        held[name] = choose(network, name, held)
+        assert choose(network, name, held) == held[name]
+    assert len(set(held.values())) == 6
+    assert None not in held.values()
+    assert choose(network, Name("ns", "more"), held) is None
+    assert choose(network, Name("ns", "s0"), {}) == held[Name("ns", "s0")], "made again, it has what it had"
+
+
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
         ({"ports": [{"name": "dns", "port": 53, "protocol": "UDP"}]}, "port dns (53): UDP is not carried"),
         ({"ports": [{"port": 53, "protocol": "SCTP"}]}, "port 53: SCTP is not carried"),
-        ({"type": "LoadBalancer"}, "no load balancer"),
+        ({"type": "LoadBalancer", "loadBalancerClass": "a/b"}, "there is no load balancer of class a/b"),
         ({"externalIPs": ["10.0.0.1"]}, "externalIPs: not carried"),
         ({"internalTrafficPolicy": "Local"}, "internalTrafficPolicy: Local is treated as Cluster"),
         ({"sessionAffinity": "ClientIP"}, "sessionAffinity ClientIP: kept by address"),

@@ -39,13 +39,15 @@ REAUTHENTICATE_SECONDS = 900
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A users' listener; the name is upper-cased for Kafka. `given`: its certificate is not the cluster's own."""
+    """A users' listener; the name is upper-cased for Kafka. `given`: its certificate is not the cluster's own.
+    `external`: its clients are outside Kubernetes."""
 
     name: str
     port: int
     tls: bool = False
     authentication: Authentication | None = None
     given: bool = False
+    external: bool = False
 
     @property
     def mechanism(self) -> AuthenticationType | None:

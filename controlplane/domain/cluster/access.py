@@ -21,7 +21,8 @@ from controlplane.domain.access import listeners
 from controlplane.domain.access.pki import Certificate, Leaf
 from controlplane.domain.access.values import FIRST_EPOCH, Access, Authority, Held
 from controlplane.domain.check import Check
-from controlplane.domain.cluster import manifests, naming, properties
+from controlplane.domain.cluster import external, manifests, naming, properties
+from controlplane.domain.cluster.last import last_listeners, last_protocols, last_settings
 from controlplane.domain.cluster.layout import Layout, NodeLayout
 from controlplane.domain.cluster.manifests import Manifest
 from controlplane.domain.cluster.world import World
@@ -355,6 +356,7 @@ def _hosts(world: World, access: Access, node: NodeLayout | NodeObservation) -> 
     """Every name and address that a node is reached by; empty while one of them is not known yet.
 
     With pod addresses these stick to pod names, so that a pod that is away keeps the one that its certificate says.
+    Addresses for clients outside are left out while they are not known: they may never be.
     """
     meta, observed = world.cluster.metadata, world.observation.node(node.id)
     short = f"{naming.pod(meta.name, node.pool, node.id)}.{naming.headless(meta.name)}.{meta.namespace}.svc"
@@ -366,12 +368,17 @@ def _hosts(world: World, access: Access, node: NodeLayout | NodeObservation) -> 
             return held.certificate.hosts if held is not None and held.certificate is not None else ()
         hosts.append(address)
     if node.is_broker:
-        for item in world.cluster.spec.listeners:
-            service = world.services.get(naming.listener_service(meta.name, item.name))
-            if service is None or not service["spec"].get("clusterIP"):
+        declared = [item.name for item in world.cluster.spec.listeners]
+        # One that is declared no more has clients until the node is restarted.
+        before = sorted(last_listeners(world, observed) - set(declared)) if observed is not None else []
+        for listener in (*declared, *before):
+            name = naming.listener_service(meta.name, listener)
+            address = world.services.get(name, {}).get("spec", {}).get("clusterIP")
+            if address:
+                hosts += [f"{name}.{meta.namespace}.svc", f"{name}.{meta.namespace}.svc.cluster.local", address]
+            elif listener in declared:
                 return ()
-            name = f"{naming.listener_service(meta.name, item.name)}.{meta.namespace}.svc"
-            hosts += [name, f"{name}.cluster.local", service["spec"]["clusterIP"]]
+        hosts += external.hosts(world, node)
     return tuple(dict.fromkeys(hosts))
 
 
@@ -381,13 +388,25 @@ def _given(world: World, access: Access, node: NodeLayout | NodeObservation) -> 
 
 
 def _kept(world: World, access: Access, node: NodeLayout | NodeObservation) -> dict[str, str]:
-    """What a node has for listeners whose given certificate cannot be used any more, by file: it goes on with that.
+    """What a node has for listeners whose given certificate cannot be used any more, or is declared no more while the
+    node still runs with it, by file: it goes on with that.
 
     Without the file it could neither read its certificates again nor start.
     """
     held = access.nodes[node.id].files if node.id in access.nodes else {}
-    bad = (file for name, file in _wanted(world, node).items() if not _is_usable(access, name))
-    return {file: held[file] for file in bad if held.get(file)}
+    wanted = _wanted(world, node)
+    kept = [file for name, file in wanted.items() if not _is_usable(access, name)]
+    kept += _files_in_use(world, world.observation.node(node.id)) - set(wanted.values())
+    return {file: held[file] for file in kept if held.get(file)}
+
+
+def _files_in_use(world: World, node: NodeObservation | None) -> set[str]:
+    """Files of given certificates that a node was last started with."""
+    if node is None or not node.is_broker:
+        return set()
+    values = last_settings(world, node).values()
+    files = {listeners.LISTENER_PEM.format(name=name) for name in last_listeners(world, node)}
+    return {file for file in files if any(value.endswith(f"/{file}") for value in values)}
 
 
 def _wanted(world: World, node: NodeLayout | NodeObservation) -> dict[str, str]:
@@ -542,16 +561,3 @@ def _unusable(world: World, access: Access) -> Iterator[Check]:
         given, file = access.given.get(item.name), listeners.LISTENER_PEM.format(name=item.name)
         if given is not None and given.problem and not any(file in held.files for held in access.nodes.values()):
             yield _bad_certificate(item.name, given.secret, given.problem)
-
-
-def last_protocols(world: World, node: NodeObservation) -> dict[str, str]:
-    """Security protocol by Kafka's listener name, as a node was last started; empty for one that never was."""
-    protocols = last_settings(world, node).get("listener.security.protocol.map", "")
-    return dict(entry.split(":", 1) for entry in protocols.split(",") if entry)
-
-
-def last_settings(world: World, node: NodeObservation) -> dict[str, str]:
-    """server.properties of a node as it was last started, values as they stand in the file; empty if it never was."""
-    name = naming.config(world.cluster.metadata.name, node.pool, node.id)
-    lines = world.config_maps.get(name, {}).get("server.properties", "").splitlines()
-    return {key: value for key, _, value in (line.partition("=") for line in lines)}

@@ -15,7 +15,7 @@ from controlplane.api.operation import Operation
 from controlplane.api.roles import Role
 from controlplane.domain import versions
 from controlplane.domain.check import Check, explain
-from controlplane.domain.cluster import checks, drain, lost, manifests, members, setup, way_back
+from controlplane.domain.cluster import checks, drain, external, lost, manifests, members, setup, way_back
 from controlplane.domain.cluster.clients import CreateCanaryTopic, DeleteCanaryTopic
 from controlplane.domain.cluster.guards import GUARDS
 from controlplane.domain.cluster.layout import Layout, lay_out
@@ -86,6 +86,7 @@ def decide(world: World, placement: Placement, permit: Permit, now: float) -> De
     calm = waits and _in_sync(world)
     gate_open = calm and not drain.spares_nobody(world)
     restored = _restored(world, transition.progress, permit) if held else frozenset()
+    restored |= external.unaddressed(world, layout)
     if withheld := _withheld(world, permit, held=held):
         restored |= setup.short_of_volumes(world, layout)
     steps = setup.setup_steps(
@@ -103,12 +104,13 @@ def decide(world: World, placement: Placement, permit: Permit, now: float) -> De
     stopped = (*permit.holds, *drain.kept_by(target.nodes, permit)) if permit.stop and operation is None else ()
     verdict = Verdict(
         blocked=tuple(dict.fromkeys((*permit.refused, *stopped, *_standing_still(world, target, action, permit)))),
+        lacking=external.pending(world, layout),
         pending=setup.pending(steps),
         operation=operation,
         last_operation=ended,
         rolled_back=back,
     )
-    settled = (calm and not steps) or (held and not begun)
+    settled = (calm and not steps and not verdict.lacking) or (held and not begun)
     # An eviction may have come through while the gate stood open: it is closed first, and the world looked at again.
     # So it is when claims are made: whether they can be bound has to be seen.
     first = setup.ApplyDisruptionBudget | setup.CreateVolume
@@ -145,6 +147,7 @@ def _change_members(
         operation, ended, action = _standing(before, permit), None, None
     held = bool(permit.holds) and not permit.locked
     restored = _restored(world, transition.progress, permit) if held else frozenset()
+    restored |= external.unaddressed(world, layout)
     if withheld := _withheld(world, permit, held=held):
         restored |= setup.short_of_volumes(world, layout)
     steps = setup.setup_steps(
@@ -162,6 +165,7 @@ def _change_members(
     refused = change.action.checks if isinstance(change.action, membership.Refused) else ()
     verdict = Verdict(
         blocked=tuple(dict.fromkeys((*permit.refused, *stopped, *refused))),
+        lacking=external.pending(world, layout),
         pending=setup.pending(steps),
         operation=operation,
         last_operation=ended,
@@ -421,6 +425,7 @@ def roll_target(
     else:
         goal = f"Restart for generation {cluster.metadata.generation}"
     certificates = ",".join(f"{node}={digest}" for node, digest in sorted(world.certificates.items()))
+    advertised = external.epochs(world)
     return rolling.RollTarget(
         goal=goal,
         nodes=tuple(nodes),
@@ -433,12 +438,14 @@ def roll_target(
             "metadataVersion": cluster.spec.metadata_version or "",
             "soak": cluster.spec.rollout.soak,
             **({"certificates": certificates} if certificates else {}),
+            **({"advertised": advertised} if advertised else {}),
         },
         holds=tuple(check for check in holds if check.name not in GUARDS),
         guards=(
             *(check for check in holds if check.name in GUARDS),
             *(volume_gate(world.observation, tuple(nodes)) if back is None else ()),
             *(claim_gate(world, layout, tuple(nodes)) if back is None else ()),
+            *external.gate(world, layout, tuple(nodes)),
             *drain.bars_stops(world.observation, nodes),
         ),
         max_unavailable=unavailable_limit(

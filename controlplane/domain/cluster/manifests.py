@@ -25,6 +25,7 @@ Manifest = dict[str, Any]
 CONFIG_DIR = "/etc/kafka/config"
 PEERS_DIR = "/etc/kafka/peers"
 RUN_DIR = "/etc/kafka/run"
+ADVERTISED_DIR = "/etc/kafka/advertised"
 DEFAULT_HEAP = "1Gi"
 
 
@@ -66,7 +67,12 @@ def server_properties(cluster: KafkaCluster, node: NodeLayout, layout: Layout) -
             volumes=[volume.volume_id for volume in node.volumes],
             listeners=[
                 properties.Listener(
-                    item.name, item.port, item.tls, item.authentication, given=item.certificate_secret_ref is not None
+                    item.name,
+                    item.port,
+                    item.tls,
+                    item.authentication,
+                    given=item.certificate_secret_ref is not None,
+                    external=item.is_external,
                 )
                 for item in cluster.spec.listeners
             ],
@@ -164,6 +170,12 @@ def _pod_spec(cluster: KafkaCluster, node: NodeLayout, placement: Placement) -> 
     if secured:
         mounts.append({"name": "tls", "mountPath": TLS_DIR, "readOnly": True})
         format_env["KAFKA_TLS"] = ",".join(_tls_files(cluster, node))
+    outside = [item.name.upper() for item in cluster.spec.listeners if item.is_external and node.is_broker]
+    told: list[Manifest] = []
+    if outside:
+        mounts.append({"name": "advertised", "mountPath": ADVERTISED_DIR, "readOnly": True})
+        format_env["KAFKA_ADVERTISED"] = ",".join(outside)
+        told.append({"name": "KAFKA_MACHINE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}})
     probe_port = properties.REPLICATION_PORT if node.is_broker else properties.CONTROLLER_PORT
     return {
         "restartPolicy": "Always",
@@ -181,7 +193,7 @@ def _pod_spec(cluster: KafkaCluster, node: NodeLayout, placement: Placement) -> 
                 "name": "format",
                 "image": image,
                 "command": ["kafka-node-format"],
-                "env": [host, *({"name": key, "value": value} for key, value in format_env.items())],
+                "env": [host, *told, *({"name": key, "value": value} for key, value in format_env.items())],
                 "volumeMounts": mounts,
             }
         ],
@@ -207,6 +219,8 @@ def _pod_spec(cluster: KafkaCluster, node: NodeLayout, placement: Placement) -> 
             {"name": "run", "emptyDir": {}},
             # Optional, since a pod's address stands in its certificate: the init container waits for the files.
             *([{"name": "tls", "secret": _tls_secret(cluster, node)}] if secured else []),
+            # Optional as well: what clients outside are told depends on where the pod runs.
+            *([{"name": "advertised", "configMap": _advertised(cluster, node)}] if outside else []),
             *(
                 {"name": f"data-{volume.volume_id}", "persistentVolumeClaim": {"claimName": volume.claim}}
                 for volume in node.volumes
@@ -218,6 +232,10 @@ def _pod_spec(cluster: KafkaCluster, node: NodeLayout, placement: Placement) -> 
 def _tls_secret(cluster: KafkaCluster, node: NodeLayout) -> Manifest:
     name = naming.node_tls(cluster.metadata.name, node.pool, node.id)
     return {"secretName": name, "optional": True}
+
+
+def _advertised(cluster: KafkaCluster, node: NodeLayout) -> Manifest:
+    return {"name": naming.advertised(cluster.metadata.name, node.pool, node.id), "optional": True}
 
 
 def _tls_files(cluster: KafkaCluster, node: NodeLayout) -> list[str]:
@@ -286,38 +304,6 @@ def claim(cluster: KafkaCluster, node: NodeLayout, volume: VolumeLayout) -> Mani
     if volume.storage_class is not None:
         spec["storageClassName"] = volume.storage_class
     return {"metadata": meta, "spec": spec}
-
-
-def services(cluster: KafkaCluster) -> list[Manifest]:
-    """The headless Service of all nodes, and one bootstrap Service for each listener."""
-    name = cluster.metadata.name
-    selector = {names.CLUSTER: name, names.APP_MANAGED_BY: names.MANAGED_BY_KFLEET}
-    headless = {
-        "metadata": meta_of(cluster, naming.headless(name), None, owned=True),
-        "spec": {
-            "clusterIP": "None",
-            "publishNotReadyAddresses": True,
-            "selector": selector,
-            "ports": [
-                {"name": "controller", "port": properties.CONTROLLER_PORT},
-                {"name": "replication", "port": properties.REPLICATION_PORT},
-            ],
-        },
-    }
-    return [
-        headless,
-        *(
-            {
-                "metadata": meta_of(cluster, naming.listener_service(name, listener.name), None, owned=True),
-                "spec": {
-                    "type": "ClusterIP",
-                    "selector": selector | {names.ROLE_BROKER: "true"},
-                    "ports": [{"name": listener.name, "port": listener.port, "targetPort": listener.port}],
-                },
-            }
-            for listener in cluster.spec.listeners
-        ),
-    ]
 
 
 def disruption_budget(cluster: KafkaCluster, min_available: int) -> Manifest:

@@ -31,6 +31,16 @@ def listener_service(cluster: str, listener: str) -> str:
     return f"{cluster}-{listener}"
 
 
+def broker_service(cluster: str, listener: str, node_id: int) -> str:
+    """Of a listener for clients outside; a listener's name has no '-', so that no other Service has this name."""
+    return f"{listener_service(cluster, listener)}-{node_id}"
+
+
+def advertised(cluster: str, pool: str, node_id: int) -> str:
+    """The ConfigMap with what a broker tells clients outside of its addresses."""
+    return f"{pod(cluster, pool, node_id)}-advertised"
+
+
 def disruption_budget(cluster: str) -> str:
     return f"{cluster}-nodes"
 

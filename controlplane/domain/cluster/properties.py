@@ -83,7 +83,10 @@ def dynamic_defaults(brokers: int) -> dict[str, str]:
 
 
 def render(node: NodeProperties) -> str:
-    """The file's text, keys sorted, so that equal configuration is equal text."""
+    """The file's text, keys sorted, so that equal configuration is equal text.
+
+    What clients outside are told depends on where the pod runs: its init container adds that to advertised.listeners.
+    """
     names = ([CONTROLLER_LISTENER] if node.controller else []) + (
         [REPLICATION_LISTENER, *(listener.name.upper() for listener in node.listeners)] if node.broker else []
     )
@@ -94,15 +97,16 @@ def render(node: NodeProperties) -> str:
     protocols = {CONTROLLER_LISTENER: inner, REPLICATION_LISTENER: inner} | {
         listener.name.upper(): listener.protocol for listener in node.listeners
     }
-    bind = ",".join(f"{name}://{POD_HOST}:{ports[name]}" for name in names)
+    bind = {name: f"{name}://{POD_HOST}:{ports[name]}" for name in names}
+    outside = {listener.name.upper() for listener in node.listeners if listener.external}
     owned = {
         "process.roles": ",".join(
             role for role, held in (("broker", node.broker), ("controller", node.controller)) if held
         ),
         "node.id": str(node.node_id),
         "controller.listener.names": CONTROLLER_LISTENER,
-        "listeners": bind,
-        "advertised.listeners": bind,
+        "listeners": ",".join(bind.values()),
+        "advertised.listeners": ",".join(text for name, text in bind.items() if name not in outside),
         "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
         "log.dirs": ",".join(POD_ROOT + DATA_DIR.format(volume=volume) for volume in node.volumes),
         "config.providers": "env",

@@ -2,7 +2,7 @@
 
 The spec hash decides whether a pod is out of date; what it is out of date in is read by comparing what the node was
 last started with (its ConfigMap, written right before the pod is made) with what it would be started with now.
-Two reasons are not in the hash, because they end with the pod and not with the spec: `leaving`.
+Three reasons are not in the hash, because they end with the pod and not with the spec: `leaving`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from controlplane.api import names
 from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.domain.check import Check
-from controlplane.domain.cluster import drain, dynamic, manifests, naming
+from controlplane.domain.cluster import drain, dynamic, external, manifests, naming
 from controlplane.domain.cluster.layout import Layout, NodeLayout
 from controlplane.domain.cluster.manifests import Manifest, Placement
 from controlplane.domain.cluster.world import World
@@ -71,6 +71,7 @@ def leaving(world: World, node: NodeObservation) -> tuple[RestartReason, ...]:
     changed = certificates is not None and pod.certificates != certificates
     return (
         *((RestartReason.CERTIFICATE_CHANGED,) if changed else ()),
+        *((RestartReason.ADVERTISED_CHANGED,) if external.is_stale(world, node) else ()),
         *((RestartReason.DRAIN,) if drain.is_leaving(world.observation, node) else ()),
     )
 

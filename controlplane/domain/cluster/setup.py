@@ -10,12 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from controlplane.api import names
 from controlplane.api.owned_config import config_texts
 from controlplane.domain.access.values import FIRST_EPOCH
-from controlplane.domain.cluster import dynamic, growth, lost, manifests, naming, properties
+from controlplane.domain.cluster import dynamic, external, growth, lost, manifests, properties, services
 from controlplane.domain.cluster.access import (
     AccessStep,
     DropAuthority,
@@ -30,6 +29,7 @@ from controlplane.domain.cluster.access import (
     access_steps,
 )
 from controlplane.domain.cluster.clients import CreateCanaryTopic, DeleteCanaryTopic, canary_steps
+from controlplane.domain.cluster.external import ApplyAdvertised, RemoveService
 from controlplane.domain.cluster.layout import Layout, NodeLayout
 from controlplane.domain.cluster.manifests import Manifest, Placement
 from controlplane.domain.cluster.reasons import last_template
@@ -54,10 +54,12 @@ class GrowVolume:
 
 @dataclass(frozen=True, slots=True)
 class ApplyService:
-    """`ours`: it was found with our labels; otherwise one of that name must not be there at all."""
+    """`ours`: it was found with our labels; otherwise one of that name must not be there at all. `field` is the path of
+    what in the spec it is made from."""
 
     manifest: Manifest
     ours: bool
+    field: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,8 @@ SetupStep = (
     CreateVolume
     | GrowVolume
     | ApplyService
+    | ApplyAdvertised
+    | RemoveService
     | ApplyPeers
     | ApplyDisruptionBudget
     | MarkFormatted
@@ -151,10 +155,11 @@ def setup_steps(
     """
     withheld |= lost.set_aside(world, layout)
     return (
-        *_services(world),
+        *_services(world, layout),
         *_volumes(world, layout, withheld),
         *_peers(world, layout, placement),
         *access_steps(world, layout),
+        *external.steps(world),
         *_pods(world, layout, placement, restored, withheld),
         *_leaving_pods(world, layout, departing),
         *_marks(world),
@@ -170,18 +175,15 @@ def pending(steps: Iterable[SetupStep]) -> tuple[str, ...]:
     return tuple(sorted({type(step).__name__ for step in steps if not isinstance(step, AccessStep)}))
 
 
-def _services(world: World) -> Iterator[SetupStep]:
-    for wanted in manifests.services(world.cluster):
-        found = world.services.get(wanted["metadata"]["name"])
-        if found is None or _service_differs(wanted["spec"], found["spec"]):
-            yield ApplyService(wanted, found is not None)
-
-
-def _service_differs(wanted: Manifest, found: Mapping[str, Any]) -> bool:
-    def ports(spec: Mapping[str, Any]) -> list[tuple[str, int]]:
-        return sorted((port.get("name", ""), port["port"]) for port in spec.get("ports") or [])
-
-    return bool(ports(wanted) != ports(found) or wanted["selector"] != found.get("selector"))
+def _services(world: World, layout: Layout) -> Iterator[SetupStep]:
+    """What is declared no more goes once nobody can be led there any more."""
+    brokers = {node.id for node in layout.brokers} | {node.id for node in world.observation.nodes if node.is_broker}
+    wanted = services.services(world.cluster, brokers)
+    for one in wanted:
+        found = world.services.get(one.name)
+        if found is None or services.differs(one.manifest, found):
+            yield ApplyService(one.manifest, found is not None, one.field)
+    yield from external.leftovers(world, {one.name for one in wanted})
 
 
 def _volumes(world: World, layout: Layout, withheld: frozenset[int]) -> Iterator[SetupStep]:
@@ -301,7 +303,8 @@ def restore_steps(world: World, layout: Layout, refused: frozenset[str]) -> tupl
     drain takes another one.
 
     A bad spec touches nothing, and a node that was drained or was being restarted meanwhile must not stay down for it.
-    Certificates are renewed all the same: a spec may be refused for longer than they last.
+    Certificates are renewed all the same, and brokers told where they are: a spec may be refused for longer than they
+    last.
     What a disk holds is marked all the same, or it could be lost unseen.
     When the volumes themselves are in doubt nothing is started.
     """
@@ -313,7 +316,7 @@ def restore_steps(world: World, layout: Layout, refused: frozenset[str]) -> tupl
             steps.append(RemoveEndedPod(node.pod.name, node.pod.uid, node.pod.resource_version))
         elif node.pod is None and (again := _as_it_was(world, node)):
             steps.append(again)
-    renewals = access_steps(world, None) if world.formed else ()
+    renewals = (*access_steps(world, None), *external.steps(world)) if world.formed else ()
     return (*renewals, *steps, *_marks(world))
 
 
@@ -412,9 +415,3 @@ def desired_dynamic(world: World, layout: Layout) -> dict[str, str]:
     declared = config_texts(world.cluster.spec.config)
     wanted, _ = dynamic.split(properties.dynamic_defaults(len(layout.brokers)) | declared)
     return wanted
-
-
-def listener_service_names(world: World) -> tuple[tuple[str, int], ...]:
-    """(Service name, port) of each users' listener."""
-    name = world.cluster.metadata.name
-    return tuple((naming.listener_service(name, item.name), item.port) for item in world.cluster.spec.listeners)

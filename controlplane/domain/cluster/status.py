@@ -9,8 +9,10 @@ from typing import Any, Literal
 from controlplane.api import conditions as c
 from controlplane.api import names
 from controlplane.api.kafka_cluster import (
+    BrokerAddress,
     CertificateStatus,
     KafkaClusterStatus,
+    Listener,
     ListenerStatus,
     NodeStatus,
     Replacement,
@@ -19,7 +21,7 @@ from controlplane.api.kafka_cluster import (
 from controlplane.api.operation import Operation
 from controlplane.domain import versions
 from controlplane.domain.check import Check, explain
-from controlplane.domain.cluster import access, drain, growth, naming, setup
+from controlplane.domain.cluster import access, drain, external, growth, naming, setup
 from controlplane.domain.cluster.layout import Layout
 from controlplane.domain.cluster.world import World
 from controlplane.domain.observation import NodeObservation
@@ -30,10 +32,12 @@ MESSAGE_LIMIT = 1024
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What the pass decided: `refused` are failed spec checks, `blocked` failed checks of the roll, `rolled_back` the
-    upgrade that the cluster is kept from, `replacement` the request for a node that is met with this pass."""
+    upgrade that the cluster is kept from, `replacement` the request for a node that is met with this pass, `lacking`
+    failed checks of what keeps clients outside from being told where brokers are."""
 
     refused: tuple[Check, ...] = ()
     blocked: tuple[Check, ...] = ()
+    lacking: tuple[Check, ...] = ()
     pending: tuple[str, ...] = ()
     operation: Operation | None = None
     last_operation: Operation | None = None
@@ -47,7 +51,8 @@ def cluster_status(
     cluster, observation = world.cluster, world.observation
     old = cluster.status
     nodes = tuple(_node(node, world) for node in observation.nodes)
-    bootstrap = _bootstrap(world, layout, addressing)
+    entrances = _entrances(world, layout, addressing)
+    bootstrap = tuple(servers[0] for _, servers in entrances if servers)
     kafka = observation.kafka
     level = kafka.features.get("metadata.version") if kafka else None
     running = {node.pod.version for node in observation.nodes if node.pod}
@@ -69,7 +74,7 @@ def cluster_status(
         version=running.pop() if len(running) == 1 else old.version,
         metadata_version=versions.level_name(level) if level is not None else old.metadata_version,
         bootstrap_servers=bootstrap or old.bootstrap_servers,
-        listeners=_listeners(world, bootstrap) or old.listeners,
+        listeners=_listeners(world, entrances) or old.listeners,
         certificates=_certificates(world),
         nodes=nodes,
         last_handled_reconcile_at=cluster.metadata.annotations.get(names.RECONCILE_AT, "")[:64] or None,
@@ -141,8 +146,8 @@ def _ready(
     if disks := _disks(nodes):
         return False, disks[0].name, explain(disks)
     broken = [node for node in nodes if node.message]
-    if verdict.blocked:
-        return False, verdict.blocked[0].name, explain(verdict.blocked)
+    if held := verdict.blocked or verdict.lacking:
+        return False, held[0].name, explain(held)
     if broken:
         return False, broken[0].state, "; ".join(f"node {node.id}: {node.message}" for node in broken)
     if verdict.operation:
@@ -238,14 +243,26 @@ def _state(node: NodeObservation) -> tuple[str, str | None]:
     return "Starting", None
 
 
-def _listeners(world: World, bootstrap: Sequence[str]) -> tuple[ListenerStatus, ...]:
-    """Known together with `bootstrap`, which has one server for each listener, in their order."""
+def _listeners(world: World, entrances: Sequence[tuple[Listener, tuple[str, ...]]]) -> tuple[ListenerStatus, ...]:
+    """What a broker tells clients is what it was started with."""
     own = naming.cluster_ca(world.cluster.metadata.name)
     found = []
-    for item, server in zip(world.cluster.spec.listeners, bootstrap, strict=False):
+    for item, servers in entrances:
         given = item.certificate_secret_ref
         authority = (given.name if given is not None else own) if item.tls else None
-        found.append(ListenerStatus(name=item.name, bootstrap_servers=(server,), ca_secret=authority))
+        brokers = [
+            BrokerAddress(id=node.id, address=str(told))
+            for node in world.observation.nodes
+            if (told := external.reported(node).get(item.name) or external.recorded(world, node).get(item.name))
+        ]
+        found.append(
+            ListenerStatus(
+                name=item.name,
+                bootstrap_servers=servers,
+                ca_secret=authority,
+                brokers=tuple(brokers) if item.is_external else None,
+            )
+        )
     return tuple(found)
 
 
@@ -254,8 +271,11 @@ def _certificates(world: World) -> tuple[CertificateStatus, ...]:
     return tuple(CertificateStatus(name=name, not_after=c.timestamp(one.not_after)) for name, one in found)
 
 
-def _bootstrap(world: World, layout: Layout, addressing: Literal["PodIP", "DNS"]) -> tuple[str, ...]:
-    """Only once every declared node carries both marks on all its volumes."""
+def _entrances(
+    world: World, layout: Layout, addressing: Literal["PodIP", "DNS"]
+) -> tuple[tuple[Listener, tuple[str, ...]], ...]:
+    """Where clients of each listener begin, in the spec's order; only once every declared node carries both marks on
+    all its volumes. Empty for a listener for clients outside that has no address yet."""
     by_id = {node.id: node for node in world.observation.nodes}
     for wanted in layout.nodes:
         node = by_id.get(wanted.id)
@@ -265,15 +285,20 @@ def _bootstrap(world: World, layout: Layout, addressing: Literal["PodIP", "DNS"]
         mounted = [volume for volume in node.volumes if volume.volume_id in declared]
         if any(volume.identity is None or volume.formatted is None for volume in mounted):
             return ()
-    servers = []
-    for name, port in setup.listener_service_names(world):
+    found: list[tuple[Listener, tuple[str, ...]]] = []
+    for item in world.cluster.spec.listeners:
+        name = naming.listener_service(world.cluster.metadata.name, item.name)
         service: Mapping[str, Any] | None = world.services.get(name)
         if service is None:
             return ()
-        host = (
-            service["spec"].get("clusterIP")
-            if addressing == "PodIP"
-            else f"{name}.{world.cluster.metadata.namespace}.svc"
-        )
-        servers.append(f"{host}:{port}")
-    return tuple(servers)
+        if item.is_external:
+            # A load balancer whose address is missing for a moment is where it was.
+            before = next(
+                (one.bootstrap_servers for one in world.cluster.status.listeners if one.name == item.name), ()
+            )
+            found.append((item, external.bootstrap(world, item) or before))
+            continue
+        meta = world.cluster.metadata
+        host = service["spec"].get("clusterIP") if addressing == "PodIP" else f"{name}.{meta.namespace}.svc"
+        found.append((item, (f"{host}:{item.port}",)))
+    return tuple(found)

@@ -49,6 +49,10 @@ class World:
     retired_claims: frozenset[str] = frozenset()
     """Names of claims that are marked as retired, those of nodes with others that are not yet included."""
 
+    machines: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    """Addresses (kind, address) of Kubernetes nodes that brokers run on, or ran on last; of those that a listener
+    needs."""
+
     learning: Learning | None = None
     """How the level before an upgrade is learned; None where nobody watches clients."""
     canary_is_ours: bool = False

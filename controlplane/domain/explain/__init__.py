@@ -12,6 +12,7 @@ from controlplane.domain.explain.clients import CANARY_ACTIONS, CLIENTS
 from controlplane.domain.explain.conditions import CONDITIONS, REASONS
 from controlplane.domain.explain.entry import Entry as Entry
 from controlplane.domain.explain.entry import Sort as Sort
+from controlplane.domain.explain.external import EXTERNAL, EXTERNAL_ACTIONS, EXTERNAL_CAUSES
 from controlplane.domain.explain.health import CLUSTER_STATES, HEALTH_CHECKS, OPERATION_STATES
 from controlplane.domain.explain.members import MEMBER_CHECKS, MEMBER_EVENTS, MEMBER_STEPS
 from controlplane.domain.explain.nodes import NODES
@@ -31,7 +32,7 @@ CHAPTERS: dict[str, tuple[Entry, ...]] = {
     "States of a cluster": CLUSTER_STATES,
     "What `kfleet cluster health` asks": HEALTH_CHECKS,
     "What a cluster's spec is refused for": CLUSTER_SPEC,
-    "Certificates and listeners": ACCESS,
+    "Certificates and listeners": (*ACCESS, *EXTERNAL),
     "What a topic is refused for": TOPICS,
     "Conditions of a tenant's topic": TOPIC_CONDITIONS,
     "What a tenant's topic is refused for": TENANT_TOPICS,
@@ -53,8 +54,8 @@ CHAPTERS: dict[str, tuple[Entry, ...]] = {
     "What a rebalance waits for": REBALANCE_CHECKS,
     "Steps of a rebalance": REBALANCE_STEPS,
     "Load shedding": SHEDDING,
-    "Why a node is restarted": CAUSES,
-    "Actions": (*ACTIONS, *ACCESS_ACTIONS, *CANARY_ACTIONS),
+    "Why a node is restarted": (*CAUSES, *EXTERNAL_CAUSES),
+    "Actions": (*ACTIONS, *ACCESS_ACTIONS, *EXTERNAL_ACTIONS, *CANARY_ACTIONS),
     "How an operation ends": OUTCOMES,
     "Events": (*EVENTS, *MEMBER_EVENTS),
     "States of a node": NODES,

@@ -28,6 +28,7 @@ class RestartReason(StrEnum):
     JVM_CHANGED = "JvmChanged"
     POD_TEMPLATE_CHANGED = "PodTemplateChanged"
     CERTIFICATE_CHANGED = "CertificateChanged"
+    ADVERTISED_CHANGED = "AdvertisedAddressChanged"
     DRAIN = "Drain"
     REQUESTED = "Requested"
 
@@ -44,7 +45,7 @@ class NodeTarget:
     """What one node's pod is to be made from; a pod whose annotation carries `spec_hash` is done.
 
     Except the pod with uid `leaving`: that one has to go whatever it was made from (its machine is drained, it was
-    started with other certificates). Its successor has another uid, so nothing is restarted twice for it.
+    started with other certificates or addresses). Its successor has another uid, so nothing is restarted twice for it.
     """
 
     node: int

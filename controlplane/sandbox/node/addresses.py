@@ -1,7 +1,8 @@
 """Pod addresses: each (namespace, pod name) keeps its own loopback address for the life of the sandbox.
 
 One file for all nodes, `<root>/pod-addresses.json`, under flock(2). Network, broadcast and the .0 and .255 hosts of the
-/16 are never given out. When it is full the address released longest ago is taken over.
+/16 are never given out, nor those that are for nodes and load balancers. When it is full the address released longest
+ago is taken over.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from controlplane.sandbox.config import BALANCERS_BYTE, NODES_BYTE
 from controlplane.sandbox.node.records import read_json, write_json
 
 
@@ -53,7 +55,7 @@ class Addresses:
 
     def _hosts(self) -> Iterator[str]:
         for host in self._network.hosts():
-            if host.packed[3] not in (0, 255):
+            if host.packed[3] not in (0, 255) and host.packed[2] not in (BALANCERS_BYTE, NODES_BYTE):
                 yield str(host)
 
     @contextmanager

@@ -100,7 +100,10 @@ class Registration:
             "capacity": resources,
             "allocatable": resources,
             "conditions": conditions + list(before.values()),
-            "addresses": [{"type": "InternalIP", "address": HOST_IP}],
+            "addresses": [
+                {"type": "InternalIP", "address": HOST_IP},
+                {"type": "ExternalIP", "address": self._config.node_addresses[self._node]},
+            ],
             "daemonEndpoints": {"kubeletEndpoint": {"Port": self._port}},
             "nodeInfo": machine.node_info(),
         }

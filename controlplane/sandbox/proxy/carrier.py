@@ -12,7 +12,7 @@ from functools import partial
 from typing import Literal
 
 from controlplane.sandbox.proxy.balancer import Balancer
-from controlplane.sandbox.proxy.endpoints import Endpoint, PodRecord, ServicePort, ServiceRecord
+from controlplane.sandbox.proxy.endpoints import Endpoint, PodRecord, ServiceRecord
 from controlplane.sandbox.proxy.link import Link
 from controlplane.sandbox.proxy.listener import Listener
 
@@ -42,7 +42,7 @@ class ServiceCarrier:
 
     @property
     def endpoints(self) -> Mapping[str, tuple[Endpoint, ...]]:
-        """Port label -> who serves it."""
+        """Where an address leads to -> who serves there."""
         return {label: balancer.endpoints for label, balancer in self._balancers.items()}
 
     @property
@@ -56,10 +56,12 @@ class ServiceCarrier:
         wanted: dict[Endpoint, Balancer] = {}
         balancers: dict[str, Balancer] = {}
         for port in service.ports:
-            balancer = self._balancer(port)
-            balancer.endpoints = service.endpoints(port, pods)
-            balancers[port.label] = balancer
-            wanted |= dict.fromkeys(port.listen, balancer)
+            for address in port.listen:
+                way, node = port.way(address)
+                if way not in balancers:
+                    balancers[way] = self._balancer(way)
+                    balancers[way].endpoints = service.endpoints(port, pods, node)
+                wanted[address] = balancers[way]
         for address in self._listeners.keys() - wanted.keys():
             self._listeners.pop(address)[0].close()
         for address, balancer in wanted.items():
@@ -114,8 +116,8 @@ class ServiceCarrier:
         for link in list(self._links):
             link.reset()
 
-    def _balancer(self, port: ServicePort) -> Balancer:
-        known = self._balancers.get(port.label)
+    def _balancer(self, way: str) -> Balancer:
+        known = self._balancers.get(way)
         if known is None or known.affinity_seconds != self.service.affinity_seconds:
             return Balancer(self.service.affinity_seconds)
         return known

@@ -1,4 +1,8 @@
-"""The Service proxy: follows Services, Pods and faults, and keeps one carrier a Service in step with them."""
+"""The Service proxy: follows Services, Pods and faults, and keeps one carrier a Service in step with them.
+
+It is the load balancer as well: a Service of type LoadBalancer gets an address of the sandbox in its status, once all
+Services are known, and keeps it.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,18 @@ import logging
 import math
 import time
 from collections import defaultdict
+from collections.abc import Coroutine
+from ipaddress import IPv4Network
+from typing import Any
 
 from controlplane.adapters.kubernetes.resources import PODS, SERVICES
-from controlplane.ports import KubeApi, Object, WatchEvent
+from controlplane.ports import KubeApi, KubeError, Object, WatchEvent
 from controlplane.sandbox import fault_state
 from controlplane.sandbox.config import SandboxPaths
 from controlplane.sandbox.follow import follow
+from controlplane.sandbox.proxy.balancers import choose
 from controlplane.sandbox.proxy.carrier import Cut, ServiceCarrier
-from controlplane.sandbox.proxy.endpoints import Endpoint, Name, PodRecord, ServiceRecord
+from controlplane.sandbox.proxy.endpoints import Endpoint, Name, Network, PodRecord, ServiceRecord
 from controlplane.services.events import EventRecorder
 
 FAULT_POLL_SECONDS = 0.2
@@ -41,6 +49,12 @@ class ServiceProxy:
         self._posts: set[asyncio.Task[None]] = set()
         self._told: dict[tuple[Name, str], float] = {}
         self._retries: dict[Name, asyncio.TimerHandle] = {}
+        config = paths.load()
+        self._balancers = IPv4Network(config.balancer_cidr)
+        self._network = Network(nodes=config.node_addresses, balancers=self._balancers)
+        self._balanced: dict[Name, str] = {}
+        self._announcing: set[Name] = set()
+        self._knows_services = False
 
     async def run(self) -> None:
         """Until cancelled; then every listener and connection is closed."""
@@ -57,6 +71,10 @@ class ServiceProxy:
         async for event in follow(self._kube, SERVICES):
             if event.type != "SYNCED":
                 self.service_event(event)
+                continue
+            self._knows_services = True
+            for name in list(self._carriers):
+                self._balance(name)
 
     async def _follow_pods(self) -> None:
         async for event in follow(self._kube, PODS):
@@ -80,7 +98,7 @@ class ServiceProxy:
     def service_event(self, event: WatchEvent) -> None:
         meta = event.object["metadata"]
         name = Name(meta["namespace"], meta["name"])
-        record = None if event.type == "DELETED" else ServiceRecord.of(event.object)
+        record = None if event.type == "DELETED" else ServiceRecord.of(event.object, self._network)
         if record is None:
             self._drop(name)
             return
@@ -95,6 +113,36 @@ class ServiceProxy:
         carrier.update(record, self._pods[name.namespace].values())
         for words in record.unsupported:
             self._warn(name, "Unsupported", words)
+        self._balance(name)
+
+    def _balance(self, name: Name) -> None:
+        """Give a Service its address if it is to have one; none is given before all that are given are known."""
+        service = self._carriers[name].service
+        if not service.balanced:
+            self._balanced.pop(name, None)
+        elif service.balancer is not None:
+            self._balanced[name] = service.balancer
+        elif self._knows_services and name not in self._announcing:
+            address = self._balanced.get(name) or choose(self._balancers, name, self._balanced)
+            if address is None:
+                self._warn(name, "Unsupported", f"type LoadBalancer: no address is left in {self._balancers}")
+                return
+            self._balanced[name] = address
+            self._announcing.add(name)
+            self._post(self._announce(service, address))
+
+    async def _announce(self, service: ServiceRecord, address: str) -> None:
+        body = {"metadata": {"uid": service.uid}, "status": {"loadBalancer": {"ingress": [{"ip": address}]}}}
+        try:
+            await self._kube.patch(SERVICES, service.name.name, service.name.namespace, body, subresource="status")
+        except KubeError as error:  # such as one that was deleted, of which we shall hear
+            log.warning("%s: no address of a load balancer: %s", service.name, error)
+            await asyncio.sleep(BIND_RETRY_SECONDS)
+            self._announcing.discard(service.name)
+            if service.name in self._carriers:
+                self._balance(service.name)
+        else:
+            self._announcing.discard(service.name)
 
     def pod_event(self, event: WatchEvent) -> None:
         meta = event.object["metadata"]
@@ -124,6 +172,7 @@ class ServiceProxy:
 
     def _drop(self, name: Name) -> None:
         self._objects.pop(name, None)
+        self._balanced.pop(name, None)
         if (carrier := self._carriers.pop(name, None)) is not None:
             carrier.close()
             self._told = {key: at for key, at in self._told.items() if key[0] != name}
@@ -145,9 +194,10 @@ class ServiceProxy:
             return
         self._told[name, message] = now
         log.warning("%s: %s: %s", name, reason, message)
-        post = asyncio.get_running_loop().create_task(
-            self._events.record(self._objects[name], "Warning", reason, message)
-        )
+        self._post(self._events.record(self._objects[name], "Warning", reason, message))
+
+    def _post(self, call: Coroutine[Any, Any, None]) -> None:
+        post = asyncio.get_running_loop().create_task(call)
         self._posts.add(post)
         post.add_done_callback(self._posts.discard)
 

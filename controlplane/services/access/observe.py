@@ -13,8 +13,9 @@ from controlplane.domain.access import listeners
 from controlplane.domain.access.given import problem
 from controlplane.domain.access.pki import Certificate
 from controlplane.domain.access.values import Access, Authority, ClientTls, Given, Held, Lifetimes
-from controlplane.domain.cluster import naming
+from controlplane.domain.cluster import external, naming
 from controlplane.domain.cluster.access import CA_CRT, CA_KEY, NEXT_CRT, NEXT_KEY, OLD_CRT, TLS_CRT, TLS_KEY
+from controlplane.domain.cluster.world import World
 from controlplane.domain.observation import NodeObservation
 from controlplane.ports import CertificateProbe, Clock, KeyPair, KubeApi, Object, Pki, PkiError
 from controlplane.services.access import secrets
@@ -46,10 +47,9 @@ def lifetimes(settings: OperatorSettings) -> Lifetimes:
     )
 
 
-async def observe_access(
-    kube: KubeApi, tools: Certificates, cluster: KafkaCluster, nodes: tuple[NodeObservation, ...]
-) -> Access | None:
-    """None for a cluster in plaintext. Raises KubeError."""
+async def observe_access(kube: KubeApi, tools: Certificates, world: World) -> Access | None:
+    """None for a cluster in plaintext. `world` has everything else that Kubernetes knows. Raises KubeError."""
+    cluster, nodes = world.cluster, world.observation.nodes
     if not cluster.spec.mutual_tls:
         return None
     look = _Look(kube, tools.pki, cluster)
@@ -61,7 +61,8 @@ async def observe_access(
     known = {node.id: one for node, one in zip(nodes, held, strict=True) if one is not None}
     operator, client = await look.operator(cluster_ca)
     way = Way(cluster, client, tools.by_name)
-    hosts = [host for node in nodes if node.is_broker and (host := way.host(node))]
+    brokers = [node for node in nodes if node.is_broker]
+    inside = {host for node in brokers if (host := way.host(node))}
     given = [item for item in cluster.spec.listeners if item.certificate_secret_ref is not None]
     found = Access(
         lifetimes=tools.lifetimes,
@@ -70,11 +71,19 @@ async def observe_access(
         by_name=tools.by_name,
         operator=operator,
         nodes=known,
-        given={item.name: await look.given(item, hosts, tools.clock.now()) for item in given},
+        given={item.name: await look.given(item, _hosts(world, item, inside), tools.clock.now()) for item in given},
         client=client,
         taken=frozenset(look.taken),
     )
     return replace(found, serving=await _serving(tools.probe, way, nodes, known))
+
+
+def _hosts(world: World, item: Listener, inside: set[str]) -> set[str]:
+    """Where clients of a listener are told to connect to, as far as it is known."""
+    if not item.is_external:
+        return inside
+    brokers = [node for node in world.observation.nodes if node.is_broker]
+    return {host for node in brokers for host in external.hosts_of(world, item, node)}
 
 
 async def _serving(

@@ -7,6 +7,7 @@ import contextlib
 from controlplane.api import names
 from controlplane.domain.cluster import setup
 from controlplane.domain.cluster.clients import CreateCanaryTopic, DeleteCanaryTopic
+from controlplane.domain.cluster.external import ApplyAdvertised, RemoveService
 from controlplane.domain.cluster.manifests import Manifest
 from controlplane.domain.cluster.world import World
 from controlplane.domain.rolling import values as rolling
@@ -25,7 +26,10 @@ async def set_up(kube: KubeApi, step: setup.SetupStep, admin: KafkaAdmin | None,
             await kube.patch(CLAIMS, claim, namespace, larger)
         case setup.ApplyService(manifest, ours):
             await _apply(kube, SERVICES, manifest, ours=ours)
-        case setup.ApplyPeers(manifest, ours):
+        case RemoveService(name, uid):
+            with contextlib.suppress(NotFoundError, ConflictError):
+                await kube.delete(SERVICES, name, namespace, uid=uid)
+        case setup.ApplyPeers(manifest, ours) | ApplyAdvertised(manifest, ours):
             await _apply(kube, CONFIG_MAPS, manifest, ours=ours)
         case setup.ApplyDisruptionBudget(manifest, ours):
             await _apply(kube, DISRUPTION_BUDGETS, manifest, ours=ours)

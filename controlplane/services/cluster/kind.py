@@ -30,6 +30,7 @@ from controlplane.ports import (
     AlreadyExistsError,
     ClientWitness,
     Clock,
+    InvalidError,
     KafkaAdmin,
     KafkaAdmins,
     KafkaError,
@@ -129,6 +130,10 @@ class ClusterKind:
         if isinstance(action, CreateCanaryTopic | DeleteCanaryTopic):
             told = f"{type(action).__name__}: {error.message}"
             return Check("CanaryRefused", ok=False, evidence=told, remedy="An upgrade goes on without it.")
+        if isinstance(action, setup.ApplyService) and isinstance(error, InvalidError):
+            told = f"{action.field}: Kubernetes refuses Service {action.manifest['metadata']['name']}: {error.message}"
+            remedy = "Correct the field, or take a node port out and Kubernetes chooses one. It is tried again."
+            return Check("ServiceRefused", ok=False, evidence=told, remedy=remedy)
         name = "NameTaken" if isinstance(error, AlreadyExistsError) else "StepFailed"
         return Check(name, ok=False, evidence=f"{type(action).__name__}: {error.message}", remedy="It is tried again.")
 

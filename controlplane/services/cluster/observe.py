@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from controlplane.api import names
 from controlplane.api.group import GROUP, VERSION
 from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.api.kafka_user import KIND, PLURAL
-from controlplane.domain.cluster import growth
+from controlplane.domain.cluster import external, growth
 from controlplane.domain.cluster.access import epochs
 from controlplane.domain.cluster.observe import observe_nodes
 from controlplane.domain.cluster.places import stay
@@ -76,30 +77,36 @@ async def observe_world(
     retired, marked = retired_ids(claims), frozenset(c["metadata"]["name"] for c in claims if is_retired(c))
     claims = [claim for claim in claims if node_id_of(claim) not in retired]
     nodes = observe_nodes(pods, claims, await _stays(kube, pods, claims, cordoned))
-    access = await observe_access(kube, certificates, cluster, nodes) if certificates is not None else None
-    way = Way(cluster, access.client, access.by_name) if access else await way_to(kube, cluster, by_name=by_name)
-    kafka, quorum = await _observe_kafka(admins, cluster, nodes, way)
-    return World(
+    maps = {item["metadata"]["name"]: item.get("data") or {} for item in config_maps}
+    world = World(
         cluster=cluster,
         observation=ClusterObservation(
             as_of=clock.now(),
             namespace=meta.namespace,
             name=meta.name,
             nodes=nodes,
-            quorum=quorum,
-            kafka=kafka,
+            quorum=None,
+            kafka=None,
             cordoned=_of_the_cluster(cordoned, nodes),
         ),
         services={service["metadata"]["name"]: service for service in services},
-        config_maps={item["metadata"]["name"]: item.get("data") or {} for item in config_maps},
+        config_maps=maps,
         disruption_budget=next((budget["spec"].get("minAvailable", -1) for budget in budgets), None),
         zones=dict(zone for claim in claims if (zone := zone_of(claim))),
         storage_classes=await _storage_classes(kube, growth.classes(cluster, nodes)),
         stuck=await _stuck(kube, nodes),
-        certificates=epochs(nodes, access) if access is not None else {},
-        access=access,
+        machines=await _addresses(kube, external.machines(cluster, nodes, maps)),
         retired=retired,
         retired_claims=marked,
+    )
+    access = await observe_access(kube, certificates, world) if certificates is not None else None
+    way = Way(cluster, access.client, access.by_name) if access else await way_to(kube, cluster, by_name=by_name)
+    kafka, quorum = await _observe_kafka(admins, cluster, nodes, way)
+    return replace(
+        world,
+        observation=replace(world.observation, as_of=clock.now(), quorum=quorum, kafka=kafka),
+        certificates=epochs(nodes, access) if access is not None else {},
+        access=access,
     )
 
 
@@ -112,6 +119,26 @@ async def _cordoned(kube: KubeApi) -> Sequence[Object]:
         return await kube.list(MACHINES, fields=CORDONED, cached=True)
     except ForbiddenError:
         return ()
+
+
+async def _addresses(kube: KubeApi, machines: Iterable[str]) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Addresses of Kubernetes nodes, one by one: those of a cluster are few among many, and their objects large.
+
+    Empty for whoever may not list nodes.
+    """
+    try:
+        found = await asyncio.gather(*(_machine(kube, name) for name in sorted(machines)))
+    except ForbiddenError:
+        return {}
+    return {
+        machine["metadata"]["name"]: tuple((one["type"], one["address"]) for one in addresses)
+        for machine in found
+        if machine is not None and (addresses := (machine.get("status") or {}).get("addresses"))
+    }
+
+
+async def _machine(kube: KubeApi, name: str) -> Object | None:
+    return next(iter(await kube.list(MACHINES, fields=f"metadata.name={name}", cached=True)), None)
 
 
 async def _stays(
