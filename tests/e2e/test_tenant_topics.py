@@ -137,8 +137,10 @@ def test_partitions_are_added_on_the_shard_as_far_as_the_limit_goes(ready: Cell)
 def test_what_is_moved_by_hand_is_told_and_comes_back(ready: Cell) -> None:
     where = shard(ready)
     (stranger,) = set(ready.pods()) - where
+    ready.kubectl("annotate", "kften", TENANT, "kfleet.dev/paused=true")  # else it might be back before we look
     reassign(ready.bootstrap(), "shop.orders", [stranger, min(where)])
     ready.wait("Drifted", lambda: condition(ready, "orders", SHOP, "Drifted")["status"] == "True", 60)
     assert f"on brokers {stranger}." in condition(ready, "orders", SHOP, "Drifted")["message"]
+    ready.kubectl("annotate", "kften", TENANT, "kfleet.dev/paused-")
     ready.wait("not any more", lambda: condition(ready, "orders", SHOP, "Drifted")["status"] == "False", 120)
     assert {broker for brokers in replicas(ready).of("shop.orders").values() for broker in brokers} == where

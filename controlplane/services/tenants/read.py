@@ -20,8 +20,8 @@ KAFKA_TENANTS = Resource(GROUP, VERSION, kafka_tenant.PLURAL, kafka_tenant.KIND,
 
 
 _understood: WeakKeyDictionary[KubeApi, dict[str, tuple[str, KafkaTenant | None]]] = WeakKeyDictionary()
-"""What was read through an API before: by uid the resourceVersion, and what that says. Reading thousands of tenants anew
-would take seconds of every pass."""
+"""What was read through an API before: by uid the resourceVersion, and what that says. To understand thousands of
+tenants anew would take seconds of every pass."""
 
 
 async def read_directory(kube: KubeApi) -> Directory:
