@@ -686,3 +686,16 @@ def test_the_fingerprint_tells_passwords_apart() -> None:
     assert len(found) > 190
     assert all(4096 < number <= 16384 for number in found)
     assert iterations("app", SecretStr("a")) != iterations("other", SecretStr("a"))
+
+
+async def test_a_public_authority_that_was_edited_by_hand_reaches_no_user() -> None:
+    """What its key's Secret says is to be trusted; the public one is put right by the cluster's next pass."""
+    space = await user_space()
+    right = (await space.secret("cell-cluster-ca"))["ca.crt"]
+    await put_secret(space, "cell-cluster-ca-key", {"ca.crt": right, "ca.key": "of no account here"})
+    await space.declare_users(user("app", rule()))
+    await space.passes()
+    stranger = space.pki.make_authority("cell cluster CA", 86_400).certificate
+    await put_secret(space, "cell-cluster-ca", {"ca.crt": stranger})
+    await space.passes(2)
+    assert (await space.secret("app"))["ca.crt"] == right

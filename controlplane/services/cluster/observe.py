@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from pydantic import ValidationError
 
 from controlplane.api import names
+from controlplane.api.group import GROUP, VERSION
 from controlplane.api.kafka_cluster import KafkaCluster
-from controlplane.domain.cluster import growth
-from controlplane.domain.cluster.access import epochs
+from controlplane.api.kafka_user import KIND, PLURAL, KafkaUser
+from controlplane.domain.cluster import growth, users
+from controlplane.domain.cluster.access import epochs, stages
 from controlplane.domain.cluster.observe import observe_nodes
 from controlplane.domain.cluster.places import stay
-from controlplane.domain.cluster.world import World, is_retired, node_id_of, retired_ids, zone_of
+from controlplane.domain.cluster.world import UserState, World, is_retired, node_id_of, retired_ids, zone_of
 from controlplane.domain.observation import (
     ClusterObservation,
     KafkaObservation,
@@ -43,6 +48,7 @@ DISRUPTION_BUDGETS = Resource("policy", "v1", "poddisruptionbudgets", "PodDisrup
 MACHINES = Resource("", "v1", "nodes", "Node", namespaced=False)
 VOLUMES = Resource("", "v1", "persistentvolumes", "PersistentVolume", namespaced=False)
 STORAGE_CLASSES = Resource("storage.k8s.io", "v1", "storageclasses", "StorageClass", namespaced=False)
+KAFKA_USERS = Resource(GROUP, VERSION, PLURAL, KIND)
 CORDONED = "spec.unschedulable=true"
 
 
@@ -76,7 +82,7 @@ async def observe_world(
     access = await observe_access(kube, certificates, cluster, nodes) if certificates is not None else None
     way = Way(cluster, access.client, access.by_name) if access else await way_to(kube, cluster, by_name=by_name)
     kafka, quorum = await _observe_kafka(admins, cluster, nodes, way)
-    return World(
+    world = World(
         cluster=cluster,
         observation=ClusterObservation(
             as_of=clock.now(),
@@ -98,6 +104,27 @@ async def observe_world(
         retired=retired,
         retired_claims=marked,
     )
+    return replace(world, users=await _users(kube, world))
+
+
+async def _users(kube: KubeApi, world: World) -> tuple[UserState, ...]:
+    """Read only while something is decided by them; none for whoever may not list them (`kfleet cluster plan`)."""
+    meta = world.cluster.metadata
+    if not users.matter(world.cluster, world.access, stages(world)):
+        return ()
+    found = []
+    try:
+        objects = await kube.list(KAFKA_USERS, meta.namespace)
+    except ForbiddenError:
+        return ()
+    for obj in objects:
+        if obj["spec"]["clusterRef"]["name"] != meta.name:
+            continue
+        try:
+            found.append(users.state_of(KafkaUser.model_validate(obj), world.cluster))
+        except ValidationError:
+            log.warning("KafkaUser %s/%s cannot be read", meta.namespace, obj["metadata"]["name"])
+    return tuple(sorted(found, key=lambda user: user.name))
 
 
 async def _cordoned(kube: KubeApi) -> Sequence[Object]:

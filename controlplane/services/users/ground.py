@@ -71,7 +71,7 @@ class GroundReader:
             return None
         name = entrance.ca_secret or naming.cluster_ca(ground.key.name)
         if name not in ground.authorities:
-            ground.authorities[name] = (await self._texts(name, ground)).get(CA_CRT) or None
+            ground.authorities[name] = await self._trusted(name, ground)
         found = ground.authorities[name]
         if found is None:
             told = f"listener {entrance.name!r}: Secret {name!r} has no {CA_CRT}, which clients need to trust brokers."
@@ -93,6 +93,15 @@ class GroundReader:
             missing = " and ".join(key for key in (CA_CRT, CA_KEY) if not found.get(key))
             return Signer(problem=f"Secret {name!r} has no {missing}: no certificate can be signed.")
         return Signer(pair)
+
+    async def _trusted(self, name: str, ground: Ground) -> str | None:
+        """Of the cluster's own authority what its key's Secret says: the public one may have been edited by hand."""
+        if name == naming.cluster_ca(ground.key.name):
+            secret = await secrets.read(self._kube, naming.authority_key(name), ground.key.namespace)
+            ours = secret is not None and secrets.is_ours(secret, ground.key.name)
+            if secret is not None and ours and (found := secrets.trusted(secrets.texts(secret))):
+                return found
+        return (await self._texts(name, ground)).get(CA_CRT) or None
 
     async def _texts(self, name: str, ground: Ground) -> dict[str, str]:
         found = await secrets.read(self._kube, name, ground.key.namespace)

@@ -18,9 +18,8 @@ from pydantic import ValidationError
 from controlplane.api import conditions as c
 from controlplane.api import names
 from controlplane.api.duration import parse_seconds
-from controlplane.api.group import GROUP, VERSION
 from controlplane.api.kafka_cluster import WhenNoAcl
-from controlplane.api.kafka_user import KIND, PLURAL, KafkaUser
+from controlplane.api.kafka_user import KafkaUser
 from controlplane.api.validate import explain as explain_problems
 from controlplane.api.validate_user import check_user
 from controlplane.domain.check import Check, explain
@@ -39,9 +38,9 @@ from controlplane.ports import (
     NotFoundError,
     Passwords,
     Pki,
-    Resource,
     UnreachableError,
 )
+from controlplane.services.cluster.observe import KAFKA_USERS as KAFKA_USERS
 from controlplane.services.events import EventRecorder
 from controlplane.services.queue import Key
 from controlplane.services.users import secrets
@@ -64,7 +63,6 @@ from controlplane.settings import OperatorSettings
 
 log = logging.getLogger(__name__)
 
-KAFKA_USERS = Resource(GROUP, VERSION, PLURAL, KIND)
 NO_AUTHORIZER = "SECURITY_DISABLED"
 
 
@@ -433,8 +431,9 @@ def _is_unknown(user: KafkaUser, observed: AccessObservation) -> bool:
 
 
 def _lets_unlisted_through(ground: Ground) -> bool:
-    authorization = ground.cluster["spec"].get("authorization") or {}
-    return bool(authorization.get("whenNoAcl") == WhenNoAcl.ALLOW)
+    """Also while the spec says otherwise already, and a node does not yet: a denial there would close what it names."""
+    authorization, status = ground.cluster["spec"].get("authorization") or {}, ground.cluster.get("status") or {}
+    return WhenNoAcl.ALLOW in (authorization.get("whenNoAcl"), status.get("whenNoAcl"))
 
 
 async def observe(admin: KafkaAdmin) -> AccessObservation:
