@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup images demo demo-down check lint types imports drift unit test integration e2e crds bench bench-batches bench-isolation bench-placement bench-rebalance bench-roll campaign-crash campaign-rolling clean
+.PHONY: help setup images demo demo-down check lint types imports drift unit test integration e2e crds bench bench-batches bench-isolation bench-placement bench-rebalance bench-roll campaign-access campaign-crash campaign-rolling clean
 
 BIN := .venv/bin
 STAMP := .venv/.setup-done
@@ -18,7 +18,7 @@ PYTEST := $(BIN)/pytest
 
 help:
 	@grep -hE '^# make' Makefile | sed 's/^# //'
-	@echo 'more: setup crds integration e2e bench bench-batches bench-isolation bench-placement bench-rebalance bench-roll campaign-crash campaign-rolling clean; REPORT=file.json make demo writes its figures'
+	@echo 'more: setup crds integration e2e bench bench-batches bench-isolation bench-placement bench-rebalance bench-roll campaign-access campaign-crash campaign-rolling clean; REPORT=file.json make demo writes its figures'
 
 setup: $(STAMP)
 
@@ -105,6 +105,11 @@ campaign-rolling: images
 	@echo 'campaign: rolls under traffic while things break around them (usually twenty minutes, needs root for one tmpfs); its record goes to docs/evidence'
 	@$(BIN)/kfleet sandbox pull kfleet/kafka:4.1.2
 	@$(PYTEST) -s --timeout=3600 tests/campaign/test_rolling.py
+
+campaign-access: images
+	@echo 'campaign: who is let in while authorities, certificates and passwords change (usually fifteen minutes; as root: it gives itself an /etc/hosts of its own); its record goes to docs/evidence'
+	@hosts=$$(mktemp) && cat /etc/hosts > "$$hosts" && trap 'rm -f "$$hosts"' EXIT && KFLEET_CAMPAIGN_HOSTS="$$hosts" unshare --mount \
+		sh -c 'mount --bind "$$KFLEET_CAMPAIGN_HOSTS" /etc/hosts && exec $(PYTEST) -s --timeout=3600 tests/campaign/test_access.py'
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache dist

@@ -667,6 +667,11 @@ class KafkaClusterStatus(OperationStatus):
         "were given for a listener.",
         json_schema_extra=map_list("name"),
     )
+    when_no_acl: WhenNoAcl | None = Field(
+        None,
+        description="What nodes do now where no ACL is about a resource: Allow while one of them still runs with that; "
+        "absent without authorization.",
+    )
     nodes: tuple[NodeStatus, ...] = Field(
         (),
         max_length=MAX_NODES,

@@ -44,6 +44,7 @@ MAX_OWNED_ACLS = 4 * MAX_ACLS
 """Those declared, and those declared before that are still to be removed, of several changes that followed at once."""
 MAX_FOREIGN_SHOWN = 16
 MAX_FOREIGN_TEXT = 400
+MAX_TRUSTED = 8
 
 CERTIFICATE_NAME_PATTERN = "^[a-z0-9.-]+$"
 """What brokers take for a user in a certificate's subject (domain/access/listeners.USERS_CN)."""
@@ -354,6 +355,15 @@ class CredentialStatus(ApiModel):
     rotate_at: Timestamp | None = Field(None, description="When the next ones are made, if that is known.")
     not_after: Timestamp | None = Field(None, description="When the certificate expires; tls only.")
     rotation: str = Field("", max_length=64, description="The last rotation that was asked for and done.")
+    trusts: tuple[Annotated[str, Field(max_length=64)], ...] = Field(
+        (),
+        max_length=MAX_TRUSTED,
+        description="SHA-256 of every authority in the Secret's ca.crt: one that is to follow waits until all have it.",
+        json_schema_extra=SET_LIST,
+    )
+    signed_by: str | None = Field(
+        None, max_length=64, description="SHA-256 of the authority that signed the certificate; tls only."
+    )
 
 
 class ForeignStatus(ApiModel):

@@ -8,8 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from confluent_kafka.admin import (
     UserScramCredentialUpsertion,
 )
 from support.cell import Cell, combined_cluster, topic
+from support.doors import HOUR, Doors, doors_of, let_in, pki
 from support.leaks import key_lines, leaks, places
 from support.secure_clients import (
     SECONDS,
@@ -34,21 +33,14 @@ from support.secure_clients import (
     admin,
     forwarder,
     is_let_in,
-    mutual,
     scram,
     secret,
     write_and_read,
 )
 
-from controlplane.adapters.clock import SystemClock
-from controlplane.adapters.pki import CryptographyPki
-from controlplane.domain.access.pki import UNIT, Leaf
-from controlplane.ports import KeyPair
 from controlplane.services.access.secrets import public_part
 
-pki = CryptographyPki(SystemClock())
 PASSWORD = randomness.token_urlsafe(24)
-HOUR = 3600
 ORDINARY = {"KFLEET_CERTIFICATE_LIFETIME": "36000", "KFLEET_CERTIFICATE_RENEW_BEFORE": "7200"} | {
     "KFLEET_CERTIFICATE_RESTART_BEFORE": "600",
     "KFLEET_CERTIFICATE_WARN_BEFORE": "60",
@@ -61,28 +53,6 @@ OUTSIDE = [
     {"name": "nodeport", "port": 9095, "type": "NodePort"} | SCRAM,
     {"name": "balanced", "port": 9096, "type": "LoadBalancer"} | SCRAM,
 ]
-
-
-@dataclass(repr=False)
-class Doors:
-    """The addresses of a cluster's listeners, and the authorities."""
-
-    controller: str
-    replication: str
-    passwords: str
-    certificates: str
-    cluster_ca: str
-    clients_ca: KeyPair
-    operator: dict[str, Any]
-
-    def user(self, name: str) -> dict[str, Any]:
-        """Settings of a user with a certificate of the right authority."""
-        pair = pki.issue(self.clients_ca, Leaf(name), HOUR)
-        return mutual(self.cluster_ca, pair.certificate, pair.key)
-
-    @property
-    def every(self) -> dict[str, str]:
-        return {name: getattr(self, name) for name in ("controller", "replication", "passwords", "certificates")}
 
 
 @pytest.fixture(scope="module")
@@ -110,18 +80,7 @@ def doors(cell: Cell, ledger: Path) -> Doors:
     )
     cell.wait_ready()
     cell.wait_topic("orders")
-    found = {item["name"]: item for item in cell.cluster()["status"]["listeners"]}
-    address = cell.pods()[0]["status"]["podIP"]
-    own, authority = secret(cell, "cell-operator-tls"), secret(cell, "cell-clients-ca-key")
-    return Doors(
-        controller=f"{address}:9090",
-        replication=f"{address}:9091",
-        passwords=found["passwords"]["bootstrapServers"][0],
-        certificates=found["certificates"]["bootstrapServers"][0],
-        cluster_ca=secret(cell, found["passwords"]["caSecret"])["ca.crt"],
-        clients_ca=KeyPair(authority["ca.crt"], authority["ca.key"]),
-        operator=mutual(own["ca.crt"], own["tls.crt"], own["tls.key"]),
-    )
+    return doors_of(cell)
 
 
 def allow(doors: Doors, user: str, *operations: AclOperation) -> None:
@@ -153,34 +112,12 @@ def make_user(doors: Doors, name: str, password: str) -> None:
 def test_who_is_not_known_is_refused_on_every_listener(doors: Doors) -> None:
     """Each attempt by a real client; those that are known are its control."""
     make_user(doors, "alice", PASSWORD)
-    other = pki.make_authority("cell cluster CA", HOUR)
-    theirs = mutual(doors.cluster_ca, *_parts(pki.issue(other, Leaf("operator", UNIT), HOUR)))
-    alike = mutual(doors.cluster_ca, *_parts(pki.issue(doors.clients_ca, Leaf("operator", UNIT), HOUR)))
-    strangers = {
-        "anonymous, in plaintext": {},
-        "anonymous, with TLS": {"security.protocol": "SSL", "ssl.ca.pem": doors.cluster_ca},
-        "wrong password": scram(doors.cluster_ca, "alice", "wrong"),
-        "no such user": scram(doors.cluster_ca, "mallory", PASSWORD),
-        "certificate of another authority": theirs,
-        "a user's certificate that says it is the operator's": alike,
-    }
     known = {
         "replication": doors.operator,
         "passwords": scram(doors.cluster_ca, "alice", PASSWORD),
         "certificates": doors.user("bob"),
     }
-    cases = {(who, door): (doors.every[door], config) for who, config in strangers.items() for door in doors.every}
-    cases |= {("a user's certificate", door): (doors.every[door], known["certificates"]) for door in ("controller",)}
-    cases |= {("a user's certificate, for nodes", "replication"): (doors.replication, known["certificates"])}
-    cases |= {("the operator's, for users", "certificates"): (doors.certificates, doors.operator)}
-    cases |= {("known", door): (doors.every[door], config) for door, config in known.items()}
-    with ThreadPoolExecutor(len(cases)) as threads:
-        found = dict(zip(cases, threads.map(lambda case: is_let_in(*case), cases.values()), strict=True))
-    assert {case for case, let_in in found.items() if let_in} == {("known", door) for door in known}
-
-
-def _parts(pair: KeyPair) -> tuple[str, str]:
-    return pair.certificate, pair.key
+    assert let_in(doors, known, user="alice", password=PASSWORD) == {("known", door) for door in known}
 
 
 def test_clients_trust_no_other_broker_than_ours(doors: Doors) -> None:

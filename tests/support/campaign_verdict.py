@@ -49,17 +49,24 @@ def with_planted_loss(journal: Path) -> Path:
     return copy
 
 
-def scenario_problems(outcomes: Any) -> list[str]:
-    """Why the outcomes of a record are not those of a whole campaign that passed; empty when they are."""
+def whole_problems(outcomes: Any, scenarios: Sequence[str]) -> list[str]:
+    """Why these are not the outcomes of all `scenarios`, each once and passed; empty when they are."""
     entries = outcomes.get("scenarios") if isinstance(outcomes, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         return ["no list of scenarios"]
     names = Counter(entry.get("name") for entry in entries)
-    found = [f"scenario {name!r} is missing" for name in SCENARIOS if name not in names]
+    found = [f"scenario {name!r} is missing" for name in scenarios if name not in names]
     found += [f"scenario {name!r} is there {number} times" for name, number in names.items() if number > 1]
     for entry in entries:
         if entry.get("passed") is not True or not entry.get("outcome") or not entry.get("figures"):
             found.append(f"scenario {entry.get('name')!r} did not pass")
-        elif entry["figures"].get("canary", {}).get("lost") != 0:
-            found.append(f"scenario {entry.get('name')!r} does not say that nothing was lost")
     return found
+
+
+def scenario_problems(outcomes: Any) -> list[str]:
+    """Why the outcomes of a record are not those of a whole campaign that passed; empty when they are."""
+    return whole_problems(outcomes, SCENARIOS) or [
+        f"scenario {entry['name']!r} does not say that nothing was lost"
+        for entry in outcomes["scenarios"]
+        if entry["figures"].get("canary", {}).get("lost") != 0
+    ]

@@ -17,7 +17,7 @@ from controlplane.ports import (
 )
 
 Name = tuple[str, str, str]
-DATA = ("data", "stringData", "binaryData")
+DATA, MARKS = ("data", "stringData", "binaryData"), ("labels", "annotations")
 DELETED_AT = "2023-11-14T22:13:20Z"
 """When an object with finalizers was deleted: there is no clock here."""
 
@@ -75,17 +75,18 @@ class FakeKube:
         return self._store(self._key(resource, found), new)
 
     async def apply(self, resource: Resource, body: Object, *, force: bool = True) -> Object:
-        """Of a map of DATA, keys that were applied before and now are not are dropped, as server-side apply does."""
+        """Keys of maps that were applied before and now are not are dropped, and what changes nothing is no change, as
+        server-side apply has it."""
         meta = body["metadata"]
         try:
             found = self._find(resource, meta["name"], meta.get("namespace"))
         except NotFoundError:
             stored = await self.create(resource, body)
         else:
-            before = self._applied.get(found["metadata"]["uid"], {})
-            gone = {field: dict.fromkeys(set(before.get(field) or {}) - set(body.get(field) or {})) for field in DATA}
-            left = _merge(found, {field: keys for field, keys in gone.items() if keys})
-            stored = self._store(self._key(resource, found), _merge(left, copy.deepcopy(body)))
+            before = self._applied.get(found["metadata"]["uid"], {"metadata": {}})
+            gone = _dropped(before, body, DATA) | {"metadata": _dropped(before["metadata"], meta, MARKS)}
+            wanted = _merge(_merge(found, gone), copy.deepcopy(body))
+            stored = copy.deepcopy(found) if wanted == found else self._store(self._key(resource, found), wanted)
         self._applied[stored["metadata"]["uid"]] = copy.deepcopy(body)
         return stored
 
@@ -154,6 +155,12 @@ def _selects(obj: Object, selector: str) -> bool:
     if not found:
         return value in ("", "false")
     return (str(found).lower() if isinstance(found, bool) else found) == value
+
+
+def _dropped(before: Object, now: Object, fields: Sequence[str]) -> Object:
+    """A patch that takes away what was applied before and is not now, of these maps."""
+    gone = {field: dict.fromkeys(set(before.get(field) or {}) - set(now.get(field) or {})) for field in fields}
+    return {field: keys for field, keys in gone.items() if keys}
 
 
 def _merge(into: Any, patch: Any) -> Any:

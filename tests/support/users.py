@@ -176,3 +176,11 @@ async def put_secret(space: UserSpace, name: str, data: dict[str, str]) -> None:
     labels = {names.APP_MANAGED_BY: names.MANAGED_BY_KFLEET, names.CLUSTER: "cell"}
     meta = {"name": name, "namespace": "kafka", "labels": labels}
     await space.kube.create(SECRETS, {"metadata": meta, "data": encoded})
+
+
+def beside(namespace: Namespace) -> UserSpace:
+    """The users of a cluster that is looked after as well, on the same fakes."""
+    space = UserSpace()
+    space.__dict__ |= namespace.__dict__
+    space.passwords, space.pki = CountedPasswords(), namespace.certificates.pki
+    return space

@@ -10,12 +10,17 @@ from typing import Any
 
 import pytest
 from support.fake_kube import FakeKube
+from support.fake_tls import signed
 from support.simulation import KEY, SETTINGS, DieAt, Killed, Namespace, run_until_ready, service, some_topic
+from support.users import KEY as USERS_KEY
+from support.users import UserSpace, beside, rule, user
 
 from controlplane.adapters.pki import CryptographyPki
 from controlplane.adapters.tls import context
 from controlplane.api import names
+from controlplane.api.conditions import timestamp
 from controlplane.api.kafka_cluster import KafkaCluster
+from controlplane.domain.access.listeners import ALLOWS_UNLISTED
 from controlplane.domain.access.pki import UNIT, Leaf
 from controlplane.domain.access.values import ClientTls, Lifetimes
 from controlplane.ports import ForbiddenError, KafkaAdmin, KeyPair, Object, Resource
@@ -710,3 +715,177 @@ async def test_an_authority_to_follow_whose_key_is_gone_is_told(edit: str) -> No
     assert secrets(namespace)["cell-cluster-ca-key"]["ca.crt"] == base64.b64decode(whole["ca.crt"]).decode()
     namespace.kube.objects["secrets", "kafka", "cell-cluster-ca-key"]["data"] = whole
     assert await follow(namespace, DieAt()) == [1, 2, 1]
+
+
+# What a succession, and `Deny`, wait for its users with.
+
+
+async def of_users(space: UserSpace, count: int) -> None:
+    """The cluster and its users are looked after in turn."""
+    for _ in range(count):
+        await passes(space, 1)
+        await space.service().reconcile(USERS_KEY)
+
+
+async def followed() -> UserSpace:
+    """`short_lived` with a user of each kind, up to the moment at which another authority is prepared."""
+    space = beside(await short_lived())
+    await space.declare_users(user("app", rule()), user("cert", rule(), kind="tls"))
+    await of_users(space, 5)
+    assert (await space.condition("app"))["status"] == (await space.condition("cert"))["status"] == "True"
+    space.clock.seconds += 2 * DAY
+    return space
+
+
+async def kept_from_users(space: UserSpace) -> list[str]:
+    """Users whose Secret would not get them in: the nodes are not trusted by it, or do not trust its certificate."""
+    found, data = [], secrets(space)
+    for name in ("app", "cert"):
+        own = await space.secret(name)
+        for node in range(3):
+            if not signed(public_part(data[f"cell-nodes-{node}-tls"]["node.pem"]), own["ca.crt"]):
+                found.append(f"{name} does not trust node {node}")
+            trusted = data[f"cell-nodes-{node}-tls"]["clients-ca.crt"]
+            if name == "cert" and not signed(own["user.crt"], trusted):
+                found.append(f"node {node} does not let {name} in")
+    return found
+
+
+async def test_users_follow_an_authority_and_are_never_locked_out() -> None:
+    space = await followed()
+    first = secrets(space)
+    for passed in range(300):
+        await of_users(space, 1)
+        space.clock.seconds += DAY if passed % 20 == 19 else 0
+        assert await kept_from_users(space) == []
+        now = secrets(space)
+        keys = ("cell-cluster-ca-key", "cell-clients-ca-key")
+        if all(now[key]["ca.crt"] != first[key]["ca.crt"] and "old.crt" not in now[key] for key in keys):
+            return
+    raise AssertionError((await space.status())["conditions"])
+
+
+async def waits_for(space: UserSpace, name: str, authority: str) -> None:
+    """Long past the overlap the succession still waits, and says for whom."""
+    for _ in range(6):
+        space.clock.seconds += DAY
+        await of_users(space, 30)
+    told = await condition(space, "CertificatesCurrent")
+    assert (told["status"], told["reason"]) == ("False", "UsersNotReissued")
+    assert f"Another authority follows {authority}, " in told["message"]
+    assert f": {name}." in told["message"]
+    assert await kept_from_users(space) == []
+
+
+async def test_the_new_authority_does_not_sign_before_every_user_trusts_it() -> None:
+    space = await followed()
+    await space.annotate("app", paused="true")
+    await waits_for(space, "app", "cell-cluster-ca")
+    key = secrets(space)["cell-cluster-ca-key"]
+    assert "next.crt" in key
+    await space.annotate("app", paused=None)
+    await of_users(space, 10)
+    assert secrets(space)["cell-cluster-ca-key"]["ca.crt"] == key["next.crt"]
+    assert (await condition(space, "CertificatesCurrent"))["status"] == "True"
+
+
+async def test_the_former_authority_of_users_stays_until_each_has_a_certificate_by_the_new_one() -> None:
+    space = await followed()
+    for _ in range(60):
+        await of_users(space, 5)
+        space.clock.seconds += DAY / 2
+        if "next.crt" in secrets(space)["cell-clients-ca-key"]:
+            await of_users(space, 5)
+            await space.annotate("cert", paused="true")
+        if (
+            "old.crt" in secrets(space)["cell-clients-ca-key"]
+            and "next.crt" not in secrets(space)["cell-cluster-ca-key"]
+        ):
+            break
+    await waits_for(space, "cert", "cell-clients-ca")
+    assert "old.crt" in secrets(space)["cell-clients-ca-key"]
+    assert "old.crt" not in secrets(space)["cell-cluster-ca-key"], "that one has nobody to wait for"
+    await space.annotate("cert", paused=None)
+    await of_users(space, 10)
+    assert "old.crt" not in secrets(space)["cell-clients-ca-key"]
+    assert await kept_from_users(space) == []
+
+
+@pytest.mark.parametrize("way", ["revoked", "deleted", "time"])
+async def test_there_is_a_way_past_a_user_that_never_follows(way: str) -> None:
+    space = await followed()
+    await space.annotate("app", paused="true")
+    await waits_for(space, "app", "cell-cluster-ca")
+    following = secrets(space)["cell-cluster-ca-key"]["next.crt"]
+    if way == "revoked":
+        await space.annotate("app", revoked="yes")
+    elif way == "deleted":
+        await space.delete("app")
+    else:
+        end = space.certificates.pki.read(secrets(space)["cell-cluster-ca-key"]["ca.crt"])[0].not_after
+        told = (await condition(space, "CertificatesCurrent"))["message"]
+        assert f"It goes on without them at {timestamp(end - TIMES.restart_before)}" in told
+        space.clock.seconds += end - TIMES.restart_before - space.clock.now()
+    await of_users(space, 10)
+    assert secrets(space)["cell-cluster-ca-key"]["ca.crt"] == following
+
+
+async def test_deny_waits_for_users_that_are_not_ready_and_says_which() -> None:
+    space = beside(await secured(authorization={"type": "Standard", "whenNoAcl": "Allow"}))
+    await space.declare_users(user("app", rule()), user("late", rule()), user("gone", rule()))
+    await of_users(space, 3)
+    await space.annotate("late", paused="true")
+    await space.respec("late", authorization={"acls": [rule("orders", "Write")]})
+    await space.annotate("gone", revoked="yes")
+    await of_users(space, 2)
+    before = pod_uids(space)
+    await space.change(authorization={"type": "Standard"})
+    await of_users(space, 5)
+    ready = await condition(space, "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "UsersNotReady")
+    assert ready["message"].startswith("spec.authorization.whenNoAcl: Deny, and KafkaUsers are not Ready")
+    assert ": late (not looked at yet)." in ready["message"]
+    assert (pod_uids(space), (await space.status())["whenNoAcl"]) == (before, "Allow")
+    assert not [acl for acl in space.kafka.acls if acl.permission == "deny"], "brokers still let others through"
+    await space.annotate("late", paused=None)
+    await of_users(space, 80)
+    assert await space.ready()
+    assert (await space.status())["whenNoAcl"] == "Deny"
+    assert [acl for acl in space.kafka.acls if acl.permission == "deny"], "who was revoked is denied now"
+
+
+def closed_nodes(space: UserSpace) -> list[str]:
+    """ConfigMaps of nodes that were last started with Deny."""
+    return [
+        name
+        for (kind, _, name), obj in space.kube.objects.items()
+        if kind == "configmaps" and f"{ALLOWS_UNLISTED}=false" in obj["data"].get("server.properties", "")
+    ]
+
+
+async def test_a_user_that_comes_while_deny_is_on_its_way_stops_nothing() -> None:
+    space = beside(await secured(authorization={"type": "Standard", "whenNoAcl": "Allow"}))
+    await space.change(authorization={"type": "Standard"})
+    while not closed_nodes(space):
+        await passes(space, 1)
+    assert len(closed_nodes(space)) == 1
+    await space.declare_users(user("new", rule()))
+    await run_until_ready(space, DieAt())
+    assert (await space.status())["whenNoAcl"] == "Deny"
+
+
+async def test_a_broker_that_is_added_while_a_given_certificate_is_bad_says_what_it_waits_for() -> None:
+    namespace = Namespace()
+    await given(namespace, bought(namespace))
+    await namespace.declare(rollout={"soak": "2s"}, **(SECURE | {"listeners": [GIVEN, MTLS]}))
+    await run_until_ready(namespace, DieAt())
+    await namespace.kube.delete(SECRETS, "bought", "kafka")
+    obj = await namespace.kube.get(KAFKA_CLUSTERS, "cell", "kafka")
+    more = obj["spec"]["nodePools"][0] | {"name": "more", "roles": ["Broker"], "replicas": 1}
+    await namespace.change(nodePools=[*obj["spec"]["nodePools"], more])
+    await passes(namespace, 10)
+    for kind in ("Ready", "CertificatesCurrent"):
+        told = await condition(namespace, kind)
+        assert (told["status"], told["reason"]) == ("False", "ListenerCertificateInvalid")
+        assert "spec.listeners[clients].certificateSecretRef: Secret bought is not there." in told["message"]
+        assert "Waiting for it to start: node 3." in told["message"]

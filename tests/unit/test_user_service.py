@@ -747,3 +747,16 @@ async def test_an_authority_that_cannot_be_read_ends_no_pass(
     monkeypatch.setattr(FakeKube, "get", real)
     await space.passes()
     assert {(await space.condition(who))["status"] for who in ("app", "cert", "old")} == {"True"}
+
+
+async def test_a_public_authority_that_was_edited_by_hand_reaches_no_user() -> None:
+    """What its key's Secret says is to be trusted; the public one is put right by the cluster's next pass."""
+    space = await user_space()
+    right = (await space.secret("cell-cluster-ca"))["ca.crt"]
+    await put_secret(space, "cell-cluster-ca-key", {"ca.crt": right, "ca.key": "of no account here"})
+    await space.declare_users(user("app", rule()))
+    await space.passes()
+    stranger = space.pki.make_authority("cell cluster CA", 86_400).certificate
+    await put_secret(space, "cell-cluster-ca", {"ca.crt": stranger})
+    await space.passes(2)
+    assert (await space.secret("app"))["ca.crt"] == right

@@ -25,6 +25,7 @@ LISTENER_PEM = "listener-{name}.pem"
 """Private key and certificate that were given for one listener."""
 
 AUTHORIZER = "authorizer.class.name"
+ALLOWS_UNLISTED = "allow.everyone.if.no.acl.found"
 
 NODES = Leaf("nodes", UNIT)
 OPERATOR = Leaf("operator", UNIT)
@@ -86,7 +87,7 @@ def _settings(
             yield from _user_listener(listener, root)
     if authorization is not None:
         yield AUTHORIZER, "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
-        yield "allow.everyone.if.no.acl.found", str(authorization.when_no_acl is WhenNoAcl.ALLOW).lower()
+        yield ALLOWS_UNLISTED, str(authorization.when_no_acl is WhenNoAcl.ALLOW).lower()
         yield "super.users", ";".join(SUPER_USERS)
 
 

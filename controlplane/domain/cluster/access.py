@@ -21,12 +21,13 @@ from controlplane.domain.access import listeners
 from controlplane.domain.access.pki import Certificate, Leaf
 from controlplane.domain.access.values import FIRST_EPOCH, Access, Authority, Held
 from controlplane.domain.check import Check
-from controlplane.domain.cluster import external, manifests, naming, properties
+from controlplane.domain.cluster import external, manifests, naming, properties, users
 from controlplane.domain.cluster.last import last_listeners, last_protocols, last_settings
 from controlplane.domain.cluster.layout import Layout, NodeLayout
 from controlplane.domain.cluster.manifests import Manifest
 from controlplane.domain.cluster.world import World
 from controlplane.domain.observation import NodeObservation
+from controlplane.domain.rolling.health import listing
 
 ASK_AGAIN_SECONDS = 10.0
 """Kubernetes brings a changed Secret to a pod when it gets round to it, usually within a minute."""
@@ -177,7 +178,8 @@ def _both(access: Access) -> tuple[tuple[Authority, str], ...]:
 def _succession(world: World, access: Access, now: float) -> Iterator[AccessStep]:
     """One authority follows another: both trusted, then the new one signs, then the old one is dropped.
 
-    Between two stages every node has read what it needs, and clients, whose files we do not see, have had `overlap`.
+    Between two stages every node has read what it needs, every KafkaUser has what it needs, and clients, whose files we
+    do not see, have had `overlap`.
     """
     times = access.lifetimes
     settled = all(_is_settled(access, node) for node in world.observation.nodes)
@@ -188,7 +190,7 @@ def _succession(world: World, access: Access, now: float) -> Iterator[AccessStep
         if authority.next_ is None and authority.old is None:
             if now > authority.current.not_after - times.authority_renew_before:
                 yield _prepare(world, access, authority, words)
-        elif settled and now >= authority.since + times.overlap:
+        elif settled and now >= authority.since + times.overlap and not users.behind(world, authority):
             yield PromoteAuthority(secret) if authority.next_ is not None else DropAuthority(secret)
 
 
@@ -432,6 +434,19 @@ def problems(world: World) -> tuple[Check, ...]:
     return tuple(_problems(world))
 
 
+def awaited(world: World) -> tuple[Check, ...]:
+    """Users that a succession waits for, once nothing else holds it."""
+    access = world.access
+    if access is None:
+        return ()
+    late = [
+        authority
+        for authority, _ in _both(access)
+        if not authority.problem and world.observation.as_of >= authority.since + access.lifetimes.overlap
+    ]
+    return tuple(check for authority in late for check in users.awaited(world, authority))
+
+
 def _problems(world: World) -> Iterator[Check]:
     access = world.access
     if access is None:
@@ -456,15 +471,23 @@ def _problems(world: World) -> Iterator[Check]:
     for item in world.cluster.spec.listeners:
         found = access.given.get(item.name)
         if found is not None and found.problem:
-            yield _bad_certificate(item.name, found.secret, found.problem)
+            yield _bad_certificate(item.name, found.secret, found.problem, _without(world, access, item.name))
     yield from _ends(world, access)
 
 
-def _bad_certificate(listener: str, secret: str, problem: str) -> Check:
+def _without(world: World, access: Access, listener: str) -> tuple[int, ...]:
+    """Brokers that never had a certificate to show on this listener: they cannot start before there is one."""
+    file = listeners.LISTENER_PEM.format(name=listener)
+    brokers = [node.id for node in world.observation.nodes if node.is_broker]
+    return tuple(node for node in brokers if node not in access.nodes or file not in access.nodes[node].files)
+
+
+def _bad_certificate(listener: str, secret: str, problem: str, waiting: tuple[int, ...] = ()) -> Check:
+    held = f" Waiting for it to start: node {listing(waiting)}." if waiting else ""
     return Check(
         "ListenerCertificateInvalid",
         ok=False,
-        evidence=f"spec.listeners[{listener}].certificateSecretRef: Secret {secret} {problem}.",
+        evidence=f"spec.listeners[{listener}].certificateSecretRef: Secret {secret} {problem}.{held}",
         remedy="Correct the Secret, or take the field out for a certificate of the cluster's own authority.",
     )
 
@@ -533,6 +556,7 @@ def refusals(world: World) -> Iterator[Check]:
                 )
                 return
     yield from _closed_at_once(world)
+    yield from users.cut_off(world, stages(world))
     if world.access is not None:
         yield from _unusable(world, world.access)
 
@@ -553,6 +577,19 @@ def _closed_at_once(world: World) -> Iterator[Check]:
                 remedy="Set it to Allow, let the roll end, give every user its ACLs, then set it to Deny.",
             )
             return
+
+
+def stages(world: World) -> frozenset[WhenNoAcl]:
+    """What nodes do where no ACL is about a resource, as they were last started; empty without authorization."""
+    found = {last_settings(world, node).get(listeners.ALLOWS_UNLISTED) for node in world.observation.nodes}
+    words = {"true": WhenNoAcl.ALLOW, "false": WhenNoAcl.DENY}
+    return frozenset(stage for word, stage in words.items() if word in found)
+
+
+def when_no_acl(world: World) -> WhenNoAcl | None:
+    """What the cluster as a whole does: it is closed once every node is."""
+    found = stages(world)
+    return WhenNoAcl.ALLOW if WhenNoAcl.ALLOW in found else WhenNoAcl.DENY if found else None
 
 
 def _unusable(world: World, access: Access) -> Iterator[Check]:

@@ -76,6 +76,7 @@ def cluster_status(
         bootstrap_servers=bootstrap or old.bootstrap_servers,
         listeners=_listeners(world, entrances) or old.listeners,
         certificates=_certificates(world),
+        when_no_acl=access.when_no_acl(world),
         nodes=nodes,
         last_handled_reconcile_at=cluster.metadata.annotations.get(names.RECONCILE_AT, "")[:64] or None,
         dynamic_config=_claimed(world, layout) if kafka and not verdict.refused else old.dynamic_config,
@@ -108,7 +109,7 @@ def _conditions(
 ) -> dict[str, Entry]:
     operation = verdict.operation
     ready = _ready(world, layout, verdict, nodes, bootstrap)
-    certificates = access.problems(world)
+    certificates = (*access.problems(world), *access.awaited(world))
     blocked = (*verdict.refused, *_disks(nodes), *verdict.blocked)
     record = verdict.rolled_back
     helpless = bool(blocked) or ready[1] == "RolledBack"

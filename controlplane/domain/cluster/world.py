@@ -23,6 +23,23 @@ REQUEST_LIMIT = 64
 
 
 @dataclass(frozen=True, slots=True)
+class UserState:
+    """What a cluster's own changes ask of one of its KafkaUsers. `out`: it is kept out on purpose. `reason` is that of
+    its Ready, empty while this generation was not looked at.
+
+    `trusts` and `signed_by` are fingerprints of authorities: those that its Secret trusts brokers by, and the one that
+    signed its certificate ("" if that is not known). None where that is not the cluster's affair.
+    """
+
+    name: str
+    out: bool
+    ready: bool
+    reason: str
+    trusts: frozenset[str] | None = None
+    signed_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class World:
     """`services` are as the API server sent them, `config_maps` their data by name; `disruption_budget` is its
     minAvailable, None if absent.
@@ -55,6 +72,8 @@ class World:
 
     learning: Learning | None = None
     """How the level before an upgrade is learned; None where nobody watches clients."""
+    users: tuple[UserState, ...] = ()
+    """The cluster's KafkaUsers, where anything is decided by them (`users.matter`)."""
     canary_is_ours: bool = False
     """A topic of the canary's name exists, and has the settings that kfleet gives it."""
 

@@ -54,13 +54,25 @@ ACCESS = (
         _SHOW,
     ),
     Entry(
+        "UsersNotReissued",
+        _CHECK,
+        "One authority follows another and has had KFLEET_AUTHORITY_OVERLAP, and there are KafkaUsers whose Secret "
+        "does not trust the new one yet (before it signs), or whose certificate the former one has signed (before that "
+        "is dropped).",
+        "The succession waits for them, so that nobody is locked out. At the moment that the message names it goes on "
+        "without them: nodes have to be signed anew in time, and what a former authority signed has ended then.",
+        "See the CredentialsCurrent of those users: one that is paused, refused or has lost its listener gets nothing "
+        "new. Revoke or delete those that nobody uses; they are not waited for.",
+        ("kubectl get kfu", "kfleet user describe NAME", *_SHOW),
+    ),
+    Entry(
         "ListenerCertificateInvalid",
         _CHECK,
         "The Secret that a listener's certificateSecretRef names cannot be shown to clients: it or one of tls.crt, "
         "tls.key and ca.crt is missing, they do not belong together, it has ended, or it is not for the addresses that "
         "clients connect to.",
         "Before brokers have one that they can use the spec is refused and nothing is touched. Afterwards they go on "
-        "with the one that they have.",
+        "with the one that they have; a broker that is added meanwhile waits, and the message names it.",
         "Correct the Secret, as cert-manager writes it; or take the field out for a certificate of the cluster's own "
         "authority.",
         _SHOW,
@@ -80,6 +92,16 @@ ACCESS = (
         _UNTOUCHED,
         "Set whenNoAcl to Allow: a roll turns authorization on, controllers first, and nobody is cut off. Give every "
         "user its ACLs, then set it to Deny.",
+    ),
+    Entry(
+        "UsersNotReady",
+        _CHECK,
+        "spec.authorization.whenNoAcl was set from Allow to Deny, and KafkaUsers of the cluster are not Ready: their "
+        "ACLs may not be there, and Deny would cut them off.",
+        "Nothing of the cluster is touched. It begins by itself once they are Ready; after the first node has been "
+        "restarted it is finished whoever comes.",
+        "See what keeps those users. Revoke or delete those that nobody uses, or set whenNoAcl back to Allow.",
+        ("kubectl get kfu", "kfleet user describe NAME"),
     ),
     Entry(
         "ListenerChangeRefused",
@@ -116,14 +138,15 @@ ACCESS_ACTIONS = (
     Entry(
         "PromoteAuthority",
         _ACTION,
-        "The authority that is to follow is trusted by every node, and clients have had their time: it signs from now "
-        "on.",
+        "The authority that is to follow is trusted by every node and, if it is the cluster's, by every KafkaUser's "
+        "Secret, and other clients have had their time: it signs from now on.",
         "Every certificate is signed anew by it, and every node restarted once more. The former one is still trusted.",
     ),
     Entry(
         "DropAuthority",
         _ACTION,
-        "Nothing that the former authority signed is in use any more: it is trusted no longer.",
+        "Nothing that the former authority signed is in use any more, by nodes or by KafkaUsers: it is trusted no "
+        "longer.",
         "Nodes read that without a restart.",
     ),
     Entry(

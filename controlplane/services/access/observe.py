@@ -130,7 +130,7 @@ class _Look:
         return Authority(
             name,
             found.leaf,
-            trusted="".join(public_part(data.get(key, "")) for key in (CA_CRT, NEXT_CRT, OLD_CRT)),
+            trusted=secrets.trusted(data),
             published=published,
             next_=self._read(data.get(NEXT_CRT, "")),
             old=self._read(data.get(OLD_CRT, "")),

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from controlplane.api import names
 from controlplane.domain.access.values import ClientTls
-from controlplane.domain.cluster.access import CA_CRT, TLS_CRT, TLS_KEY
+from controlplane.domain.cluster.access import CA_CRT, NEXT_CRT, OLD_CRT, TLS_CRT, TLS_KEY
 from controlplane.ports import KubeApi, NotFoundError, Object, Resource
 
 SECRETS = Resource("", "v1", "secrets", "Secret")
@@ -44,6 +44,11 @@ def is_ours(secret: Object, cluster: str) -> bool:
 def public_part(pem: str) -> str:
     """The certificates of a PEM text, without anything else that stands in it."""
     return "".join(f"{block}\n" for block in _CERTIFICATE.findall(pem))
+
+
+def trusted(data: Mapping[str, str]) -> str:
+    """What is to be trusted (PEM) by the Secret with an authority's key: also the one to follow, and the former one."""
+    return "".join(public_part(data.get(key, "")) for key in (CA_CRT, NEXT_CRT, OLD_CRT))
 
 
 def client_tls(data: Mapping[str, str]) -> ClientTls | None:

@@ -7,15 +7,17 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from pydantic import ValidationError
+
 from controlplane.api import names
 from controlplane.api.group import GROUP, VERSION
 from controlplane.api.kafka_cluster import KafkaCluster
-from controlplane.api.kafka_user import KIND, PLURAL
-from controlplane.domain.cluster import external, growth
-from controlplane.domain.cluster.access import epochs
+from controlplane.api.kafka_user import CELL_PATH, KIND, PLURAL, KafkaUser
+from controlplane.domain.cluster import external, growth, users
+from controlplane.domain.cluster.access import epochs, stages
 from controlplane.domain.cluster.observe import observe_nodes
 from controlplane.domain.cluster.places import stay
-from controlplane.domain.cluster.world import World, is_retired, node_id_of, retired_ids, zone_of
+from controlplane.domain.cluster.world import UserState, World, is_retired, node_id_of, retired_ids, zone_of
 from controlplane.domain.observation import (
     ClusterObservation,
     KafkaObservation,
@@ -102,12 +104,34 @@ async def observe_world(
     access = await observe_access(kube, certificates, world) if certificates is not None else None
     way = Way(cluster, access.client, access.by_name) if access else await way_to(kube, cluster, by_name=by_name)
     kafka, quorum = await _observe_kafka(admins, cluster, nodes, way)
-    return replace(
+    world = replace(
         world,
         observation=replace(world.observation, as_of=clock.now(), quorum=quorum, kafka=kafka),
         certificates=epochs(nodes, access) if access is not None else {},
         access=access,
     )
+    return replace(world, users=await _users(kube, world))
+
+
+async def _users(kube: KubeApi, world: World) -> tuple[UserState, ...]:
+    """Read only while something is decided by them; none for whoever may not list them (`kfleet cluster plan`). Those of
+    the cluster's tenants are among them, with their namespace before the name."""
+    meta = world.cluster.metadata
+    if not users.matter(world.cluster, world.access, stages(world)):
+        return ()
+    try:
+        own = await kube.list(KAFKA_USERS, meta.namespace)
+        given = await kube.list(KAFKA_USERS, fields=f"{CELL_PATH[1:]}={meta.namespace}/{meta.name}")
+    except ForbiddenError:
+        return ()
+    named = [obj for obj in own if (obj["spec"].get("clusterRef") or {}).get("name") == meta.name]
+    found = []
+    for obj in (*named, *(obj for obj in given if "clusterRef" not in obj["spec"])):
+        try:
+            found.append(users.state_of(KafkaUser.model_validate(obj), world.cluster))
+        except ValidationError:
+            log.warning("KafkaUser %s/%s cannot be read", obj["metadata"]["namespace"], obj["metadata"]["name"])
+    return tuple(sorted(found, key=lambda user: user.name))
 
 
 async def _cordoned(kube: KubeApi) -> Sequence[Object]:

@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 
 from pydantic import SecretStr
 
-from controlplane.api.kafka_user import KafkaUser
+from controlplane.api.kafka_user import MAX_TRUSTED, KafkaUser
 from controlplane.domain.access.pki import Inspection, Leaf
 from controlplane.domain.users import certificates
 from controlplane.domain.users import secret as files
@@ -92,6 +92,10 @@ class Case:
     """Something was written, into the Secret or into Kafka."""
     rotate_at: float | None = None
     not_after: float | None = None
+    trusts: tuple[str, ...] | None = None
+    """Fingerprints of the authorities in the Secret's ca.crt; None where it is not known."""
+    signed_by: str | None = None
+    """Fingerprint of the authority that signed the certificate in the Secret, if that is known."""
 
     @property
     def login(self) -> files.Login:
@@ -124,6 +128,18 @@ class Credentials:
         await each(
             (case for case in usable if case.user.is_tls), lambda case: self._guarded(case, self._certify(case, signer))
         )
+        fingerprints = {ca: self._fingerprints(ca) for ca in {case.ca for case in usable}}
+        for case in usable:
+            if case.problem is None:
+                case.trusts = fingerprints[case.ca]
+
+    def _fingerprints(self, pem: str | None) -> tuple[str, ...]:
+        """Of a PEM text; none of what cannot be read, which then nobody trusts."""
+        try:
+            found = self._pki.read(pem) if pem is not None else ()
+        except PkiError:
+            return ()
+        return tuple(dict.fromkeys(one.fingerprint for one in found))[:MAX_TRUSTED]
 
     def _may_begin(self, case: Case) -> bool:
         if not case.held.ours:
@@ -250,6 +266,8 @@ class Credentials:
         case.held, keys = await secrets.write(self._kube, case.user, case.held, wanted)
         case.changed = bool(keys)
         self._tell_of_certificate(case, why, keys, was_there=was_there)
+        if signer.authority is not None and found is not None and found.trusted:
+            (case.signed_by,) = self._fingerprints(signer.authority.certificate)
         if found is not None:
             case.not_after = found.leaf.not_after
             case.rotate_at = certificates.renews_at(found, issued_at=wanted.issued_at, rotate_after=case.rotate_after)

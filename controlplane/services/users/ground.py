@@ -95,12 +95,10 @@ class GroundReader:
         name = entrance.ca_secret or naming.cluster_ca(ground.key.name)
         if name not in ground.authorities:
             try:
-                secret = await secrets.read(self._kube, name, ground.key.namespace)
+                ground.authorities[name] = await self._trusted(name, ground)
             except KubeError as error:
                 told = f"listener {entrance.name!r}: Secret {name!r} cannot be read: {error.message}"
                 return Obstacle("AuthorityMissing", told, waiting=True)
-            found = secrets.texts(secret) if secret is not None else {}
-            ground.authorities[name] = found.get(CA_CRT) or None
         trusted = ground.authorities[name]
         if trusted is None:
             told = f"listener {entrance.name!r}: Secret {name!r} has no {CA_CRT}, which clients need to trust brokers."
@@ -125,6 +123,17 @@ class GroundReader:
             missing = " and ".join(key for key in (CA_CRT, CA_KEY) if not found.get(key))
             return Signer(problem=f"Secret {name!r} has no {missing}: no certificate can be signed.")
         return Signer(pair)
+
+    async def _trusted(self, name: str, ground: Ground) -> str | None:
+        """Of the cluster's own authority what its key's Secret says: the public one may have been edited by hand.
+        Raises KubeError."""
+        if name == naming.cluster_ca(ground.key.name):
+            secret = await secrets.read(self._kube, naming.authority_key(name), ground.key.namespace)
+            ours = secret is not None and secrets.is_ours(secret, ground.key.name)
+            if secret is not None and ours and (found := secrets.trusted(secrets.texts(secret))):
+                return found
+        public = await secrets.read(self._kube, name, ground.key.namespace)
+        return (secrets.texts(public) if public is not None else {}).get(CA_CRT) or None
 
 
 def _first(pem: str) -> str:

@@ -410,8 +410,9 @@ def _is_leaving(entry: Entry, plan: UserPlan | None) -> bool:
 
 
 def _lets_unlisted_through(ground: Ground) -> bool:
-    authorization = ground.cluster["spec"].get("authorization") or {}
-    return bool(authorization.get("whenNoAcl") == WhenNoAcl.ALLOW)
+    """Also while the spec says otherwise already, and a node does not yet: a denial there would close what it names."""
+    authorization, status = ground.cluster["spec"].get("authorization") or {}, ground.cluster.get("status") or {}
+    return WhenNoAcl.ALLOW in (authorization.get("whenNoAcl"), status.get("whenNoAcl"))
 
 
 def _reads_from_replicas(ground: Ground) -> bool:
