@@ -114,8 +114,10 @@ async def observe_world(
 
 
 async def _users(kube: KubeApi, world: World) -> tuple[UserState, ...]:
-    """Read only while something is decided by them; none for whoever may not list them (`kfleet cluster plan`). Those of
-    the cluster's tenants are among them, with their namespace before the name."""
+    """Read only while something is decided by them; none for whoever may not list them (`kfleet cluster plan`).
+
+    Those of the cluster's tenants are among them, with their namespace before the name.
+    """
     meta = world.cluster.metadata
     if not users.matter(world.cluster, world.access, stages(world)):
         return ()
