@@ -111,12 +111,19 @@ class TenantService:
             return False
         before = c.find_condition(tenant.status.conditions, c.READY)
         after = c.find_condition(status.conditions, c.READY)
-        if after is not None and (before is None or (before.status, before.reason) != (after.status, after.reason)):
+        if after is not None and _is_news(before, after):
             kind: Literal["Normal", "Warning"] = (
                 "Normal" if after.status == "True" or after.reason in WAITING else "Warning"
             )
             await self._events.record(obj, kind, after.reason, after.message)
         return True
+
+
+def _is_news(before: c.Condition | None, after: c.Condition) -> bool:
+    """Whoever has paused it knows."""
+    if after.reason == "Paused":
+        return False
+    return before is None or (before.status, before.reason) != (after.status, after.reason)
 
 
 def unseen(tenants: Directory, cell: Cell, why: Check) -> dict[str, Outcome]:
