@@ -119,13 +119,6 @@ class TenantService:
         return True
 
 
-def _is_news(before: c.Condition | None, after: c.Condition) -> bool:
-    """Whoever has paused it knows."""
-    if after.reason == "Paused":
-        return False
-    return before is None or (before.status, before.reason) != (after.status, after.reason)
-
-
 def unseen(tenants: Directory, cell: Cell, why: Check) -> dict[str, Outcome]:
     """While a cluster does not answer, shards that are in effect stay so. Of one that is not there nothing is kept that
     nobody names."""
@@ -144,3 +137,10 @@ def unseen(tenants: Directory, cell: Cell, why: Check) -> dict[str, Outcome]:
             empty = TenantCellStatus(kind=TenantCellKind.KAFKA_CLUSTER, namespace=cell.namespace, name=cell.name)
             found[tenant.metadata.name] = Outcome((record or empty).model_copy(update=told))
     return found
+
+
+def _is_news(before: c.Condition | None, after: c.Condition) -> bool:
+    """Whoever has paused it knows."""
+    if after.reason == "Paused":
+        return False
+    return before is None or (before.status, before.reason) != (after.status, after.reason)
