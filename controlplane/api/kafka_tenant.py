@@ -148,8 +148,8 @@ class KafkaTenantSpec(ApiModel):
         description="The clusters it has a shard of.", json_schema_extra=map_list("kind", "namespace", "name")
     )
     shard: ShardSpec = Field(description="How much of each cell it uses.")
-    quotas: TenantQuotas = Field(TenantQuotas(), description="How much it may take of these brokers.")
-    limits: TenantLimits = Field(TenantLimits(), description="How much it may keep there.")
+    quotas: TenantQuotas = Field(default_factory=TenantQuotas, description="How much it may take of these brokers.")
+    limits: TenantLimits = Field(default_factory=TenantLimits, description="How much it may keep there.")
 
 
 class TenantUsage(ApiModel):

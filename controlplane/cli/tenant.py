@@ -65,10 +65,10 @@ def repack(
     kubeconfig: Kubeconfig = None,
     context: Context = None,
 ) -> None:
-    """Show what a fresh assignment of a cell's tenants would move, and whether it is worth it.
+    """Show what a fresh assignment of a cell's tenants would move.
 
-    Nothing is moved. A tenant takes what is offered with the annotation kfleet.dev/shard; the lines to copy are
-    printed.
+    It says whether that is worth it, and moves nothing. A tenant takes what is offered with the annotation
+    kfleet.dev/shard; the lines to copy are printed.
     """
     from controlplane.cli.connect import run  # noqa: PLC0415 - --help does without HTTP
     from controlplane.cli.render import show_one  # noqa: PLC0415

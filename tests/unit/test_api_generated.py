@@ -60,6 +60,19 @@ def test_schema_is_structural_and_bounded(kind: Kind) -> None:
     assert unbounded(schema) == []
 
 
+def nulls(node: object) -> bool:
+    if isinstance(node, dict):
+        return any(map(nulls, node.values()))
+    return node is None or (isinstance(node, list) and any(map(nulls, node)))
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+def test_no_default_holds_a_null(kind: Kind) -> None:
+    """The API server refuses a CRD whose default is not valid by its own schema."""
+    assert [path for path, node in nodes("", openapi_schema(kind)) if nulls(node.get("default", 0))] == []
+    assert nulls({"limits": {"topics": [None]}}), "the control: one would be found"
+
+
 def test_an_unbounded_field_would_be_found() -> None:
     schema = openapi_schema(KINDS[0])
     del schema["properties"]["spec"]["properties"]["nodePools"]["items"]["properties"]["name"]["maxLength"]

@@ -83,7 +83,7 @@ COMPUTED: dict[str, tuple[Sort, frozenset[str]]] = {
                 "MoveRefused",
                 "Moving",
             }
-            | {"NamespaceTaken", "OverlapExceeded", "Paused", "Placed", "Placing", "PrefixTaken", "ShardDoesNotFit"}
+            | {"NamespaceTaken", "OverlapExceeded", "Placed", "Placing", "PrefixTaken", "ShardDoesNotFit"}
             | {"ShardTooSmall"}
         ),
     ),

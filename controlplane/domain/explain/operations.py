@@ -12,7 +12,7 @@ _FINISHES = "What was begun is finished; nothing new is begun."
 HOLDS = (
     Entry(
         "Paused",
-        (Sort.CHECK, Sort.CLUSTER_STATE, Sort.EVENT),
+        (Sort.CHECK, Sort.CLUSTER_STATE),
         "The object carries the annotation kfleet.dev/paused=true.",
         f"{_FINISHES} It goes on by itself when the annotation is gone.",
         "Resume the operation, or remove the annotation.",

@@ -121,7 +121,7 @@ class TenantService:
             return False
         before = c.find_condition(tenant.status.conditions, c.READY)
         after = c.find_condition(status.conditions, c.READY)
-        if after is not None and (before is None or (before.status, before.reason) != (after.status, after.reason)):
+        if after is not None and _is_news(before, after):
             kind: Literal["Normal", "Warning"] = (
                 "Normal" if after.status == "True" or after.reason in WAITING else "Warning"
             )
@@ -157,3 +157,10 @@ def unseen(tenants: Directory, cell: Cell, why: Check) -> dict[str, Outcome]:
             empty = TenantCellStatus(kind=TenantCellKind.KAFKA_CLUSTER, namespace=cell.namespace, name=cell.name)
             found[tenant.metadata.name] = Outcome((record or empty).model_copy(update=told))
     return found
+
+
+def _is_news(before: c.Condition | None, after: c.Condition) -> bool:
+    """Whoever has paused it knows."""
+    if after.reason == "Paused":
+        return False
+    return before is None or (before.status, before.reason) != (after.status, after.reason)
