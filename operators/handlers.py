@@ -73,7 +73,9 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
 
     @kopf.on.event(GROUP, VERSION, "kafkatopics", registry=handlers, id="kafkatopics")
     async def topic(namespace: str | None, spec: kopf.Spec, status: kopf.Status, **_: Any) -> None:
-        if key := _topics_with(namespace or "", spec, status):
+        key = _topics_with(namespace or "", spec, status)
+        ours = settings.watch_namespaces  # cells elsewhere are another operator's
+        if key is not None and (key == TOPIC_HOMES or not ours or key.namespace in ours):
             queue.add(key, settings.topic_batch_delay)
 
     @kopf.on.event(GROUP, VERSION, "kafkatenants", registry=handlers, id="homes")

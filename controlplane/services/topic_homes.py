@@ -1,8 +1,8 @@
 """Which cell each topic of a tenant lives in: decided once, recorded in its status before anything is made there.
 
-Until then a topic is nobody's: one pass looks after all of these, so that a tenant that does not exist, a namespace that
-it does not list and a cell that it does not have are told. Once a topic has its cell, the status that says so wakes the
-pass over that cell's topics.
+Until then a topic is nobody's: one pass looks after all of these, so that a tenant that does not exist, a namespace
+that it does not list and a cell that it does not have are told. Once a topic has its cell, the status that says so
+wakes the pass over that cell's topics.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class TopicHomes:
 
     async def _homeless(self) -> list[Declared]:
         found = []
-        for namespace in self._settings.watch_namespaces or [None]:
+        everywhere: list[str | None] = [None]
+        for namespace in self._settings.watch_namespaces or everywhere:
             listed = await self._kube.list(KAFKA_TOPICS, namespace, fields=f"{CELL_PATH[1:]}=")
             found += [entry for obj in listed if obj["spec"].get("tenantRef") and (entry := readable(obj)) is not None]
         return [entry for entry in found if entry.topic.spec.cluster_ref is None and not entry.is_paused]

@@ -96,9 +96,7 @@ def topic_status(
     generation = topic.metadata.generation
     conditions = old.conditions
     for kind, value in ((c.READY, ok), (c.RECONCILING, not ok and waiting), (c.STALLED, not ok and not waiting)):
-        conditions = c.set_condition(
-            conditions, kind, value, reason, message, observed_generation=generation, now=now
-        )
+        conditions = c.set_condition(conditions, kind, value, reason, message, observed_generation=generation, now=now)
     if isinstance(place, Check):
         told = explain([place])
         conditions = c.set_condition(

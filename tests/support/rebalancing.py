@@ -25,7 +25,7 @@ from controlplane.domain.rebalance.bounds import Bounds
 from controlplane.domain.rebalance.hops import batches
 from controlplane.domain.rebalance.proposal import PartitionMove, Proposal
 from controlplane.domain.rebalance.steps import steps
-from controlplane.domain.tenants.directory import Cell, Directory
+from controlplane.domain.tenants.directory import Cell, Directory, directory
 from controlplane.ports import KafkaError
 from controlplane.services.intercept import KAFKA_MUTATIONS
 from controlplane.services.operation.verbs import look_ahead, traits_of
@@ -167,7 +167,7 @@ class Rebalancing:
     before_pass: Callable[[int], None] = lambda _: None
     deaths: Deaths = field(default_factory=Deaths)
     wrap: Callable[[FakeKafkaAdmin], FakeKafkaAdmin] = lambda admin: admin
-    tenants: Directory = Directory(())
+    tenants: Directory = field(default_factory=lambda: directory(()))
 
     def __post_init__(self) -> None:
         racks = {node: "abc"[(node - 1) % 3] for node in self.kafka.ids}

@@ -8,6 +8,7 @@ from typing import Any
 
 from controlplane.api import names
 from controlplane.services.keys import (
+    TOPIC_HOMES,
     cluster_key,
     rebalance_key,
     shedding_key,
@@ -130,6 +131,21 @@ def test_a_tenant_wakes_the_cells_that_it_names_or_has_left_and_a_move_of_its_to
     elsewhere = Woken()
     other = handlers(elsewhere, watch_namespaces=["billing"])
     asyncio.run(other["kafkatenants"](spec={"cells": [named]}, status={}))
+    assert elsewhere.keys == [], "another operator's cell"
+
+
+def test_a_topic_of_a_tenant_wakes_those_of_its_cell_and_until_it_has_one_those_that_have_none() -> None:
+    queue = Woken()
+    run = handlers(queue)
+    spec = {"tenantRef": {"name": "shop"}}
+    asyncio.run(run["kafkatopics"](namespace="shop", spec=spec, status={}))
+    assert queue.keys == [TOPIC_HOMES]
+    asyncio.run(run["kafkatopics"](namespace="shop", spec=spec, status={"cell": "kafka/orders"}))
+    asyncio.run(run["homes"](spec={}, status={}))
+    assert queue.keys == [TOPIC_HOMES, topics_key("kafka", "orders"), TOPIC_HOMES], "a tenant may be what it waits for"
+    elsewhere = Woken()
+    other = handlers(elsewhere, watch_namespaces=["shop"])
+    asyncio.run(other["kafkatopics"](namespace="shop", spec=spec, status={"cell": "kafka/orders"}))
     assert elsewhere.keys == [], "another operator's cell"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from controlplane.api.kafka_rebalance import GoalType, RebalanceGoal
 from controlplane.api.kafka_tenant import KafkaTenant
 from controlplane.domain.check import Check
 from controlplane.domain.observation import TopicPartition
@@ -25,6 +26,23 @@ class Bounds:
         """None: every broker."""
         found = self._shard(topic)
         return found[1] if found is not None else None
+
+    def beyond(self, goal: RebalanceGoal) -> Check | None:
+        """Why a tenant's topics are not to be moved there: the goal names brokers that the tenant has not."""
+        if goal.type is not GoalType.MOVE_TO:
+            return None
+        for topic in sorted(goal.topics):
+            found = self._shard(topic)
+            if found is not None and (strange := set(goal.brokers) - found[1]):
+                return Check(
+                    "GoalInfeasible",
+                    ok=False,
+                    evidence=f"spec.goal.brokers: {_list(strange)} are not in the shard of KafkaTenant "
+                    f"{found[0].metadata.name!r} ({_list(found[1])}), which topic {topic!r} belongs to.",
+                    remedy="Ask for brokers of the shard in another KafkaRebalance, or have the shard changed: its "
+                    "topics follow by themselves.",
+                )
+        return None
 
     def broken(self, hops: Iterable[Hop]) -> Check | None:
         """Why these are not to begin any more, though they were planned and approved: the shard is another one now."""

@@ -43,7 +43,8 @@ def reserved(partitions: int, replicas: int, config: Mapping[str, str]) -> int:
 def measured(topic: TopicDescription, sizes: Mapping[TopicPartition, int]) -> int:
     """`sizes`: bytes of one replica."""
     return sum(
-        sizes.get(TopicPartition(topic.name, number), 0) * len(replicas) for number, replicas in enumerate(topic.replicas)
+        sizes.get(TopicPartition(topic.name, number), 0) * len(replicas)
+        for number, replicas in enumerate(topic.replicas)
     )
 
 

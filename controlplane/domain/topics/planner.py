@@ -91,7 +91,7 @@ class _Plan:
         else:
             collision = rules.check_collision(topic, self.names[rules.metric_name(topic.name)])
             wrong = rules.check_sizes(topic, self.brokers) or collision
-        if wrong is not None or topic.tenant is None:
+        if wrong is not None or topic.tenant is None or not asks(topic, existing):
             return wrong
         return self.tenancy.no_room(topic, existing, _set_then(topic, existing))
 
@@ -105,14 +105,16 @@ class _Plan:
     def _change(self, topic: DesiredTopic, existing: TopicDescription) -> None:
         declared = config.declared_text(topic.config)
         edits = config.changes(declared, existing.config, topic.owned_keys)
-        placed = self.tenancy.take(topic, existing, _set_then(topic, existing)) if topic.tenant is not None else ()
         grows = topic.partitions > existing.partitions
+        placed: tuple[tuple[int, ...], ...] = ()
+        if not grows and not edits:
+            self.unchanged.append(topic.key)
+        elif topic.tenant is not None:
+            placed = self.tenancy.take(topic, existing, _set_then(topic, existing))
         if grows:
             self.grow[topic.name] = Growth(topic.partitions, placed)
         if edits:
             self.config[topic.name] = edits
-        if not grows and not edits:
-            self.unchanged.append(topic.key)
         self.owned[topic.key] = tuple(sorted({*declared, *(key for key, value in edits.items() if value is None)}))
 
 

@@ -55,7 +55,7 @@ def spread(
     here = Load()
     here.add(topic)
     members = _members(racks)
-    shares = _shares(members, partitions, replicas, here.replicas, tenant.replicas)
+    shares = _shares(members, partitions, replicas, here, tenant)
     placed = _deal(members, shares, partitions)
     leaders = _Leaders(placed, here.leaders, tenant.leaders).chosen()
     return tuple(_ordered(places, leader, at) for at, (places, leader) in enumerate(zip(placed, leaders, strict=True)))
@@ -69,30 +69,27 @@ def _members(racks: Mapping[int, str]) -> list[list[int]]:
     return [found[rack] for rack in sorted(found)]
 
 
-def _shares(
-    members: Sequence[Sequence[int]], partitions: int, replicas: int, here: Counter[int], tenant: Counter[int]
-) -> Counter[int]:
-    """New replicas by broker."""
+def _shares(members: Sequence[Sequence[int]], partitions: int, replicas: int, here: Load, tenant: Load) -> Counter[int]:
+    """New replicas by broker. Of those that have as many, whoever leads least comes first: it may lead one of these."""
     shares: Counter[int] = Counter()
 
     def give(amount: int, groups: Sequence[Sequence[int]], most: int) -> None:
         """`amount` replicas, one after the other to whoever has least; a group gets `most` at most."""
         left = [most] * len(groups)
-        queue = [
-            (here[one] + shares[one], tenant[one] + shares[one], one, at)
-            for at, group in enumerate(groups)
-            for one in group
-            if shares[one] < partitions
-        ]
+        queue = [(rank(one), at) for at, group in enumerate(groups) for one in group if shares[one] < partitions]
         heapq.heapify(queue)
         while amount:
-            of_topic, of_tenant, broker, at = heapq.heappop(queue)
+            (*_, broker), at = heapq.heappop(queue)
             if not left[at]:
                 continue
             amount, left[at] = amount - 1, left[at] - 1
             shares[broker] += 1
             if shares[broker] < partitions:
-                heapq.heappush(queue, (of_topic + 1, of_tenant + 1, broker, at))
+                heapq.heappush(queue, (rank(broker), at))
+
+    def rank(broker: int) -> tuple[int, ...]:
+        has = here.replicas[broker] + shares[broker], tenant.replicas[broker] + shares[broker]
+        return (*has, here.leaders[broker], tenant.leaders[broker], broker)
 
     if replicas < len(members):
         give(partitions * replicas, members, partitions)
@@ -116,7 +113,7 @@ def _deal(members: Sequence[Sequence[int]], shares: Mapping[int, int], partition
         units = [broker for broker in group for _ in range(shares[broker])]
         more = {(begin + at) % partitions for at in range(len(units) % partitions)}
         width = max(1, sum(shares[broker] > 0 for broker in group))
-        order = sorted(range(partitions), key=lambda at: (at not in more, at // stride % width, at))  # noqa: B023 - now
+        order = sorted(range(partitions), key=lambda at: (at not in more, at // stride % width, at))
         for at, broker in enumerate(units):
             placed[order[at % partitions]].append(broker)
         begin, stride = (begin + len(units)) % partitions, stride * width
@@ -134,8 +131,11 @@ class _Leaders:
         """By partition."""
         for partition, places in enumerate(self._placed):
             self._led[min(places, key=lambda one: (self._rank(one), one))].add(partition)
-        while any([self._improve(source) for source in sorted(self._led, key=self._rank, reverse=True)]):
-            pass
+        improved = True
+        while improved:
+            improved = False
+            for source in sorted(self._led, key=self._rank, reverse=True):
+                improved |= self._improve(source)
         leader = {partition: broker for broker, led in self._led.items() for partition in led}
         return [leader[partition] for partition in range(len(self._placed))]
 

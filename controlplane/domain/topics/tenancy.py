@@ -4,7 +4,7 @@ partitions go to, and what has strayed from them. Pure.
 - A topic of a tenant is in a namespace that belongs to the tenant and bears its prefix; any other topic bears no prefix
   of a tenant of this cell. Who has no right to a name does not win it either, however old the object.
 - Limits are spent oldest object first, on what does not exist yet; what exists is counted and never taken away.
-- New partitions are put on brokers of the shard that are up, as long as the others would not give them more racks:
+- New partitions are put on brokers of the shard that are up, unless those that are down could give them more racks:
   nothing is born without all its replicas.
 """
 
@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from controlplane.api.kafka_tenant import KafkaTenant
 from controlplane.domain.check import Check
 from controlplane.domain.observation import TopicPartition
-from controlplane.domain.rolling.health import listing
-from controlplane.domain.tenants.directory import Cell, Directory, TenantShard, directory, names
+from controlplane.domain.tenants.directory import Cell, Directory, TenantShard, cell_status, directory, names
 from controlplane.domain.topics import limits
 from controlplane.domain.topics.limits import Amount
 from controlplane.domain.topics.spread import Load, Replicas, spread
@@ -97,16 +96,16 @@ class Tenancy:
             return Check(
                 "PrefixTaken",
                 ok=False,
-                evidence=f"spec.tenantRef.name: another tenant, which is older, has the prefix {prefix!r} of KafkaTenant "
-                f"{topic.tenant!r}, or one that means topics in common.",
-                remedy=f"`kubectl get kften {topic.tenant}` says which; one of the two has to be created anew.",
+                evidence=f"spec.tenantRef.name: another tenant, which is older, has the prefix {prefix!r} of "
+                f"KafkaTenant {topic.tenant!r}, or one that means topics in common.",
+                remedy=f"`kfleet tenant describe {topic.tenant}` says which; one of the two has to be created anew.",
             )
         if not topic.name.startswith(prefix):
             return Check(
                 "TopicOutsidePrefix",
                 ok=False,
-                evidence=f"spec.topicName: {topic.name!r} does not begin with {prefix!r}, as every topic of KafkaTenant "
-                f"{topic.tenant!r} does.",
+                evidence=f"spec.topicName: {topic.name!r} does not begin with {prefix!r}, as every topic of "
+                f"KafkaTenant {topic.tenant!r} does.",
                 remedy=f"Give spec.topicName a name such as {prefix + topic.name!r}, in a new object.",
             )
         return None
@@ -151,26 +150,30 @@ class Tenancy:
         return placed
 
     def strayed(self, owner: DesiredTopic, existing: TopicDescription) -> Check | None:
-        """Replicas of a tenant's topic that lie where the tenant may not be. `owner` has a right to its name."""
+        """Replicas of a tenant's topic that lie where they shall not stay. `owner` has a right to its name.
+
+        It says which brokers, not how much is there: that changes all along while it is moved.
+        """
         shard = self.shard(owner)
-        if shard is None:
+        if shard is None or not (outside := {one for on in existing.replicas for one in on} - set(shard.target)):
             return None
-        allowed = frozenset(shard.brokers)
-        outside = {
-            number: sorted(set(replicas) - allowed)
-            for number, replicas in enumerate(existing.replicas)
-            if not allowed.issuperset(replicas)
-        }
-        if not outside:
-            return None
-        places = listing(f"{existing.name}-{number} on {_list(ids)}" for number, ids in outside.items())
+        status = cell_status(self._tenant(owner), self._cell)
+        if status is not None and status.rebalance:
+            remedy = (
+                f"KafkaRebalance {self._cell.namespace}/{status.rebalance} moves it there; see what that waits for."
+            )
+        else:
+            remedy = (
+                f"Its tenant asks for a KafkaRebalance that moves it there; where it cannot, create one in namespace "
+                f"{self._cell.namespace} with clusterRef {self._cell.name}, goal MoveTo, brokers "
+                f"[{_list(shard.target)}] and topics [{existing.name}]."
+            )
         return Check(
             "OutsideShard",
             ok=False,
-            evidence=f"{len(outside)} of {existing.partitions} partitions have replicas outside of the shard of "
-            f"KafkaTenant {owner.tenant!r} ({_list(shard.brokers)}): {places}.",
-            remedy=f"Create a KafkaRebalance in namespace {self._cell.namespace} with clusterRef {self._cell.name}, goal "
-            f"MoveTo, brokers [{_list(shard.target)}] and topics [{existing.name}].",
+            evidence=f"Replicas of it lie outside of the shard of KafkaTenant {owner.tenant!r} "
+            f"({_list(shard.target)}): on brokers {_list(sorted(outside))}.",
+            remedy=remedy,
         )
 
     def _tenant(self, topic: DesiredTopic) -> KafkaTenant:
@@ -205,7 +208,7 @@ class Tenancy:
                 "TenantNotPlaced",
                 ok=False,
                 evidence=f"KafkaTenant {topic.tenant!r} has no shard in {self._cell} yet.",
-                remedy=f"`kubectl get kften {topic.tenant} -o wide` says why; it goes on by itself.",
+                remedy=f"`kfleet tenant describe {topic.tenant}` says why; it goes on by itself.",
             )
         if topic.replicas > len(shard.target):
             return Check(
@@ -218,14 +221,14 @@ class Tenancy:
             )
         up = self._up(topic)
         down = [one for one in shard.target if one not in up]
-        most = min(topic.replicas, len({rack or "" for rack in self._facts.racks.values()}))
-        if not down or (len(up) >= topic.replicas and len(set(up.values())) >= most):
+        racks = set(up.values())
+        if not down or (len(up) >= topic.replicas and (len(racks) >= topic.replicas or racks == {""})):
             return None
         return Check(
             "WaitingForBrokers",
             ok=False,
-            evidence=f"Brokers {_list(down)} of the shard of KafkaTenant {topic.tenant!r} are not up, and the others are "
-            f"too few for {topic.replicas} replicas in {most} racks.",
+            evidence=f"Brokers {_list(down)} of the shard of KafkaTenant {topic.tenant!r} are not up, and the others "
+            f"are too few for {topic.replicas} replicas, or may be in fewer racks.",
             remedy="It goes on when they are back, or when others have taken their place.",
         )
 
@@ -234,8 +237,8 @@ def _prefix_of_tenant(topic: DesiredTopic, owner: KafkaTenant) -> Check:
     return Check(
         "PrefixOfTenant",
         ok=False,
-        evidence=f"spec.topicName: {topic.name!r} begins with {owner.spec.topic_prefix!r}, which belongs to KafkaTenant "
-        f"{owner.metadata.name!r}.",
+        evidence=f"spec.topicName: {topic.name!r} begins with {owner.spec.topic_prefix!r}, which belongs to "
+        f"KafkaTenant {owner.metadata.name!r}.",
         remedy="Choose another name; a topic of the tenant names it in spec.tenantRef, in one of its namespaces.",
     )
 

@@ -54,7 +54,8 @@ class DesiredTopic:
 
     `owned_keys` are the config keys that this object declared before, from its status: one that it no longer declares
     is reset, and keys nobody declared stay. A `paused` object keeps its name and is otherwise left alone. `tenant` is
-    the one that it names; None for a topic of the cluster, which Kafka places. `refusal`: why nothing else of it counts.
+    the one that it names; None for a topic of the cluster, which Kafka places. `refusal` says why nothing else of it
+    counts.
     """
 
     key: str
@@ -79,8 +80,8 @@ class TopicPlan:
 
     `config` values are set, None resets a key. `owned` are the keys to record in an object's status *before* the calls:
     those declared and those still to be reset, so that a crash in between forgets none. `refusals` are failed checks;
-    nothing of a refused object is in the calls. `unchanged` are objects whose topic is already as declared. `owners` are
-    the objects that have a name, by it.
+    nothing of a refused object is in the calls. `unchanged` are objects whose topic is already as declared. `owners`
+    are the objects that have a name, by it.
     """
 
     creates: tuple[NewTopic, ...] = ()

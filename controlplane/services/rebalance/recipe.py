@@ -90,10 +90,13 @@ class RebalanceRecipe:
     async def _proposed(
         self, rebalance: KafkaRebalance, cell: str, world: World, kafka: KafkaObservation
     ) -> Plan | tuple[Check, ...]:
+        bounds = await self._cells.bounds(cell)
+        if (beyond := bounds.beyond(rebalance.spec.goal)) is not None:
+            return (beyond,)
         admin = await self._cells.admin(cell)
         earlier, began = await admin.partition_sizes(), self._clock.monotonic()
         brokers = brokers_of(kafka, world.observation.nodes)
-        assignment = assignment_of(kafka, earlier, brokers, await self._cells.bounds(cell))
+        assignment = assignment_of(kafka, earlier, brokers, bounds)
         try:
             proposal = await self._planner.propose(assignment, brokers, goal_of(rebalance.spec.goal))
         except PlanningError as error:
@@ -242,9 +245,7 @@ def assignment_of(
         shard = bounds.allowed(topic)
         allowed[topic] = shard & there if shard is not None else None
     return goals.Assignment.of(
-        goals.Partition(
-            one.topic, one.partition, one.replicas, sizes.get(one.id, 0), one.min_isr, allowed[one.topic]
-        )
+        goals.Partition(one.topic, one.partition, one.replicas, sizes.get(one.id, 0), one.min_isr, allowed[one.topic])
         for one in kafka.partitions
     )
 
