@@ -76,7 +76,7 @@ class TopicService:
         known = await read_directory(self._kube)
         waiting, admin, brokers = await self._admin(key)
         if admin is None:
-            await self._write_all(key, declared, Outcome({entry.key: (False, *waiting) for entry in declared}))
+            await self._write_all(key, declared, Outcome({entry.key: _not_yet(entry, *waiting) for entry in declared}))
             # An event of the cluster wakes us when it appears; while it comes up its address is looked for.
             missing = waiting[0] == "ClusterNotFound"
             return self._settings.resync_interval if missing else self._settings.busy_interval
@@ -104,8 +104,7 @@ class TopicService:
         try:
             cluster = KafkaCluster.model_validate(await self._kube.get(KAFKA_CLUSTERS, key.name, key.namespace))
         except NotFoundError:
-            told = f"spec.clusterRef: no KafkaCluster {key.name!r} in namespace {key.namespace!r}."
-            return ("ClusterNotFound", told), None, 0
+            return ("ClusterNotFound", f"no KafkaCluster {key.name!r} in namespace {key.namespace!r}."), None, 0
         if not cluster.status.bootstrap_servers:
             return ("ClusterNotReady", f"KafkaCluster {key.name!r} is not up yet."), None, 0
         ours = f"{names.CLUSTER}={key.name},{names.APP_MANAGED_BY}={names.MANAGED_BY_KFLEET}"
@@ -210,6 +209,11 @@ class TopicService:
             for entry in declared:
                 if entry.key in outcome.verdicts and not entry.is_paused:
                     group.create_task(write(entry))
+
+
+def _not_yet(entry: Declared, reason: str, message: str) -> Ready:
+    field_ = "spec.clusterRef" if entry.topic.spec.cluster_ref is not None else "spec.tenantRef"
+    return False, reason, f"{field_}: {message}" if reason == "ClusterNotFound" else message
 
 
 async def _facts(

@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+import yaml
 from confluent_kafka import Producer
 from support.cell import Cell, combined_cluster
 from support.isolation import Client, Outcome, saturated
@@ -134,12 +135,13 @@ def tenants(cell: Cell) -> Iterator[Cell]:
         for name, size, overlap in ((NOISY, 2, 0), (APART, 2, 0), (WIDE, 6, 5)):
             cell.apply(tenant(cell, name, size, overlap))
             cell.wait(f"a shard of {name}", lambda name=name: bool(_shard(cell, name)))
-        objects = [
-            *flow(cell, NOISY, PARTITIONS, 1, FLUSHED),
-            *flow(cell, APART, 2, 2, {}),
-            *flow(cell, WIDE, 6, 2, {}),
-        ]
-        cell.apply(*objects)
+        for name, partitions, replicas, config in (
+            (NOISY, PARTITIONS, 1, FLUSHED),
+            (APART, 2, 2, {}),
+            (WIDE, 6, 2, {}),
+        ):
+            text = yaml.safe_dump_all(flow(cell, name, partitions, replicas, config))
+            cell.kubectl("apply", "-n", namespace(cell, name), "-f", "-", stdin=text)
         for kind in (TOPICS, USERS):
             for name in PRIORITIES:
                 cell.wait(

@@ -134,6 +134,21 @@ def test_a_tenant_wakes_the_cells_that_it_names_or_has_left_and_a_move_of_its_to
     assert elsewhere.keys == [], "another operator's cell"
 
 
+def test_a_topic_of_a_tenant_wakes_those_of_its_cell_and_until_it_has_one_those_that_have_none() -> None:
+    queue = Woken()
+    run = handlers(queue)
+    spec = {"tenantRef": {"name": "shop"}}
+    asyncio.run(run["kafkatopics"](namespace="shop", spec=spec, status={}))
+    assert queue.keys == [TOPIC_HOMES]
+    asyncio.run(run["kafkatopics"](namespace="shop", spec=spec, status={"cell": "kafka/orders"}))
+    asyncio.run(run["homes"](spec={}, status={}))
+    assert queue.keys == [TOPIC_HOMES, topics_key("kafka", "orders"), TOPIC_HOMES], "a tenant may be what it waits for"
+    elsewhere = Woken()
+    other = handlers(elsewhere, watch_namespaces=["shop"])
+    asyncio.run(other["kafkatopics"](namespace="shop", spec=spec, status={"cell": "kafka/orders"}))
+    assert elsewhere.keys == [], "another operator's cell"
+
+
 def test_a_tenants_user_wakes_its_cell_or_who_gives_it_one() -> None:
     queue = Woken()
     run = handlers(queue)
@@ -159,18 +174,3 @@ def test_only_clusters_that_shed_load_or_have_something_to_lift_are_looked_at_fo
         asyncio.run(cluster(type="MODIFIED", namespace="kafka", name=name, spec=spec, status=status))
     shedding = [key for key in queue.keys if key != cluster_key("kafka", key.name)]
     assert shedding == [shedding_key("kafka", name) for name in ("on", "left", "both")]
-
-
-def test_a_topic_of_a_tenant_wakes_those_of_its_cell_and_until_it_has_one_those_that_have_none() -> None:
-    queue = Woken()
-    run = handlers(queue)
-    spec = {"tenantRef": {"name": "shop"}}
-    asyncio.run(run["kafkatopics"](namespace="shop", spec=spec, status={}))
-    assert queue.keys == [TOPIC_HOMES]
-    asyncio.run(run["kafkatopics"](namespace="shop", spec=spec, status={"cell": "kafka/orders"}))
-    asyncio.run(run["homes"](spec={}, status={}))
-    assert queue.keys == [TOPIC_HOMES, topics_key("kafka", "orders"), TOPIC_HOMES], "a tenant may be what it waits for"
-    elsewhere = Woken()
-    other = handlers(elsewhere, watch_namespaces=["shop"])
-    asyncio.run(other["kafkatopics"](namespace="shop", spec=spec, status={"cell": "kafka/orders"}))
-    assert elsewhere.keys == [], "another operator's cell"

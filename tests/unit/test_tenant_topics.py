@@ -110,6 +110,17 @@ async def test_a_refusal_is_told_where_the_topic_is(shop: Namespace, obj: Object
     assert "shop.orders" not in shop.kafka.topics
 
 
+async def test_a_topic_that_names_a_cluster_and_a_tenant_is_nobodys(shop: Namespace) -> None:
+    """Admission lets none in; an older schema might have."""
+    both = of_tenant("orders", "kafka")
+    both["spec"]["clusterRef"] = {"name": "cell"}
+    await declare(shop, both)
+    await passes(shop)
+    told = await condition(shop, "orders", where="kafka")
+    assert (told["reason"], "exactly one of clusterRef" in told["message"]) == ("InvalidSpec", True)
+    assert "shop.orders" not in shop.kafka.topics
+
+
 async def test_a_tenant_that_comes_later_takes_its_topics_in() -> None:
     namespace = await created()
     await declare(namespace, of_tenant("orders"))

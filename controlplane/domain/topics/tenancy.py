@@ -98,7 +98,7 @@ class Tenancy:
                 ok=False,
                 evidence=f"spec.tenantRef.name: another tenant, which is older, has the prefix {prefix!r} of "
                 f"KafkaTenant {topic.tenant!r}, or one that means topics in common.",
-                remedy=f"`kubectl get kften {topic.tenant}` says which; one of the two has to be created anew.",
+                remedy=f"`kfleet tenant describe {topic.tenant}` says which; one of the two has to be created anew.",
             )
         if not topic.name.startswith(prefix):
             return Check(
@@ -208,7 +208,7 @@ class Tenancy:
                 "TenantNotPlaced",
                 ok=False,
                 evidence=f"KafkaTenant {topic.tenant!r} has no shard in {self._cell} yet.",
-                remedy=f"`kubectl get kften {topic.tenant} -o wide` says why; it goes on by itself.",
+                remedy=f"`kfleet tenant describe {topic.tenant}` says why; it goes on by itself.",
             )
         if topic.replicas > len(shard.target):
             return Check(
