@@ -1,4 +1,6 @@
-"""KafkaTopic: one topic of a cluster in the same namespace. The source of the CRD and docs/reference/kafkatopic.md."""
+"""KafkaTopic: one topic, of a cluster in the same namespace or of the namespace's tenant.
+
+The source of the CRD and docs/reference/kafkatopic.md."""
 
 from __future__ import annotations
 
@@ -11,12 +13,15 @@ from controlplane.api.base import ApiModel, Metadata
 from controlplane.api.conditions import Condition
 from controlplane.api.group import API_VERSION
 from controlplane.api.kafka_cluster import MAX_CLUSTER_NAME, MAX_CONFIG_KEYS, DeletionPolicy
+from controlplane.api.kafka_tenant import MAX_TENANT_NAME, NAMESPACE_PATTERN
 from controlplane.api.rules import SET_LIST, immutable_optional, map_list, rule, rules
 
 KIND = "KafkaTopic"
 PLURAL = "kafkatopics"
 SHORT_NAME = "kft"
 
+CELL_PATH = ".status.cell"
+"""A list of topics can be filtered by it on the server: all that are in one cell, in whatever namespace."""
 MAX_TOPIC_NAME = 249
 """org.apache.kafka.common.internals.Topic.MAX_NAME_LENGTH"""
 MAX_PARTITIONS = 10_000
@@ -27,6 +32,10 @@ BAD_TOPIC_NAME = (
     "spec.topicName: must not be '.', '..' or begin with '__' (Kafka's own topics are not declared as resources)"
 )
 NAME_TOO_LONG = f"metadata.name: longer than the {MAX_TOPIC_NAME} characters of a Kafka topic name; give spec.topicName"
+ONE_HOME = (
+    "spec.clusterRef: exactly one of clusterRef (a cluster in this namespace) and tenantRef (the namespace's tenant)"
+)
+STAYS = "a topic does not move; create another"
 SHRINKING = "spec.partitions: cannot be reduced: Kafka has no way to remove partitions; create another topic"
 
 
@@ -41,17 +50,39 @@ class ClusterRef(ApiModel):
     name: str = Field(min_length=1, max_length=MAX_CLUSTER_NAME, description="Its name, in this namespace.")
 
 
+class TopicCell(ApiModel):
+    """One of the tenant's cells."""
+
+    namespace: str = Field(min_length=1, max_length=63, pattern=NAMESPACE_PATTERN, description="Its namespace.")
+    name: str = Field(min_length=1, max_length=MAX_CLUSTER_NAME, description="Its name.")
+
+
+class TopicTenantRef(ApiModel):
+    """The tenant whose the topic is. It lists the topic's namespace, and the topic's name begins with its prefix."""
+
+    name: str = Field(min_length=1, max_length=MAX_TENANT_NAME, description="Name of the KafkaTenant.")
+    cell: TopicCell | None = Field(
+        None,
+        description="Which of the tenant's cells the topic lives in; may be absent where it has only one.",
+    )
+
+
 class KafkaTopicSpec(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
+            rule("has(self.clusterRef) != has(self.tenantRef)", ONE_HOME),
+            immutable_optional("spec.clusterRef", "clusterRef", STAYS),
+            immutable_optional("spec.tenantRef", "tenantRef", STAYS),
             immutable_optional("spec.topicName", "topicName", "Kafka cannot rename a topic; create another"),
         )
     )
-    cluster_ref: ClusterRef = Field(
-        description="The cluster that holds the topic, in the same namespace. Immutable.",
-        json_schema_extra=rules(
-            rule("self == oldSelf", "spec.clusterRef: immutable: a topic does not move; create another")
-        ),
+    cluster_ref: ClusterRef | None = Field(
+        None,
+        description="The cluster that holds the topic, in the same namespace. Kafka places it on all brokers. "
+        "Immutable.",
+    )
+    tenant_ref: TopicTenantRef | None = Field(
+        None, description="The tenant whose the topic is, instead of clusterRef: it lives on its shard. Immutable."
     )
     topic_name: str | None = Field(
         None,
@@ -86,6 +117,11 @@ class KafkaTopicStatus(ApiModel):
     )
     observed_generation: int | None = Field(None, ge=0, description="The generation this status is about.")
     topic_name: str | None = Field(None, max_length=MAX_TOPIC_NAME, description="The topic's name in Kafka.")
+    cell: str | None = Field(
+        None,
+        max_length=128,
+        description="The cluster that holds it, as namespace/name; a tenant's topic stays there for life.",
+    )
     topic_id: str | None = Field(None, max_length=64, description="Kafka's topic id; it tells a recreated topic apart.")
     partitions: int | None = Field(None, ge=0, description="Partitions in Kafka.")
     replicas: int | None = Field(None, ge=0, description="Replication factor in Kafka.")

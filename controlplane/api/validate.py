@@ -50,13 +50,19 @@ def check_windows(windows: Sequence[MaintenanceWindow]) -> list[Problem]:
 
 def check_topic(topic: KafkaTopic) -> list[Problem]:
     """What is wrong with a KafkaTopic by itself."""
-    problems: list[Problem] = []
+    problems = check_home(topic)
     name = topic.topic_name
     if name in (".", "..") or name.startswith("__"):
         problems.append(_split(topic_kind.BAD_TOPIC_NAME))
     if len(name) > topic_kind.MAX_TOPIC_NAME:
         problems.append(_split(topic_kind.NAME_TOO_LONG))
     return problems + check_config(topic.spec.config, TOPIC)
+
+
+def check_home(topic: KafkaTopic) -> list[Problem]:
+    """Whether it says where it lives, in one way."""
+    one = (topic.spec.cluster_ref is None) != (topic.spec.tenant_ref is None)
+    return [] if one else [_split(topic_kind.ONE_HOME)]
 
 
 def check_rebalance(rebalance: KafkaRebalance) -> list[Problem]:

@@ -46,8 +46,8 @@ def carried_out(plan: TopicPlan, before: Mapping[str, TopicDescription]) -> dict
     after = dict(before)
     for new in plan.creates:
         after[new.name] = TopicDescription(new.name, "id", (tuple(range(new.replicas)),) * new.partitions, new.config)
-    for name, total in plan.grow.items():
-        after[name] = replace(after[name], replicas=(after[name].replicas[0],) * total)
+    for name, growth in plan.grow.items():
+        after[name] = replace(after[name], replicas=(after[name].replicas[0],) * growth.partitions)
     for name, edits in plan.config.items():
         merged = {**after[name].config, **edits}
         after[name] = replace(after[name], config={key: value for key, value in merged.items() if value is not None})
@@ -76,7 +76,7 @@ def test_every_object_gets_one_answer_and_nothing_undeclared_is_touched(
     assert not plan.refusals.keys() & plan.owned.keys()
     refused = {t.name for t in topics} - {t.name for t in topics if t.key in plan.owned}
     assert not refused & ({new.name for new in plan.creates} | plan.grow.keys() | plan.config.keys())
-    assert all(total > before[name].partitions for name, total in plan.grow.items())
+    assert all(growth.partitions > before[name].partitions for name, growth in plan.grow.items())
     for name, edits in plan.config.items():
         owner = next(t for t in topics if t.key in plan.owned and t.name == name)
         assert edits.keys() <= owner.config.keys() | owner.owned_keys

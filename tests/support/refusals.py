@@ -250,7 +250,15 @@ TOPIC: tuple[Refusal, ...] = (
     Refusal("partitions missing", {"spec/partitions": ABSENT}, "spec.partitions", "Required value"),
     Refusal("too many partitions", {"spec/partitions": 10_001}, "spec.partitions"),
     Refusal("no replicas", {"spec/replicas": 0}, "spec.replicas"),
-    Refusal("no cluster", {"spec/clusterRef": ABSENT}, "spec.clusterRef", "Required value"),
+    Refusal("no cluster", {"spec/clusterRef": ABSENT}, "spec.clusterRef", "exactly one"),
+    Refusal("a cluster and a tenant", {"spec/tenantRef": {"name": "shop"}}, "spec.clusterRef", "exactly one"),
+    Refusal("no tenant's name", {"spec/tenantRef": {}}, "spec.tenantRef.name", "Required value"),
+    Refusal(
+        "a cell by half",
+        {"spec/clusterRef": ABSENT, "spec/tenantRef": {"name": "shop", "cell": {"name": "east"}}},
+        "spec.tenantRef.cell.namespace",
+        "Required value",
+    ),
     Refusal(
         "no cluster's name", {"spec/clusterRef": {"kind": "KafkaCluster"}}, "spec.clusterRef.name", "Required value"
     ),
@@ -360,12 +368,28 @@ CLUSTER_ESCAPES: tuple[Escape, ...] = (
     Escape("another authentication", {f"{_AUTHENTICATION}/type": "tls"}, _TLS_PATH, "never change", _OPEN),
 )
 
+_OF_A_TENANT: dict[str, Any] = {"spec/clusterRef": ABSENT, "spec/tenantRef": {"name": "shop"}}
 TOPIC_ESCAPES: tuple[Escape, ...] = (
     Escape("fewer partitions", {"spec/partitions": 5}, "spec.partitions", "cannot be reduced", {}),
     Escape("name changed", {"spec/topicName": "b"}, "spec.topicName", "immutable", {"spec/topicName": "a"}),
     Escape("name removed", {"spec/topicName": ABSENT}, "spec.topicName", "immutable", {"spec/topicName": "a"}),
     Escape("name added", {"spec/topicName": "a"}, "spec.topicName", "immutable", {}),
     Escape("another cluster", {"spec/clusterRef/name": "other"}, "spec.clusterRef", "immutable", {}),
+    Escape(
+        "a tenant instead of the cluster",
+        {"spec/clusterRef": ABSENT, "spec/tenantRef": {"name": "shop"}},
+        "spec.tenantRef",
+        "immutable",
+        {},
+    ),
+    Escape("another tenant", {"spec/tenantRef/name": "other"}, "spec.tenantRef", "immutable", _OF_A_TENANT),
+    Escape(
+        "another cell of the tenant",
+        {"spec/tenantRef/cell": {"namespace": "kafka", "name": "west"}},
+        "spec.tenantRef",
+        "immutable",
+        _OF_A_TENANT,
+    ),
 )
 
 _GOAL = "spec/goal"

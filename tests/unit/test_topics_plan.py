@@ -8,7 +8,7 @@ import pytest
 
 from controlplane.domain.topics.config import kafka_text, same_value
 from controlplane.domain.topics.planner import plan_topics
-from controlplane.domain.topics.values import ConfigValue, DesiredTopic, NewTopic, TopicDescription
+from controlplane.domain.topics.values import ConfigValue, DesiredTopic, Growth, NewTopic, TopicDescription
 
 ORDERS = DesiredTopic("shop/orders", "orders", 3, 3, {"retention.ms": 604800000}, created_at=10.0)
 
@@ -29,7 +29,7 @@ def test_an_existing_topic_is_adopted_and_only_declared_keys_change() -> None:
     observed = {"orders": described(retention_ms="1000", max_message_bytes="7")}
     plan = plan_topics([replace(ORDERS, partitions=5)], observed, brokers=3)
     assert plan.creates == ()
-    assert plan.grow == {"orders": 5}
+    assert plan.grow == {"orders": Growth(5)}
     assert plan.config == {"orders": {"retention.ms": "604800000"}}
 
 

@@ -70,14 +70,19 @@ class Directory:
     def by_prefix(self) -> Mapping[str, KafkaTenant]:
         """Prefix in force to its tenant; none begins with another."""
         found: dict[str, KafkaTenant] = {}
+        beginnings: set[str] = set()
         for tenant in self.tenants:
             prefix = tenant.spec.topic_prefix
-            if not any(prefix.startswith(other) or other.startswith(prefix) for other in found):
+            own = [prefix[:end] for end in range(1, len(prefix) + 1)]
+            if prefix not in beginnings and not any(beginning in found for beginning in own):
                 found[prefix] = tenant
+                beginnings.update(own)
         return found
 
     def of_topic(self, topic: str) -> KafkaTenant | None:
-        """The tenant whose prefix a topic's name in Kafka begins with."""
+        """The tenant whose prefix a topic's name in Kafka begins with; Kafka's own topics are nobody's."""
+        if topic.startswith("__"):
+            return None
         found = (self.by_prefix.get(topic[:length]) for length in self._lengths)
         return next((tenant for tenant in found if tenant is not None), None)
 

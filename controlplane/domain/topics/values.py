@@ -22,6 +22,14 @@ class NewTopic:
 
 
 @dataclass(frozen=True, slots=True)
+class Growth:
+    """How many partitions a topic is to have, and on which brokers the new ones are: as in NewTopic."""
+
+    partitions: int
+    assignments: tuple[tuple[int, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TopicDescription:
     """`replicas` are broker ids by partition; `config` holds only what is set on the topic itself (dynamic configs)."""
 
@@ -45,7 +53,9 @@ class DesiredTopic:
     """What one object asks for. `key` names the object, "namespace/name"; `created_at` is seconds since the epoch.
 
     `owned_keys` are the config keys that this object declared before, from its status: one that it no longer declares
-    is reset, and keys nobody declared stay. A `paused` object keeps its name and is otherwise left alone.
+    is reset, and keys nobody declared stay. A `paused` object keeps its name and is otherwise left alone. `tenant` is
+    the one that it names; None for a topic of the cluster, which Kafka places. `refusal` says why nothing else of it
+    counts.
     """
 
     key: str
@@ -56,6 +66,12 @@ class DesiredTopic:
     created_at: float = 0.0
     paused: bool = False
     owned_keys: frozenset[str] = frozenset()
+    tenant: str | None = None
+    refusal: Check | None = None
+
+    @property
+    def namespace(self) -> str:
+        return self.key.partition("/")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +80,14 @@ class TopicPlan:
 
     `config` values are set, None resets a key. `owned` are the keys to record in an object's status *before* the calls:
     those declared and those still to be reset, so that a crash in between forgets none. `refusals` are failed checks;
-    nothing of a refused object is in the calls. `unchanged` are objects whose topic is already as declared.
+    nothing of a refused object is in the calls. `unchanged` are objects whose topic is already as declared. `owners`
+    are the objects that have a name, by it.
     """
 
     creates: tuple[NewTopic, ...] = ()
-    grow: Mapping[str, int] = field(default_factory=dict)
+    grow: Mapping[str, Growth] = field(default_factory=dict)
     config: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
     unchanged: tuple[str, ...] = ()
     refusals: Mapping[str, Check] = field(default_factory=dict)
     owned: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    owners: Mapping[str, str] = field(default_factory=dict)
