@@ -23,6 +23,7 @@ from controlplane.domain.observation import (
 )
 from controlplane.domain.rebalance.proposal import Proposal
 from controlplane.domain.rebalance.values import Assignment, Broker, Goal, Infeasible
+from controlplane.domain.topics.values import Growth as Growth
 from controlplane.domain.topics.values import NewTopic as NewTopic
 from controlplane.domain.topics.values import TopicDescription as TopicDescription
 from controlplane.domain.users.values import Acl as Acl
@@ -200,7 +201,7 @@ class KafkaAdmin(Protocol):
         """Topics by their topic id, and results by it; one that is gone is UNKNOWN_TOPIC_ID."""
         ...
 
-    async def create_partitions(self, totals: Mapping[str, int]) -> dict[str, KafkaError | None]: ...
+    async def create_partitions(self, topics: Mapping[str, Growth]) -> dict[str, KafkaError | None]: ...
 
     async def alter_topic_configs(
         self, changes: Mapping[str, Mapping[str, str | None]]

@@ -25,6 +25,7 @@ from controlplane.domain.observation import (
 from controlplane.ports import (
     Acl,
     ClientTls,
+    Growth,
     KafkaAdmin,
     KafkaError,
     KafkaUnreachableError,
@@ -186,6 +187,11 @@ class FakeKafka:
         if not one.adding:
             one.place(target)
 
+    def put(self, replicas: tuple[int, ...]) -> FakePartition:
+        """A new partition on these brokers: in sync are those that are up."""
+        isr = tuple(one for one in replicas if one in self.up)
+        return FakePartition(replicas, isr, isr[0])
+
     def place(self, replicas: int) -> FakePartition:
         start = next(self._places)
         brokers = sorted(self.up)
@@ -259,7 +265,7 @@ class FakeKafkaAdmin:
         for new in topics:
             results[new.name] = error = self._refusal(new)
             if error is None:
-                partitions = [FakePartition(on, on, on[0]) for on in new.assignments] or [
+                partitions = [kafka.put(on) for on in new.assignments] or [
                     kafka.place(new.replicas) for _ in range(new.partitions)
                 ]
                 kafka.topics[new.name] = FakeTopic(kafka_id(), partitions, dict(new.config))
@@ -277,20 +283,22 @@ class FakeKafkaAdmin:
                 results[topic_id] = None
         return results
 
-    async def create_partitions(self, totals: Mapping[str, int]) -> Results:
+    async def create_partitions(self, topics: Mapping[str, Growth]) -> Results:
         kafka = self._reach()
         results: Results = {}
-        for name, total in totals.items():
-            topic = kafka.topics.get(name)
+        for name, growth in topics.items():
+            topic, total = kafka.topics.get(name), growth.partitions
             if topic is None:
                 results[name] = _unknown(name)
             elif total <= len(topic.partitions):
                 message = f"The topic {name} currently has {len(topic.partitions)} partition(s)"
                 results[name] = KafkaError("INVALID_PARTITIONS", f"{message}; {total} would not be an increase.")
             else:
-                replicas = len(topic.partitions[0].replicas)
-                topic.partitions += [kafka.place(replicas) for _ in range(total - len(topic.partitions))]
-                results[name] = None
+                replicas, more = len(topic.partitions[0].replicas), total - len(topic.partitions)
+                results[name] = error = self._misplaced(growth.assignments, replicas, more)
+                if error is None:
+                    placed = [kafka.put(on) for on in growth.assignments]
+                    topic.partitions += placed or [kafka.place(replicas) for _ in range(more)]
         return results
 
     async def alter_topic_configs(self, changes: Mapping[str, Mapping[str, str | None]]) -> Results:
@@ -501,11 +509,32 @@ class FakeKafkaAdmin:
             return KafkaError("INVALID_TOPIC_EXCEPTION", f"Topic name is invalid: '{new.name}'")
         if new.partitions < 1:
             return KafkaError("INVALID_PARTITIONS", "Number of partitions must be larger than 0.")
-        if new.replicas > len(self.kafka.up):
+        if not new.assignments and new.replicas > len(self.kafka.up):
             told = f"Unable to replicate the partition {new.replicas} time(s): only {len(self.kafka.up)} broker(s)"
             return KafkaError("INVALID_REPLICATION_FACTOR", told)
         strange = sorted(set(new.config) - TOPIC_KEYS)
-        return _unknown_config(strange[0]) if strange else None
+        if strange:
+            return _unknown_config(strange[0])
+        return self._misplaced(new.assignments, new.replicas, new.partitions)
+
+    def _misplaced(self, assignments: Sequence[tuple[int, ...]], replicas: int, number: int) -> KafkaError | None:
+        """org.apache.kafka.controller.ReplicationControlManager.validateManualPartitionAssignment"""
+        problem = ""
+        if assignments and len(assignments) != number:
+            problem = f"Attempted to add {number} additional partition(s), but only {len(assignments)} were specified."
+        for on in assignments:
+            strangers = set(on) - self.kafka.registered
+            if strangers:
+                problem = (
+                    f"The manual partition assignment includes broker {min(strangers)}, but no such broker is there."
+                )
+            elif len(set(on)) != len(on):
+                problem = "The manual partition assignment includes a broker more than once."
+            elif len(on) != replicas:
+                problem = f"The manual partition assignment includes a partition with {len(on)} replica(s)."
+            elif not self.kafka.up.intersection(on):
+                problem = "All brokers specified in the manual partition assignment are fenced."
+        return KafkaError("INVALID_REPLICA_ASSIGNMENT", problem) if problem else None
 
 
 class FakeKafkaAdmins:

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 import pytest
 
 from controlplane.domain.observation import KafkaObservation, PartitionObservation, QuorumObservation, TopicPartition
-from controlplane.ports import KafkaAdmin, KafkaError, NewTopic, TopicDescription
+from controlplane.ports import Growth, KafkaAdmin, KafkaError, NewTopic, TopicDescription
 
 KAFKA_ID = re.compile(r"[A-Za-z0-9_-]{22}")
 SECONDS = 60.0
@@ -124,7 +124,7 @@ class KafkaAdminContract:
     async def test_partitions_only_grow(self, admin: KafkaAdmin) -> None:
         for name in ("grow", "shrink"):
             await self.created(admin, name)
-        results = await admin.create_partitions({"grow": 5, "shrink": 2, "grow-unknown": 5})
+        results = await admin.create_partitions({"grow": Growth(5), "shrink": Growth(2), "grow-unknown": Growth(5)})
         assert codes(results) == {
             "grow": None,
             "shrink": "INVALID_PARTITIONS",
@@ -134,6 +134,22 @@ class KafkaAdminContract:
         assert grown is not None
         assert (grown.partitions, grown.replication_factor) == (5, 3)
         assert (await admin.describe_topics(["shrink"]))["shrink"].partitions == 3
+
+    async def test_new_partitions_go_where_they_are_put(self, admin: KafkaAdmin) -> None:
+        assert await admin.create_topics([NewTopic("put", 2, 2, {}, ((1, 2), (2, 3)))]) == {"put": None}
+        await self.settled(admin, "put", lambda topic: topic is not None and topic.partitions == 2)
+        bad = {
+            "of brokers that are not there": ((3, 1), (3, 99)),
+            "fewer than there are to be": ((3, 1),),
+            "of another number of replicas": ((3, 1), (1, 2, 3)),
+            "with a broker twice": ((3, 1), (3, 3)),
+        }
+        for what, assignments in bad.items():
+            assert codes(await admin.create_partitions({"put": Growth(4, assignments)})) == {
+                "put": "INVALID_REPLICA_ASSIGNMENT"
+            }, what
+        assert await admin.create_partitions({"put": Growth(4, ((3, 1), (1, 3)))}) == {"put": None}
+        await self.placed(admin, "put", ((1, 2), (2, 3), (3, 1), (1, 3)))
 
     async def test_topic_configs_change_by_key(self, admin: KafkaAdmin) -> None:
         await self.created(admin, "config", retention_ms="60000", segment_bytes="2000000")

@@ -22,7 +22,7 @@ from controlplane.domain.observation import (
     Reassignment,
     TopicPartition,
 )
-from controlplane.ports import Acl, KafkaError, NewTopic, ScramPassword, TopicDescription
+from controlplane.ports import Acl, Growth, KafkaError, NewTopic, ScramPassword, TopicDescription
 
 T = TypeVar("T")
 N = TypeVar("N")
@@ -68,12 +68,12 @@ class KafkaPythonAdmin:
 
         return await self._in_bulk(ids, delete, str)
 
-    async def create_partitions(self, totals: Mapping[str, int]) -> Results:
-        async def create(broker: Broker, batch: list[tuple[str, int]]) -> Results:
+    async def create_partitions(self, topics: Mapping[str, Growth]) -> Results:
+        async def create(broker: Broker, batch: list[tuple[str, Growth]]) -> Results:
             request = raw.create_partitions(dict(batch), broker.milliseconds_left)
             return raw.partitions_created(await broker.send(request))
 
-        return await self._in_bulk(totals.items(), create, lambda item: item[0])
+        return await self._in_bulk(topics.items(), create, lambda item: item[0])
 
     async def alter_topic_configs(self, changes: Mapping[str, Mapping[str, str | None]]) -> Results:
         async def alter(broker: Broker, batch: list[tuple[str, Mapping[str, str | None]]]) -> Results:

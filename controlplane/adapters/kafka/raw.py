@@ -29,7 +29,7 @@ from kafka.protocol.metadata import ApiVersionsRequest, MetadataRequest
 
 from controlplane.adapters.kafka.errors import check, of_code
 from controlplane.domain.observation import TopicPartition, VoterObservation
-from controlplane.ports import KafkaError, NewTopic
+from controlplane.ports import Growth, KafkaError, NewTopic
 
 T = TypeVar("T")
 
@@ -227,10 +227,19 @@ def deleted(answer: Any) -> dict[str, KafkaError | None]:
     return {kafka_uuid(one.topic_id): of_code(one.error_code, one.error_message) for one in answer.responses}
 
 
-def create_partitions(totals: Mapping[str, int], timeout_ms: int) -> Any:
+def create_partitions(topics: Mapping[str, Growth], timeout_ms: int) -> Any:
+    """No assignments leave it to Kafka."""
     topic = CreatePartitionsRequest.CreatePartitionsTopic
+    assignment = topic.CreatePartitionsAssignment
     return CreatePartitionsRequest(
-        topics=[topic(name=name, count=count, assignments=None) for name, count in totals.items()],
+        topics=[
+            topic(
+                name=name,
+                count=growth.partitions,
+                assignments=[assignment(broker_ids=list(replicas)) for replicas in growth.assignments] or None,
+            )
+            for name, growth in topics.items()
+        ],
         timeout_ms=timeout_ms,
         validate_only=False,
     )
