@@ -43,6 +43,7 @@ from controlplane.services.rebalance.cells import Cells
 from controlplane.services.rebalance.recipe import RebalanceRecipe
 from controlplane.services.retention import Retention
 from controlplane.services.tenants.service import TenantService
+from controlplane.services.topic_homes import TopicHomes
 from controlplane.services.topics import TopicService
 from controlplane.services.users.service import UserService
 from controlplane.settings import OperatorSettings
@@ -130,6 +131,7 @@ def operator(
     services: dict[str, Reconcile] = {
         "KafkaCluster": clusters.reconcile,
         "KafkaTopics": topics.reconcile,
+        "KafkaTopicHomes": TopicHomes(kube, clock, events, settings).reconcile,
         "KafkaUsers": users.reconcile,
         "KafkaTenants": tenants.reconcile,
         "KafkaRebalance": _rebalances(around, admins, events).reconcile,

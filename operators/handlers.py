@@ -17,7 +17,7 @@ from controlplane.api import names
 from controlplane.api.group import GROUP, VERSION
 from controlplane.bootstrap import Wiring
 from controlplane.services.cluster.observe import CORDONED
-from controlplane.services.keys import cluster_key, rebalance_key, tenants_key, topics_key, users_key
+from controlplane.services.keys import TOPIC_HOMES, cluster_key, rebalance_key, tenants_key, topics_key, users_key
 from controlplane.services.queue import Key, WorkQueue
 from controlplane.settings import OperatorSettings
 
@@ -49,9 +49,20 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
                 queue.add(of_all(namespace or "", name), settings.topic_batch_delay)
             queue.add(tenants_key(namespace or "", name))
 
-    for plural, key_of in IN_BULK.items():
-        handler = waking_all(queue, key_of, settings.topic_batch_delay)
-        kopf.on.event(GROUP, VERSION, plural, registry=handlers, id=plural)(handler)
+    @kopf.on.event(GROUP, VERSION, "kafkatopics", registry=handlers, id="kafkatopics")
+    async def topic(namespace: str | None, spec: kopf.Spec, status: kopf.Status, **_: Any) -> None:
+        key = _topics_with(namespace or "", spec, status)
+        ours = settings.watch_namespaces  # cells elsewhere are another operator's
+        if key is not None and (key == TOPIC_HOMES or not ours or key.namespace in ours):
+            queue.add(key, settings.topic_batch_delay)
+
+    @kopf.on.event(GROUP, VERSION, "kafkatenants", registry=handlers, id="homes")
+    async def homes(**_: Any) -> None:
+        """Topics that named a tenant which did not exist, or did not list their namespace, may have a home now."""
+        queue.add(TOPIC_HOMES, settings.topic_batch_delay)
+
+    users = waking_all(queue, users_key, settings.topic_batch_delay)
+    kopf.on.event(GROUP, VERSION, "kafkausers", registry=handlers, id="kafkausers")(users)
 
     @kopf.on.event(GROUP, VERSION, "kafkarebalances", registry=handlers, id="kafkarebalances")
     async def rebalance(namespace: str | None, name: str, **_: Any) -> None:
@@ -112,6 +123,16 @@ def _machines(handlers: kopf.OperatorRegistry, queue: WorkQueue) -> Callable[...
             queue.add(key)
 
     return child
+
+
+def _topics_with(namespace: str, spec: Mapping[str, Any], status: Mapping[str, Any]) -> Key | None:
+    """Which topics one of them is looked at with: those of its cluster, of its tenant's cell, of nobody yet."""
+    if name := (spec.get("clusterRef") or {}).get("name"):
+        return topics_key(namespace, name)
+    if not spec.get("tenantRef"):
+        return None
+    namespace, _, name = status.get("cell", "").partition("/")
+    return topics_key(namespace, name) if name else TOPIC_HOMES
 
 
 def _connection(wiring: Wiring, settings: OperatorSettings) -> kopf.ConnectionInfo:

@@ -28,3 +28,7 @@ def topics_key(namespace: str, cluster: str) -> Key:
 def users_key(namespace: str, cluster: str) -> Key:
     """All KafkaUsers of one KafkaCluster: they reconcile in bulk."""
     return Key("KafkaUsers", namespace, cluster)
+
+
+TOPIC_HOMES = Key("KafkaTopicHomes", "", "")
+"""All KafkaTopics of tenants that have no cell yet."""

@@ -1,28 +1,28 @@
 """Reconcile all KafkaTopics of one cluster in one pass, in bulk: a handful of admin calls whatever their number.
 
-Kafka's answer for one topic never holds up another. Statuses are written only where they change.
+They are those that name the cluster, in its namespace, and those of tenants that have been given it for a home, in any
+namespace: limits of a tenant and names are decided over all of them. Kafka's answer for one topic never holds up
+another. Statuses are written only where they change.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Literal
 
-from pydantic import ValidationError
-
-from controlplane.api import conditions as c
 from controlplane.api import names
-from controlplane.api.group import GROUP, VERSION
 from controlplane.api.kafka_cluster import KafkaCluster
-from controlplane.api.kafka_topic import KafkaTopic, KafkaTopicStatus
+from controlplane.api.kafka_topic import CELL_PATH
 from controlplane.api.roles import Role
-from controlplane.domain.check import explain
+from controlplane.api.validate import check_home
+from controlplane.api.validate import explain as explain_problems
+from controlplane.domain.check import Check, explain
 from controlplane.domain.cluster.observe import observe_nodes
-from controlplane.domain.topics.planner import plan_topics
+from controlplane.domain.tenants.directory import Cell, Directory
+from controlplane.domain.topics.planner import asks, plan_topics
+from controlplane.domain.topics.tenancy import Facts, Tenancy
 from controlplane.domain.topics.values import DesiredTopic, TopicDescription, TopicPlan
 from controlplane.ports import (
     Clock,
@@ -32,74 +32,79 @@ from controlplane.ports import (
     KafkaError,
     KubeApi,
     NotFoundError,
-    Object,
-    Resource,
 )
 from controlplane.services.access.way import way_to
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
 from controlplane.services.cluster.observe import PODS
 from controlplane.services.events import EventRecorder
 from controlplane.services.queue import Key
+from controlplane.services.tenants.read import read_directory
+from controlplane.services.topic_status import KAFKA_TOPICS as KAFKA_TOPICS
+from controlplane.services.topic_status import WAITING, Declared, Place, Ready, StatusWriter, readable
 from controlplane.settings import OperatorSettings
 
-log = logging.getLogger(__name__)
-
-KAFKA_TOPICS = Resource(GROUP, VERSION, "kafkatopics", "KafkaTopic")
 STATUS_WRITES = 16
 """Status writes at the same time."""
+_NOT_NOW = frozenset({"INVALID_REPLICATION_FACTOR", "INVALID_REPLICA_ASSIGNMENT"})
+"""What Kafka says when brokers that a topic needs are not up."""
+_LOOKED_FOR = WAITING - {"TenantNotPlaced"}
+"""What is waited for without an event of its end."""
 
 
-@dataclass
-class Declared:
-    """An object as it was read; `topic` follows what the pass has written since."""
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """By object key: Ready, its topic as it is now, and where that topic's replicas are. An object that has not got its
+    name learns nothing of the topic that bears it."""
 
-    obj: Object
-    topic: KafkaTopic
+    verdicts: Mapping[str, Ready]
+    found: Mapping[str, TopicDescription] = field(default_factory=dict)
+    places: Mapping[str, Place] = field(default_factory=dict)
 
 
 class TopicService:
     def __init__(
         self, kube: KubeApi, admins: KafkaAdmins, clock: Clock, events: EventRecorder, settings: OperatorSettings
     ) -> None:
-        self._kube, self._admins, self._clock, self._events, self._settings = kube, admins, clock, events, settings
+        self._kube, self._admins, self._settings = kube, admins, settings
+        self._statuses = StatusWriter(kube, clock, events)
 
     async def reconcile(self, key: Key) -> float | None:
         """`key` names the cluster. None when it has no topics: an event will wake us."""
         declared = await self._declared(key)
         if not declared:
             return None
+        known = await read_directory(self._kube)
         waiting, admin, brokers = await self._admin(key)
         if admin is None:
-            await self._write_all(declared, {d.topic.metadata.name: (False, *waiting) for d in declared}, {})
+            await self._write_all(key, declared, Outcome({entry.key: _not_yet(entry, *waiting) for entry in declared}))
             # An event of the cluster wakes us when it appears; while it comes up its address is looked for.
             missing = waiting[0] == "ClusterNotFound"
             return self._settings.resync_interval if missing else self._settings.busy_interval
         try:
-            verdicts, existing, done = await self._bring_about(admin, declared, brokers)
+            outcome = await self._bring_about(key, admin, declared, known, brokers)
         except KafkaError as error:
-            verdicts = {d.topic.metadata.name: (False, "KafkaUnavailable", error.message) for d in declared}
-            await self._write_all(declared, verdicts, {})
-            return self._settings.busy_interval
-        await self._write_all(declared, verdicts, existing)
-        return self._settings.resync_interval if done else self._settings.busy_interval
+            outcome = Outcome({entry.key: (False, "KafkaUnavailable", error.message) for entry in declared})
+        await self._write_all(key, declared, outcome)
+        settled = all(ok or reason not in _LOOKED_FOR for ok, reason, _ in outcome.verdicts.values())
+        return self._settings.resync_interval if settled else self._settings.busy_interval
 
     async def _declared(self, key: Key) -> list[Declared]:
-        found = []
-        for obj in await self._kube.list(KAFKA_TOPICS, key.namespace):
-            if "deletionTimestamp" in obj["metadata"] or obj["spec"]["clusterRef"]["name"] != key.name:
-                continue
-            try:
-                found.append(Declared(obj, KafkaTopic.model_validate(obj)))
-            except ValidationError as error:
-                log.warning("KafkaTopic %s/%s cannot be read: %s", key.namespace, obj["metadata"]["name"], error)
-        return found
+        own = await self._kube.list(KAFKA_TOPICS, key.namespace)
+        named = [obj for obj in own if (obj["spec"].get("clusterRef") or {}).get("name") == key.name]
+        given = await self._kube.list(KAFKA_TOPICS, fields=f"{CELL_PATH[1:]}={key.cell}")
+        of_tenants = [obj for obj in given if "clusterRef" not in obj["spec"] and self._is_watched(obj["metadata"])]
+        return [entry for obj in (*named, *of_tenants) if (entry := readable(obj)) is not None]
+
+    def _is_watched(self, meta: Mapping[str, str]) -> bool:
+        watched = self._settings.watch_namespaces
+        return not watched or meta["namespace"] in watched
 
     async def _admin(self, key: Key) -> tuple[tuple[str, str], KafkaAdmin | None, int]:
         """The cluster's admin and its declared number of brokers, or the reason why topics have to wait."""
         try:
             cluster = KafkaCluster.model_validate(await self._kube.get(KAFKA_CLUSTERS, key.name, key.namespace))
         except NotFoundError:
-            return ("ClusterNotFound", f"spec.clusterRef: no KafkaCluster {key.name!r} in this namespace."), None, 0
+            return ("ClusterNotFound", f"no KafkaCluster {key.name!r} in namespace {key.namespace!r}."), None, 0
         if not cluster.status.bootstrap_servers:
             return ("ClusterNotReady", f"KafkaCluster {key.name!r} is not up yet."), None, 0
         ours = f"{names.CLUSTER}={key.name},{names.APP_MANAGED_BY}={names.MANAGED_BY_KFLEET}"
@@ -114,22 +119,24 @@ class TopicService:
             return ("KafkaUnavailable", error.message), None, 0
 
     async def _bring_about(
-        self, admin: KafkaAdmin, declared: list[Declared], brokers: int
-    ) -> tuple[dict[str, tuple[bool, str, str]], dict[str, TopicDescription], bool]:
-        """(Ready of each object by name, topics as they are now, whether everything holds). Raises KafkaError."""
-        topics = [_desired(d.topic) for d in declared]
+        self, key: Key, admin: KafkaAdmin, declared: list[Declared], known: Directory, brokers: int
+    ) -> Outcome:
+        """Raises KafkaError."""
+        topics = [_desired(entry) for entry in declared]
         existing = await admin.describe_topics()
-        plan = plan_topics(topics, existing, brokers)
+        facts = await _facts(admin, topics, existing, known)
+        tenancy = Tenancy(known, Cell(key.namespace, key.name), existing, facts)
+        plan = plan_topics(topics, existing, brokers, tenancy)
         moved = await self._claim_keys(declared, plan)
         errors = await self._carry_out(admin, without(plan, moved))
         if plan.creates or plan.grow or plan.config:
             existing = await admin.describe_topics()
-        verdicts: dict[str, tuple[bool, str, str]] = {}
+        verdicts: dict[str, Ready] = {}
         for topic in topics:
             error = errors.get(topic.name)
             if refusal := plan.refusals.get(topic.key):
                 verdicts[topic.key] = (False, refusal.name, explain([refusal]))
-            elif error is not None and error.code == "INVALID_REPLICATION_FACTOR":
+            elif error is not None and error.code in _NOT_NOW:
                 verdicts[topic.key] = (False, "WaitingForBrokers", f"Not enough brokers are up: {error.message}")
             elif error is not None:
                 verdicts[topic.key] = (False, "KafkaRefused", f"Kafka refused it ({error.code}): {error.message}")
@@ -137,8 +144,13 @@ class TopicService:
                 verdicts[topic.key] = (False, "Creating", "Waiting for the topic to appear.")
             else:
                 verdicts[topic.key] = (True, "AsDeclared", "")
-        settled = all(ok or reason not in _WAITING for ok, reason, _ in verdicts.values())
-        return verdicts, existing, settled
+        owners = [topic for topic in topics if topic.name in existing and plan.owners.get(topic.name) == topic.key]
+        places: dict[str, Place] = {
+            topic.key: tenancy.strayed(topic, existing[topic.name]) or "OnShard"
+            for topic in owners
+            if tenancy.shard(topic) is not None
+        }
+        return Outcome(verdicts, {topic.key: existing[topic.name] for topic in owners}, places)
 
     async def _claim_keys(self, declared: list[Declared], plan: TopicPlan) -> set[str]:
         """Record which settings are ours before they are set, so that a crash in between forgets none.
@@ -163,7 +175,7 @@ class TopicService:
         changed = {*plan.config, *(new.name for new in plan.creates)}
         async with asyncio.TaskGroup() as group:
             for entry in declared:
-                keys = plan.owned.get(entry.topic.metadata.name)
+                keys = plan.owned.get(entry.key)
                 known = set(entry.topic.status.config_keys)
                 if keys is not None and entry.topic.topic_name in changed and set(keys) != known:
                     group.create_task(claim(entry, keys))
@@ -185,43 +197,40 @@ class TopicService:
             if error is not None and error.code != "TOPIC_ALREADY_EXISTS"
         }
 
-    async def _write_all(
-        self,
-        declared: list[Declared],
-        verdicts: Mapping[str, tuple[bool, str, str]],
-        existing: Mapping[str, TopicDescription],
-    ) -> None:
+    async def _write_all(self, key: Key, declared: list[Declared], outcome: Outcome) -> None:
         limit = asyncio.Semaphore(STATUS_WRITES)
 
         async def write(entry: Declared) -> None:
+            ready, found = outcome.verdicts[entry.key], outcome.found.get(entry.key)
             async with limit:
-                await self._write_status(entry, verdicts[entry.topic.metadata.name], existing)
+                await self._statuses.write(entry, ready, found, cell=key.cell, place=outcome.places.get(entry.key))
 
         async with asyncio.TaskGroup() as group:
             for entry in declared:
-                if entry.topic.metadata.name in verdicts and not _is_paused(entry.topic):
+                if entry.key in outcome.verdicts and not entry.is_paused:
                     group.create_task(write(entry))
 
-    async def _write_status(
-        self, entry: Declared, ready: tuple[bool, str, str], existing: Mapping[str, TopicDescription]
-    ) -> None:
-        topic, old = entry.topic, entry.topic.status
-        status = topic_status(topic, ready, existing.get(topic.topic_name), now=self._clock.now())
-        if status == old:
-            return
-        body = {key: value for key, value in entry.obj.items() if key != "status"} | {"status": status.to_object()}
-        try:
-            await self._kube.replace(KAFKA_TOPICS, body, subresource="status")
-        except (ConflictError, NotFoundError):
-            # The object moved or went away: its event wakes another pass.
-            return
-        before = c.find_condition(old.conditions, c.READY)
-        if before is None or (before.status, before.reason) != (("True" if ready[0] else "False"), ready[1]):
-            kind: Literal["Normal", "Warning"] = "Normal" if ready[0] or ready[1] in _WAITING else "Warning"
-            await self._events.record(entry.obj, kind, ready[1], ready[2] or f"topic {topic.topic_name} is as declared")
+
+def _not_yet(entry: Declared, reason: str, message: str) -> Ready:
+    field_ = "spec.clusterRef" if entry.topic.spec.cluster_ref is not None else "spec.tenantRef"
+    return False, reason, f"{field_}: {message}" if reason == "ClusterNotFound" else message
 
 
-_WAITING = frozenset({"Creating", "ClusterNotReady", "KafkaUnavailable", "WaitingForBrokers"})
+async def _facts(
+    admin: KafkaAdmin, topics: list[DesiredTopic], existing: Mapping[str, TopicDescription], known: Directory
+) -> Facts:
+    """Kafka is asked only where topics of tenants want something. Raises KafkaError."""
+    asking = {
+        topic.tenant
+        for topic in topics
+        if topic.tenant is not None and not topic.paused and asks(topic, existing.get(topic.name))
+    }
+    if not asking:
+        return Facts()
+    kafka, _ = await admin.observe()
+    limited = any(known.by_name[one].spec.limits.storage is not None for one in asking if one in known.by_name)
+    sizes = await admin.partition_sizes() if limited else {}
+    return Facts({broker.id: broker.rack for broker in kafka.brokers}, sizes)
 
 
 def without(plan: TopicPlan, topics: set[str]) -> TopicPlan:
@@ -229,53 +238,24 @@ def without(plan: TopicPlan, topics: set[str]) -> TopicPlan:
     return replace(
         plan,
         creates=tuple(new for new in plan.creates if new.name not in topics),
-        grow={name: total for name, total in plan.grow.items() if name not in topics},
+        grow={name: growth for name, growth in plan.grow.items() if name not in topics},
         config={name: changes for name, changes in plan.config.items() if name not in topics},
     )
 
 
-def _is_paused(topic: KafkaTopic) -> bool:
-    return topic.metadata.annotations.get(names.PAUSED) == "true"
-
-
-def _desired(topic: KafkaTopic) -> DesiredTopic:
-    created = topic.metadata.creation_timestamp
+def _desired(entry: Declared) -> DesiredTopic:
+    topic = entry.topic
+    created, ref = topic.metadata.creation_timestamp, topic.spec.tenant_ref
+    problems = check_home(topic)
     return DesiredTopic(
-        key=topic.metadata.name,
+        key=entry.key,
         name=topic.topic_name,
         partitions=topic.spec.partitions,
         replicas=topic.spec.replicas,
         config=topic.spec.config,
         created_at=datetime.fromisoformat(created).timestamp() if created else 0.0,
-        paused=_is_paused(topic),
+        paused=entry.is_paused,
         owned_keys=frozenset(topic.status.config_keys),
-    )
-
-
-def topic_status(
-    topic: KafkaTopic, ready: tuple[bool, str, str], found: TopicDescription | None, *, now: float
-) -> KafkaTopicStatus:
-    """Pure. `found` None keeps what was known: a topic is not gone because nobody answered."""
-    old = topic.status
-    ok, reason, message = ready
-    waiting = reason in _WAITING
-    conditions = old.conditions
-    for kind, value in ((c.READY, ok), (c.RECONCILING, not ok and waiting), (c.STALLED, not ok and not waiting)):
-        conditions = c.set_condition(
-            conditions,
-            kind,
-            value,
-            reason,
-            message,
-            observed_generation=topic.metadata.generation,
-            now=now,
-        )
-    return KafkaTopicStatus(
-        conditions=conditions,
-        observed_generation=topic.metadata.generation,
-        topic_name=topic.topic_name,
-        topic_id=found.topic_id if found else old.topic_id,
-        partitions=found.partitions if found else old.partitions,
-        replicas=found.replication_factor if found else old.replicas,
-        config_keys=tuple(sorted(topic.spec.config)) if ok else old.config_keys,
+        tenant=ref.name if ref is not None else None,
+        refusal=Check("InvalidSpec", ok=False, evidence=explain_problems(problems)) if problems else None,
     )

@@ -146,12 +146,14 @@ class FakeKube:
 
 
 def _selects(obj: Object, selector: str) -> bool:
-    """One `path=value` of a field selector; a boolean that is absent is false, as in Go."""
+    """One `path=value` of a field selector; a boolean that is absent is false, and a text is empty, as in Go."""
     path, _, value = selector.partition("=")
     found: Any = obj
     for part in path.split("."):
         found = found.get(part) if isinstance(found, dict) else None
-    return (str(found).lower() if isinstance(found, bool) else found or "false") == value
+    if not found:
+        return value in ("", "false")
+    return (str(found).lower() if isinstance(found, bool) else found) == value
 
 
 def _merge(into: Any, patch: Any) -> Any:

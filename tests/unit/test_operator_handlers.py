@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from controlplane.api import names
-from controlplane.services.keys import cluster_key, rebalance_key, tenants_key, topics_key, users_key
+from controlplane.services.keys import TOPIC_HOMES, cluster_key, rebalance_key, tenants_key, topics_key, users_key
 from controlplane.services.queue import Key
 from controlplane.settings import OperatorSettings
 from operators.handlers import registry
@@ -95,8 +95,8 @@ def test_an_object_wakes_all_of_its_kind_on_its_cluster_and_a_new_cluster_wakes_
     queue = Woken()
     run = handlers(queue)
     for plural in ("kafkatopics", "kafkausers"):
-        asyncio.run(run[plural](namespace="kafka", spec={"clusterRef": {"name": "orders"}}))
-        asyncio.run(run[plural](namespace="kafka", spec={}))
+        asyncio.run(run[plural](namespace="kafka", spec={"clusterRef": {"name": "orders"}}, status={}))
+        asyncio.run(run[plural](namespace="kafka", spec={}, status={}))
     both = [topics_key("kafka", "orders"), users_key("kafka", "orders")]
     assert queue.keys == both
     queue.keys.clear()
@@ -122,4 +122,19 @@ def test_a_tenant_wakes_the_cells_that_it_names_or_has_left_and_a_move_of_its_to
     elsewhere = Woken()
     other = handlers(elsewhere, watch_namespaces=["billing"])
     asyncio.run(other["kafkatenants"](spec={"cells": [named]}, status={}))
+    assert elsewhere.keys == [], "another operator's cell"
+
+
+def test_a_topic_of_a_tenant_wakes_those_of_its_cell_and_until_it_has_one_those_that_have_none() -> None:
+    queue = Woken()
+    run = handlers(queue)
+    spec = {"tenantRef": {"name": "shop"}}
+    asyncio.run(run["kafkatopics"](namespace="shop", spec=spec, status={}))
+    assert queue.keys == [TOPIC_HOMES]
+    asyncio.run(run["kafkatopics"](namespace="shop", spec=spec, status={"cell": "kafka/orders"}))
+    asyncio.run(run["homes"](spec={}, status={}))
+    assert queue.keys == [TOPIC_HOMES, topics_key("kafka", "orders"), TOPIC_HOMES], "a tenant may be what it waits for"
+    elsewhere = Woken()
+    other = handlers(elsewhere, watch_namespaces=["shop"])
+    asyncio.run(other["kafkatopics"](namespace="shop", spec=spec, status={"cell": "kafka/orders"}))
     assert elsewhere.keys == [], "another operator's cell"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from weakref import WeakKeyDictionary
 
 from pydantic import ValidationError
 
@@ -18,9 +19,20 @@ log = logging.getLogger(__name__)
 KAFKA_TENANTS = Resource(GROUP, VERSION, kafka_tenant.PLURAL, kafka_tenant.KIND, namespaced=False)
 
 
+_understood: WeakKeyDictionary[KubeApi, dict[str, tuple[str, KafkaTenant | None]]] = WeakKeyDictionary()
+"""What was read through an API before: by uid the resourceVersion, and what that says. To understand thousands of
+tenants anew would take seconds of every pass."""
+
+
 async def read_directory(kube: KubeApi) -> Directory:
     """Raises KubeError; where the kind is not installed yet, NotFoundError."""
-    return directory(readable(await kube.list(KAFKA_TENANTS)))
+    before, now = _understood.get(kube, {}), {}
+    for obj in await kube.list(KAFKA_TENANTS):
+        uid, version = obj["metadata"]["uid"], obj["metadata"]["resourceVersion"]
+        known = before.get(uid)
+        now[uid] = known if known is not None and known[0] == version else (version, next(iter(readable([obj])), None))
+    _understood[kube] = now
+    return directory(tenant for _, tenant in now.values() if tenant is not None)
 
 
 def readable(objects: Iterable[Object]) -> list[KafkaTenant]:
