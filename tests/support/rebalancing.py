@@ -21,9 +21,11 @@ from controlplane.domain.operation.frozen import FrozenSteps, Situation, advance
 from controlplane.domain.operation.permit import FREE, Permit
 from controlplane.domain.operation.plan import Plan, frozen_operation
 from controlplane.domain.rebalance import throttle
+from controlplane.domain.rebalance.bounds import Bounds
 from controlplane.domain.rebalance.hops import batches
 from controlplane.domain.rebalance.proposal import PartitionMove, Proposal
 from controlplane.domain.rebalance.steps import steps
+from controlplane.domain.tenants.directory import Cell, Directory, directory
 from controlplane.ports import KafkaError
 from controlplane.services.intercept import KAFKA_MUTATIONS
 from controlplane.services.operation.verbs import look_ahead, traits_of
@@ -101,12 +103,16 @@ class Auditor(FakeKafkaAdmin):
 class OneCell:
     """What verbs ask of services.rebalance.cells.Cells."""
 
-    def __init__(self, admin: FakeKafkaAdmin) -> None:
-        self._admin = admin
+    def __init__(self, admin: FakeKafkaAdmin, tenants: Directory) -> None:
+        self._admin, self.tenants = admin, tenants
 
     async def admin(self, cell: str) -> FakeKafkaAdmin:
         assert cell == CELL
         return self._admin
+
+    async def bounds(self, cell: str) -> Bounds:
+        namespace, _, name = cell.partition("/")
+        return Bounds(self.tenants, Cell(namespace, name))
 
 
 @dataclass
@@ -161,6 +167,7 @@ class Rebalancing:
     before_pass: Callable[[int], None] = lambda _: None
     deaths: Deaths = field(default_factory=Deaths)
     wrap: Callable[[FakeKafkaAdmin], FakeKafkaAdmin] = lambda admin: admin
+    tenants: Directory = field(default_factory=lambda: directory(()))
 
     def __post_init__(self) -> None:
         racks = {node: "abc"[(node - 1) % 3] for node in self.kafka.ids}
@@ -182,7 +189,7 @@ class Rebalancing:
     def _live(self) -> None:
         """A life of the operator: what verbs remember is forgotten."""
         admin = self.wrap(Auditor(self.kafka, self.per_broker, self.deaths))
-        self.verbs = verbs(OneCell(admin), self.clock)  # type: ignore[arg-type] - what verbs ask of it
+        self.verbs = verbs(OneCell(admin, self.tenants), self.clock)  # type: ignore[arg-type] - what verbs ask of it
 
     def one_pass(self, killed: str = "") -> None:
         asyncio.run(self._one_pass(killed))

@@ -11,6 +11,7 @@ import pytest
 from support.approvals import approval, install_policies
 from support.fake_kafka import FakePartition, FakeTopic
 from support.simulation import KEY, SETTINGS, DieAt, Killed, Namespace, around, created, service
+from support.tenancy import tenant
 
 from controlplane.api import names
 from controlplane.domain.rebalance.proposal import PartitionMove, Proposal
@@ -26,6 +27,7 @@ from controlplane.services.operation.frozen import NAMESPACES, FrozenKind
 from controlplane.services.operation.lock import CellGuard
 from controlplane.services.rebalance.cells import Cells
 from controlplane.services.rebalance.recipe import REBALANCES, RebalanceRecipe
+from controlplane.services.tenants.read import KAFKA_TENANTS
 
 NAME = "shift"
 MINE = rebalance_key("kafka", NAME)
@@ -199,6 +201,53 @@ async def test_why_there_is_no_plan(
     assert (await stage.reason("Proposed"), await stage.reason("Blocked")) == (reason, reason)
     assert "operation" not in await stage.status()
     assert stage.placed() == BEFORE
+
+
+async def test_partitions_of_a_tenant_are_planned_for_its_shard(stage: Stage) -> None:
+    await stage.namespace.kube.create(KAFKA_TENANTS, tenant(topicPrefix="m", shard=(0, 1, 2, 9), target=(1, 2, 9)))
+    await stage.ask(approval="NotRequired")
+    await stage.passes(stage.engine(), 2)
+    allowed = {one.topic: one.allowed for one in stage.planner.asked[-1][0].partitions}
+    assert allowed == {"m": frozenset({1, 2}), "t": None}, "where the shard will be, as far as brokers are there"
+
+
+async def test_topics_of_a_tenant_are_not_moved_off_its_shard(stage: Stage) -> None:
+    await stage.namespace.kube.create(KAFKA_TENANTS, tenant(topicPrefix="m", shard=(0, 1)))
+    await stage.ask(goal={"type": "MoveTo", "brokers": [1, 2], "topics": ["m"]})
+    await stage.passes(stage.engine(), 2)
+    told = await stage.condition("Ready")
+    assert told["reason"] == "GoalInfeasible"
+    assert "spec.goal.brokers: 2 are not in the shard of KafkaTenant 'shop' (0, 1)" in told["message"]
+    assert stage.planner.asked == []
+
+
+@pytest.mark.parametrize(("shard", "reason"), [((0, 1, 2), "Succeeded"), ((0, 1), "Failed")])
+async def test_a_plan_that_the_shard_has_left_behind_is_not_begun(
+    stage: Stage, shard: tuple[int, ...], reason: str
+) -> None:
+    """Made and approved while the tenant had all three brokers."""
+    await install_policies(stage.namespace.kube)
+    kube = stage.namespace.kube
+    await kube.create(KAFKA_TENANTS, tenant(topicPrefix="m", shard=(0, 1, 2)))
+    await stage.ask()
+    engine = stage.engine()
+    status = await stage.until(engine, "AwaitingApproval")
+    moved = await kube.get(KAFKA_TENANTS, "shop")
+    moved["status"] = tenant(shard=shard)["status"]
+    await kube.replace(KAFKA_TENANTS, moved, subresource="status")
+    obj = await kube.get(REBALANCES, NAME, "kafka")
+    words = {"by": "bob", "plan_hash": status["operation"]["planHash"], "uid": obj["metadata"]["uid"]}
+    given = approval(**words, at=stage.namespace.clock.now(), kind="KafkaRebalance", name=NAME)
+    await kube.create(APPROVALS, given)
+    if reason == "Succeeded":
+        await stage.until(engine, "Succeeded")
+        assert stage.placed() == AFTER
+        return
+    status = await stage.until(engine, "Failed")
+    assert status["lastOperation"]["ending"]["why"]["name"] == "PlanStale"
+    assert "KafkaTenant 'shop' has 0, 1" in status["lastOperation"]["ending"]["why"]["evidence"]
+    assert stage.placed() == BEFORE
+    assert stage.throttles() == {}
 
 
 async def test_a_cluster_that_requires_approvals_requires_them_here_too(stage: Stage) -> None:

@@ -6,10 +6,13 @@ from controlplane.api import names
 from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.domain.cluster.observe import observe_nodes
 from controlplane.domain.cluster.world import World
+from controlplane.domain.rebalance.bounds import Bounds
+from controlplane.domain.tenants.directory import Cell
 from controlplane.ports import Clock, KafkaAdmin, KafkaAdmins, KafkaUnreachableError, KubeApi, NotFoundError
 from controlplane.services.access.way import plaintext, way_to
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
 from controlplane.services.cluster.observe import PODS, observe_world
+from controlplane.services.tenants.read import read_directory
 
 
 class CellGoneError(Exception):
@@ -32,6 +35,11 @@ class Cells:
 
     async def observe(self, cluster: KafkaCluster) -> World:
         return await observe_world(self._kube, self._admins, self._clock, cluster, by_name=self._by_name)
+
+    async def bounds(self, cell: str) -> Bounds:
+        """Raises KubeError."""
+        namespace, _, name = cell.partition("/")
+        return Bounds(await read_directory(self._kube), Cell(namespace, name))
 
     async def admin(self, cell: str) -> KafkaAdmin:
         """Of the brokers whose pods have addresses, as the cluster's own passes use it.

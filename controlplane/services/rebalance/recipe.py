@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from controlplane.api import kafka_rebalance as api
 from controlplane.api import names
@@ -24,6 +24,7 @@ from controlplane.domain.rebalance import gates as gate
 from controlplane.domain.rebalance import steps as plan_steps
 from controlplane.domain.rebalance import throttle
 from controlplane.domain.rebalance import values as goals
+from controlplane.domain.rebalance.bounds import Bounds
 from controlplane.domain.rebalance.hops import Hop, batches
 from controlplane.domain.rebalance.proposal import Proposal
 from controlplane.domain.rebalance.status import Pace, RebalancePlan, described, how_good, summary_of
@@ -89,13 +90,13 @@ class RebalanceRecipe:
     async def _proposed(
         self, rebalance: KafkaRebalance, cell: str, world: World, kafka: KafkaObservation
     ) -> Plan | tuple[Check, ...]:
+        bounds = await self._cells.bounds(cell)
+        if (beyond := bounds.beyond(rebalance.spec.goal)) is not None:
+            return (beyond,)
         admin = await self._cells.admin(cell)
         earlier, began = await admin.partition_sizes(), self._clock.monotonic()
-        assignment = goals.Assignment.of(
-            goals.Partition(one.topic, one.partition, one.replicas, earlier.get(one.id, 0), one.min_isr)
-            for one in kafka.partitions
-        )
         brokers = brokers_of(kafka, world.observation.nodes)
+        assignment = assignment_of(kafka, earlier, brokers, bounds)
         try:
             proposal = await self._planner.propose(assignment, brokers, goal_of(rebalance.spec.goal))
         except PlanningError as error:
@@ -232,6 +233,21 @@ def goal_of(goal: api.RebalanceGoal) -> goals.Goal:
             return goals.ChangeReplicas(goal.replicas or 0, topics or None)
         case api.GoalType.MOVE_AWAY:
             return goals.MoveAway(brokers)
+
+
+def assignment_of(
+    kafka: KafkaObservation, sizes: Mapping[TopicPartition, int], brokers: Sequence[goals.Broker], bounds: Bounds
+) -> goals.Assignment:
+    """`brokers`: those that there are; a shard may have others, which are down."""
+    there = frozenset(broker.id for broker in brokers)
+    allowed: dict[str, frozenset[int] | None] = {}
+    for topic in {one.topic for one in kafka.partitions}:
+        shard = bounds.allowed(topic)
+        allowed[topic] = shard & there if shard is not None else None
+    return goals.Assignment.of(
+        goals.Partition(one.topic, one.partition, one.replicas, sizes.get(one.id, 0), one.min_isr, allowed[one.topic])
+        for one in kafka.partitions
+    )
 
 
 def brokers_of(kafka: KafkaObservation, nodes: Sequence[NodeObservation]) -> tuple[goals.Broker, ...]:

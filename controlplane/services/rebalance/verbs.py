@@ -88,8 +88,12 @@ class OnCell(ABC):
     def _over(self, doing: Doing, what: str) -> None:
         self._since.pop((doing.operation, doing.step.id, what), None)
 
-    async def _stale(self, doing: Doing, hops: Sequence[Hop], look: Look, admin: KafkaAdmin) -> verb.Look | None:
-        """What it comes to that these hops are not as approved; None while they are."""
+    async def _stale(self, doing: Doing, batch: Batch, look: Look, admin: KafkaAdmin) -> verb.Look | None:
+        """What it comes to that these hops are not as approved, or not to be begun any more; None while they are."""
+        hops = batch.hops
+        begins = doing.intent is None and not self.traits.urgent
+        if begins and (broken := (await self._cells.bounds(batch.cluster)).broken(hops)) is not None:
+            return Failed(broken, again=False)
         absent = sorted({broker for hop in hops for broker in hop.after} - look.brokers)
         why = stale(look, hops, await admin.registered_brokers() if absent else None)
         if why is not None:
@@ -114,7 +118,7 @@ class SetThrottle(OnCell):
 
     async def _seen(self, doing: Doing, batch: Batch, admin: KafkaAdmin) -> verb.Look:
         look = await looked(admin)
-        if (not_as_approved := await self._stale(doing, batch.hops, look, admin)) is not None:
+        if (not_as_approved := await self._stale(doing, batch, look, admin)) is not None:
             return not_as_approved
         return await self._is_on(doing, batch, admin)
 
@@ -172,7 +176,7 @@ class MoveReplicas(OnCell):
 
     async def _seen(self, doing: Doing, batch: Batch, admin: KafkaAdmin) -> verb.Look:
         look = await looked(admin)
-        if (not_as_approved := await self._stale(doing, batch.hops, look, admin)) is not None:
+        if (not_as_approved := await self._stale(doing, batch, look, admin)) is not None:
             return not_as_approved
         groups = look.grouped(batch.hops)
         if moving := groups[Standing.MOVING]:
