@@ -80,8 +80,14 @@ COMPUTED: dict[str, tuple[Sort, frozenset[str]]] = {
             | {"ShardTooSmall"}
         ),
     ),
-    f"{SERVICES}/topics.py::topic_status::set_condition": (Sort.REASON, ELSEWHERE),
-    f"{SERVICES}/topics.py::_write_status::record": (
+    f"{SERVICES}/topic_status.py::topic_status::set_condition": (
+        Sort.REASON,
+        frozenset(
+            {"AsDeclared", "ClusterNotFound", "ClusterNotReady", "Creating", "KafkaRefused", "KafkaUnavailable"}
+            | {"WaitingForBrokers"}
+        ),
+    ),
+    f"{SERVICES}/topic_status.py::write::record": (
         Sort.EVENT,
         frozenset(
             {"AsDeclared", "ClusterNotFound", "ClusterNotReady", "Creating", "KafkaRefused", "KafkaUnavailable"}

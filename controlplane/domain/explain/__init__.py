@@ -21,6 +21,7 @@ from controlplane.domain.explain.rolling import ACTIONS, CAUSES, GATES, HEALTH, 
 from controlplane.domain.explain.sandbox import SANDBOX
 from controlplane.domain.explain.spec import CLUSTER_SPEC, TOPICS
 from controlplane.domain.explain.tenants import TENANT_CONDITIONS, TENANTS
+from controlplane.domain.explain.topics import TENANT_TOPICS, TOPIC_CONDITIONS
 from controlplane.domain.explain.users import USERS
 
 CHAPTERS: dict[str, tuple[Entry, ...]] = {
@@ -31,6 +32,8 @@ CHAPTERS: dict[str, tuple[Entry, ...]] = {
     "What a cluster's spec is refused for": CLUSTER_SPEC,
     "Certificates and listeners": ACCESS,
     "What a topic is refused for": TOPICS,
+    "Conditions of a tenant's topic": TOPIC_CONDITIONS,
+    "What a tenant's topic is refused for": TENANT_TOPICS,
     "Users": USERS,
     "Conditions of a tenant": TENANT_CONDITIONS,
     "Tenants": TENANTS,

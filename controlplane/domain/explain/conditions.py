@@ -252,9 +252,9 @@ REASONS = (
     ),
     Entry(
         "WaitingForBrokers",
-        (Sort.REASON, Sort.EVENT),
-        "Reason of a topic's Ready=False: Kafka refused to create it because fewer brokers are up than it has "
-        "replicas. As many are declared, so this passes.",
+        (Sort.REASON, Sort.EVENT, Sort.CHECK),
+        "Reason of a topic's Ready=False: fewer brokers are up than it has replicas, or, of a tenant's topic, fewer of "
+        "its shard. As many are declared, so this passes.",
         "It tries again every second.",
         "Nothing while brokers start; otherwise see which are down.",
         ("kfleet cluster health NAME",),
