@@ -237,6 +237,7 @@ def test_clients_outside_reach_every_broker_at_addresses_that_stay(cell: Cell, d
 
 
 def test_listeners_that_cannot_be_touch_no_broker_and_can_be_taken_out(cell: Cell, doors: Doors) -> None:
+    make_user(doors, "carol", PASSWORD)
     pods, good = cell.pod_uids(), cell.cluster()["spec"]["listeners"]
     never = {"name": "never", "port": 9097, "type": "LoadBalancer"} | SCRAM
     low = {"name": "low", "port": 9098, "type": "NodePort", "external": {"nodePort": 80}} | SCRAM
@@ -250,7 +251,7 @@ def test_listeners_that_cannot_be_touch_no_broker_and_can_be_taken_out(cell: Cel
     field = "spec.listeners[low].external.nodePort: Kubernetes refuses Service cell-low"
     cell.wait("the refusal of the node port", lambda: said(field, "not in the valid range"))
     cell.wait("what is waited for", lambda: said("spec.listeners[never]: Service cell-never-0 (and 3 more)"))
-    assert is_let_in(doors.passwords, scram(doors.cluster_ca, "alice", PASSWORD))
+    assert is_let_in(doors.passwords, scram(doors.cluster_ca, "carol", PASSWORD))
     cell.patch({"listeners": good})
     cell.wait_ready()
     names = {item["metadata"]["name"] for item in cell.get("services")["items"]}

@@ -25,7 +25,7 @@ INSIDE = {"name": "clients", "port": 9092}
 NODE_PORT = {"name": "nodeport", "port": 9094, "type": "NodePort"}
 BALANCED = {"name": "balanced", "port": 9095, "type": "LoadBalancer"}
 TLS = {"tls": True, "authentication": {"type": "scram-sha-512"}}
-SECURE = {"security": {"nodes": "MutualTls"}, "authorization": {"type": "Standard"}}
+SECURED: Object = {"security": {"nodes": "MutualTls"}}
 CLASS = {"external": {"loadBalancerClass": "example.com/none"}}
 """Nobody serves it."""
 
@@ -95,7 +95,7 @@ async def test_a_node_port_of_each_broker_on_the_node_that_it_runs_on() -> None:
             INSIDE,
             NODE_PORT | TLS,
         ],
-        security=SECURE["security"],
+        **SECURED,
     )
     await run_until_ready(namespace, DieAt())
     ports = [node_port(namespace, f"cell-nodeport-{node}") for node in range(3)]
@@ -161,7 +161,7 @@ def _pool(**jvm: str) -> Object:
 
 
 async def test_a_broker_that_moves_tells_where_it_is_and_is_not_restarted_for_it() -> None:
-    namespace = await formed(INSIDE, NODE_PORT | TLS, security=SECURE["security"])
+    namespace = await formed(INSIDE, NODE_PORT | TLS, **SECURED)
     namespace.outside.places[0] = "other"
     await namespace.kube.delete(PODS, "cell-nodes-0", "kafka")
     await run_until_ready(namespace, DieAt())
@@ -204,6 +204,31 @@ async def test_without_a_load_balancer_a_new_cluster_waits_and_says_for_what() -
     assert starts(namespace) == [1, 1, 1]
 
 
+async def test_one_that_is_added_is_a_roll_that_nothing_blocks() -> None:
+    namespace = await formed(INSIDE, **SECURED)
+    await namespace.change(listeners=[INSIDE, NODE_PORT | TLS])
+    one, said = service(namespace, DieAt()), set()
+    for _ in range(100):
+        namespace.turn()
+        await one.reconcile(KEY)
+        said.add((await condition(namespace, "Blocked"))["reason"])
+    assert said == {"NotBlocked"}
+    assert starts(namespace) == [2, 2, 2]
+    assert namespace.outside.lies == []
+    assert await namespace.ready()
+
+
+async def test_without_an_authority_none_is_added_and_it_is_said() -> None:
+    namespace = await formed(INSIDE, **SECURED)
+    del namespace.kube.objects["secrets", "kafka", "cell-cluster-ca-key"]
+    await namespace.change(listeners=[INSIDE, NODE_PORT | TLS])
+    await passes(namespace, 20)
+    blocked = await condition(namespace, "Blocked")
+    assert (blocked["status"], blocked["reason"]) == ("True", "ExternalAddressPending")
+    assert "No certificate can be signed" in blocked["message"]
+    assert starts(namespace) == [1, 1, 1]
+
+
 async def test_one_that_never_comes_to_a_running_cluster_touches_no_broker_and_can_be_taken_out() -> None:
     namespace = await formed(INSIDE)
     await namespace.change(listeners=[INSIDE, BALANCED | CLASS])
@@ -225,7 +250,7 @@ async def test_one_that_never_comes_to_a_running_cluster_touches_no_broker_and_c
 
 
 async def test_another_address_is_a_planned_restart_of_that_broker_and_certificates_are_for_both() -> None:
-    namespace = await formed(INSIDE, BALANCED | TLS, security=SECURE["security"])
+    namespace = await formed(INSIDE, BALANCED | TLS, **SECURED)
     old = told(namespace)[1]["BALANCED"].removesuffix(":9095")
     namespace.outside.balancers["cell-balanced-1"] = "127.9.2.77"
     seen: list[set[str]] = []
@@ -308,7 +333,7 @@ async def test_people_may_say_where_brokers_are() -> None:
             {"id": 2, "advertisedHost": "2001:DB8:0::2", "annotations": {"example.com/zone": "private"}},
         ],
     }
-    namespace = await formed(INSIDE, NODE_PORT | TLS | {"external": outside}, security=SECURE["security"])
+    namespace = await formed(INSIDE, NODE_PORT | TLS | {"external": outside}, **SECURED)
     assert told(namespace) == {
         0: {"NODEPORT": f"kafka-0.example.com:{node_port(namespace, 'cell-nodeport-0')}"},
         1: {"NODEPORT": "edge.example.com:443"},
@@ -334,7 +359,7 @@ async def test_two_brokers_at_one_address_are_told() -> None:
 
 
 async def test_a_listener_that_is_taken_out_serves_until_the_last_broker_is_restarted() -> None:
-    namespace = await formed(INSIDE, NODE_PORT | TLS, security=SECURE["security"])
+    namespace = await formed(INSIDE, NODE_PORT | TLS, **SECURED)
     address = told(namespace)[2]["NODEPORT"].partition(":")[0]
     await namespace.change(listeners=[INSIDE])
     one = service(namespace, DieAt())

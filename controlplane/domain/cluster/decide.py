@@ -112,9 +112,12 @@ def decide(world: World, placement: Placement, permit: Permit, now: float) -> De
     )
     settled = (calm and not steps and not verdict.lacking) or (held and not begun)
     # An eviction may have come through while the gate stood open: it is closed first, and the world looked at again.
-    # So it is when claims are made: whether they can be bound has to be seen.
+    # So it is when claims are made: whether they can be bound has to be seen. And a broker goes once it is written down
+    # what its successor tells clients outside.
     first = setup.ApplyDisruptionBudget | setup.CreateVolume
-    waiting = isinstance(action, rolling.StopNode) and any(isinstance(step, first) for step in steps)
+    waiting = isinstance(action, rolling.StopNode) and (
+        any(isinstance(step, first) for step in steps) or action.node in external.unprepared(world, layout)
+    )
     roll = action if operation is not None and not waiting else None
     return Decision(layout, verdict, steps, roll, begun, settled, target)
 

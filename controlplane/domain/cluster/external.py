@@ -296,8 +296,8 @@ def _pending(world: World, layout: Layout) -> Iterator[Check]:
             continue
         for node in world.observation.nodes:
             machine = node.pod.machine if node.pod is not None else None
-            away = machine is not None and node.is_broker and _own_host(item, node.id) is None
-            if away and _service(world, item, node.id) is not None and known(world, item, node) is None:
+            concerned = machine is not None and node.is_broker and _own_host(item, node.id) is None
+            if concerned and _service(world, item, node.id) is not None and known(world, item, node) is None:
                 wanted = ", ".join(kind.value for kind in item.outside.address_types or ADDRESS_TYPES)
                 yield Check(
                     "ExternalAddressPending",
@@ -343,13 +343,26 @@ def _shared(world: World, name: str) -> Iterator[Check]:
 
 
 def gate(world: World, layout: Layout, nodes: tuple[NodeTarget, ...]) -> tuple[Check, ...]:
-    """No ready node is stopped whose successor would wait for an address."""
-    without = unaddressed(world, layout) | _unwritten(world)
-    if not any(node.reasons and node.node in without for node in nodes):
+    """No ready node is stopped whose successor would wait for an address, as far as that is not ours to prepare."""
+    due = {node.node for node in nodes if node.reasons}
+    if due & unaddressed(world, layout):
+        return pending(world, layout)
+    authority = world.access.cluster_ca if world.access is not None else None
+    if authority is None or (authority.current is not None and not authority.problem) or not due & _unwritten(world):
         return ()
-    return pending(world, layout) or (
-        Check("ExternalAddressPending", ok=False, evidence="Addresses for clients outside are being prepared."),
+    return (
+        Check(
+            "ExternalAddressPending",
+            ok=False,
+            evidence="No certificate can be signed for the addresses that brokers are to tell clients outside.",
+            remedy="See the condition CertificatesCurrent.",
+        ),
     )
+
+
+def unprepared(world: World, layout: Layout) -> frozenset[int]:
+    """Brokers that are not to be stopped in this pass: what their successors tell clients is not written down yet."""
+    return unaddressed(world, layout) | _unwritten(world)
 
 
 def _unwritten(world: World) -> frozenset[int]:

@@ -131,7 +131,8 @@ class ClusterKind:
             told = f"{type(action).__name__}: {error.message}"
             return Check("CanaryRefused", ok=False, evidence=told, remedy="An upgrade goes on without it.")
         if isinstance(action, setup.ApplyService) and isinstance(error, InvalidError):
-            told = f"{action.field}: Kubernetes refuses Service {action.manifest['metadata']['name']}: {error.message}"
+            service, words = action.manifest["metadata"]["name"], error.message.rstrip(".")
+            told = f"{action.field}: Kubernetes refuses Service {service}: {words}."
             remedy = "Correct the field, or take a node port out and Kubernetes chooses one. It is tried again."
             return Check("ServiceRefused", ok=False, evidence=told, remedy=remedy)
         name = "NameTaken" if isinstance(error, AlreadyExistsError) else "StepFailed"
