@@ -4,8 +4,9 @@ PAIRS (5), HEAP in mebibytes (512), VERSION (4.3.1) and RATE in records a second
 
 Both change one static broker setting of three combined nodes. By hand: stop, edit, start, wait until all replicas are
 in sync, next (support/hand_made.py). Ours: the spec is changed and the operator of a sandbox does the rest, to Ready.
-Same Java, jars, class archive, heap, JVM flags, topic, rate and clients; the wall time of ours includes deciding, and
-returning the leaders. One roll of each goes before that counts for nothing, so that files are in the page cache.
+Same Java, jars, heap, JVM flags, topic, rate and clients. By hand are Kafka's defaults, and no class archive; the wall
+time of ours includes deciding, and returning the leaders. One roll of each goes before that counts for nothing, so that
+files are in the page cache.
 
 Both clusters run all the time, and so does the sandbox: each side is measured beside the other's idle processes, and
 `idle_cpu_percent` of every row says what those take. Which side goes first alternates from pair to pair.

@@ -160,8 +160,13 @@ def upgraded(cell: Cell) -> set[int]:
     return {
         node
         for node, pod in cell.pods().items()
-        if pod["spec"]["containers"][0]["image"].endswith(f":{AFTER}") and pod["spec"].get("nodeName")
+        if pod["spec"]["containers"][0]["image"].endswith(f":{AFTER}") and _runs(pod)
     }
+
+
+def _runs(pod: dict[str, Any]) -> bool:
+    """Its process is there: one that is still being made cannot be killed."""
+    return any("running" in one["state"] for one in pod.get("status", {}).get("containerStatuses", ()))
 
 
 def busy(cell: Cell) -> bool:

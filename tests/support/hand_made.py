@@ -1,9 +1,10 @@
 """A Kafka cluster as a person keeps it by hand, and the script such a person restarts it with.
 
 Three combined nodes, processes of this machine. Kafka's settings are its defaults but for what says where a node is.
-Java, jars, class archive, heap and flags are those of the operated cluster to the letter: the image's own
-`kafka-node-run` starts both. While it waits the script asks over a connection that stays, four times a second; a
-person's kafka-topics.sh would start a JVM each time. That favours this side.
+Java, jars, heap and flags are those of the operated cluster to the letter: the image's own `kafka-node-run` starts
+both, this one without the class archive, which nobody has who installs Kafka. While it waits the script asks over a
+connection that stays, four times a second; a person's kafka-topics.sh would start a JVM each time. That favours this
+side.
 """
 
 from __future__ import annotations
@@ -136,10 +137,12 @@ class HandMade:
         } | self.extra
 
     def command(self) -> tuple[list[str], dict[str, str]]:
-        """(argv, environment without the pod root) of a node: the image's script and what the image sets."""
+        """(argv, environment without the pod root) of a node: the image's script and what the image sets, but for the
+        class archive."""
         script = self._runtime.path[0] / "kafka-node-run"
         path = ":".join(str(folder) for folder in self._runtime.path)
-        return [str(script)], self._runtime.env | {"PATH": path, "KAFKA_HEAP": f"{self.heap_mib}m"}
+        own = {name: value for name, value in self._runtime.env.items() if name != "KAFKA_CDS"}
+        return [str(script)], own | {"PATH": path, "KAFKA_HEAP": f"{self.heap_mib}m"}
 
     def close(self) -> None:
         """All at once and by SIGKILL: the last ones would find nobody to hand their leaders to."""
@@ -184,7 +187,7 @@ class HandMade:
 
 @contextmanager
 def hand_made(directory: Path, version: str, heap_mib: int) -> Iterator[HandMade]:
-    """A cluster that runs, and is gone at the end. Its class archive is made first, as `kfleet sandbox pull` does."""
+    """A cluster that runs, and is gone at the end. Its jars are fetched first, as `kfleet sandbox pull` does."""
     prepare(f"kfleet/kafka:{version}", Silence())
     cluster = HandMade(directory, version, heap_mib)
     try:

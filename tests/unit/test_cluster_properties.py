@@ -29,7 +29,7 @@ def test_a_broker() -> None:
     assert read["listeners"] == ("REPLICATION://${env:KFLEET_NODE_HOST}:9091,CLIENTS://${env:KFLEET_NODE_HOST}:9092")
     assert read["broker.rack"] == "b"
     assert read["log.dirs"].split(",")[1] == "${env:KFLEET_POD_ROOT}/var/lib/kafka/data-1"
-    assert read["replica.fetch.backoff.ms"] == "100"
+    assert (read["replica.fetch.backoff.ms"], read["replica.fetch.wait.max.ms"]) == ("50", "100")
     assert (read["broker.heartbeat.interval.ms"], read["broker.session.timeout.ms"]) == ("500", "4500")
     assert "min.insync.replicas" not in read, "with ELR a broker's own min ISR is refused"
 

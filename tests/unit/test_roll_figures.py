@@ -198,7 +198,7 @@ def test_a_hand_made_node_keeps_kafka_s_defaults(tmp_path: Any, monkeypatch: pyt
     }
     argv, env = cluster.command()
     assert argv == [str(KAFKA_SCRIPTS / "kafka-node-run")]
-    assert env | {"PATH": ""} == image.env | {"PATH": "", "KAFKA_HEAP": "512m"}
+    assert env | {"PATH": ""} == {"JAVA_HOME": "/java", "KAFKA_LIBS": "/libs", "PATH": "", "KAFKA_HEAP": "512m"}
 
 
 def test_a_sight_says_what_the_kubelet_says() -> None:
