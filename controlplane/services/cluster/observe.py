@@ -108,7 +108,8 @@ async def observe_world(
 
 
 async def _users(kube: KubeApi, world: World) -> tuple[UserState, ...]:
-    """Read only while something is decided by them; none for whoever may not list them (`kfleet cluster plan`)."""
+    """Read only while something is decided by them. None for a person who may not list them (`kfleet cluster plan`);
+    the operator, which looks at certificates, never goes on without them."""
     meta = world.cluster.metadata
     if not users.matter(world.cluster, world.access, stages(world)):
         return ()
@@ -116,9 +117,11 @@ async def _users(kube: KubeApi, world: World) -> tuple[UserState, ...]:
     try:
         objects = await kube.list(KAFKA_USERS, meta.namespace)
     except ForbiddenError:
+        if world.access is not None:
+            raise
         return ()
     for obj in objects:
-        if obj["spec"]["clusterRef"]["name"] != meta.name:
+        if (obj["spec"].get("clusterRef") or {}).get("name") != meta.name:
             continue
         try:
             found.append(users.state_of(KafkaUser.model_validate(obj), world.cluster))
