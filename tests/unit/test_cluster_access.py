@@ -854,6 +854,25 @@ async def test_deny_waits_for_users_that_are_not_ready_and_says_which() -> None:
     assert [acl for acl in space.kafka.acls if acl.permission == "deny"], "who was revoked is denied now"
 
 
+async def test_an_operator_that_may_not_list_users_goes_on_without_none() -> None:
+    namespace = await secured(authorization={"type": "Standard", "whenNoAcl": "Allow"})
+    await namespace.change(authorization={"type": "Standard"})
+
+    class Restricted(FakeKube):
+        async def list(self, resource: Resource, namespace: str | None = None, **more: Any) -> Sequence[Object]:
+            if resource.plural == "kafkausers":
+                raise ForbiddenError(403, "Forbidden", "kafkausers is forbidden")
+            return await super().list(resource, namespace, **more)
+
+    kube = Restricted()
+    kube.objects = namespace.kube.objects
+    cluster = KafkaCluster.model_validate(await kube.get(KAFKA_CLUSTERS, "cell", "kafka"))
+    look = (kube, namespace.admins, namespace.clock, cluster)
+    with pytest.raises(ForbiddenError):
+        await observe_world(*look, certificates=namespace.certificates)
+    assert (await observe_world(*look)).users == (), "a person's plan does without"
+
+
 def closed_nodes(space: UserSpace) -> list[str]:
     """ConfigMaps of nodes that were last started with Deny."""
     return [

@@ -712,7 +712,9 @@ async def test_a_certificate_of_the_operators_that_cannot_be_used_is_told_to_use
 
 @pytest.mark.parametrize("error", ["ForbiddenError", "UnreachableError"])
 @pytest.mark.parametrize(
-    ("name", "held_up"), [("cell-clients-ca-key", {"cert"}), ("cell-cluster-ca", {"cert", "app"})], ids=str
+    ("name", "held_up"),
+    [("cell-clients-ca-key", {"cert"}), ("cell-cluster-ca", {"cert", "app"})],
+    ids=["clients", "cluster"],
 )
 async def test_an_authority_that_cannot_be_read_ends_no_pass(
     name: str, held_up: set[str], error: str, monkeypatch: pytest.MonkeyPatch

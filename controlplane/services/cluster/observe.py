@@ -114,7 +114,8 @@ async def observe_world(
 
 
 async def _users(kube: KubeApi, world: World) -> tuple[UserState, ...]:
-    """Read only while something is decided by them; none for whoever may not list them (`kfleet cluster plan`).
+    """Read only while something is decided by them. None for a person who may not list them (`kfleet cluster plan`);
+    the operator, which looks at certificates, never goes on without them.
 
     Those of the cluster's tenants are among them, with their namespace before the name.
     """
@@ -125,6 +126,8 @@ async def _users(kube: KubeApi, world: World) -> tuple[UserState, ...]:
         own = await kube.list(KAFKA_USERS, meta.namespace)
         given = await kube.list(KAFKA_USERS, fields=f"{CELL_PATH[1:]}={meta.namespace}/{meta.name}")
     except ForbiddenError:
+        if world.access is not None:
+            raise
         return ()
     named = [obj for obj in own if (obj["spec"].get("clusterRef") or {}).get("name") == meta.name]
     found = []
