@@ -12,8 +12,8 @@ SHEDDING = (
     Entry(
         "LoadShedding",
         (Sort.CONDITION,),
-        "Of a KafkaCluster with spec.loadShedding.mode Enabled: True while anything is shed because brokers are saturated. "
-        "Its reason says how far it has come.",
+        "Of a KafkaCluster with spec.loadShedding.mode Enabled: True while anything is shed because brokers are "
+        "saturated. Its reason says how far it has come.",
         "Brokers are asked every few seconds how long a small request waits. Level by level, rebalances are paused, "
         "Bulk tenants tightened, then Standard ones; never Critical ones.",
         "Find out which clients ask for so much, and give the cluster brokers.",
