@@ -222,6 +222,13 @@ def user(name: str = "app", *, namespace: str = "kafka") -> Object:
             "credential": {"issuedAt": SINCE, "rotateAt": "2026-02-01T04:00:00Z", "rotation": "1"},
             "acls": ["allow topic literal orders * Read"],
             "quotas": {"producer_byte_rate": "1048576"},
+            "quotaLayers": [
+                {
+                    "name": "declared",
+                    "values": {"producer_byte_rate": "1048576"},
+                    "binds": ["producer_byte_rate"],
+                }
+            ],
             "foreign": {"acls": 2, "shown": ["allow Read on topic theirs"], "quotas": ["request_percentage"]},
             "drift": {"corrected": 1, "last": SINCE},
         },

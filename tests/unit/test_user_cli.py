@@ -11,9 +11,11 @@ import pytest
 from support import cli_fleet
 from support.canned_api import CannedApi, canned_api
 from support.cli_tree import Run, problems_of_error, run
+from support.tenant_users import tenants_user
 from support.users import rule, user
 
 from controlplane.api.kafka_user import KafkaUser
+from controlplane.cli.user_view import Description, description_text
 from controlplane.domain.access.pki import Certificate
 from controlplane.domain.users import probe
 from controlplane.domain.users.probe import Attempt, LoginResult
@@ -92,6 +94,33 @@ def kfleet(api: CannedApi, *arguments: str) -> Run:
 
 def patched(api: CannedApi) -> list[dict[str, Any]]:
     return [body["metadata"] for method, _, body in api.requests if method == "PATCH"]
+
+
+def test_a_tenants_user_is_shown_with_each_layer_of_its_quotas_and_the_one_that_binds() -> None:
+    obj = tenants_user("app", rule("checkout.o"))
+    obj["metadata"]["namespace"] = "checkout"
+    layers = [
+        {"name": "declared", "values": {"producer_byte_rate": "10"}, "binds": ["producer_byte_rate"]},
+        {
+            "name": "tenant",
+            "values": {"producer_byte_rate": "20", "request_percentage": "25"},
+            "binds": ["request_percentage"],
+            "brokers": 3,
+            "users": 2,
+        },
+    ]
+    quotas = {"producer_byte_rate": "10", "request_percentage": "25"}
+    obj["status"] = {"cell": "kafka/orders", "quotas": quotas, "quotaLayers": layers}
+    shown = description_text(Description(KafkaUser.model_validate(obj), None), 0.0)
+    for line in (
+        "Tenant:      checkout",
+        "Cluster:     kafka/orders",
+        "  QUOTA                ON EACH BROKER   BY         DECLARED   TENANT",
+        "  producer_byte_rate   10               declared   10         20",
+        "  request_percentage   25               tenant     -          25",
+        "  tenant: divided by 2 users, byte rates also by 3 brokers",
+    ):
+        assert line in shown.splitlines(), shown
 
 
 def test_a_description_has_what_one_asks_for(api: CannedApi) -> None:
