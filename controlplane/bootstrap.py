@@ -51,7 +51,7 @@ from controlplane.services.users.homes import UserHomes
 from controlplane.services.users.service import UserService
 from controlplane.settings import OperatorSettings
 
-HOMELESS = frozenset({"KafkaUserHomes"})
+HOMELESS = frozenset({"KafkaUserHomes", "KafkaTopicHomes"})
 """Kinds of keys that are about no cell."""
 
 
@@ -143,13 +143,10 @@ def operator(
     services: dict[str, Reconcile] = {}
 
     async def reconcile(key: Key) -> float | None:
-        return await services[key.kind](key) if _is_ours(key, settings) else None
+        return await services[key.kind](key) if is_ours(key, settings) else None
 
     queue = WorkQueue(reconcile, workers=settings.workers, retry_min=settings.retry_min, retry_max=settings.retry_max)
     homes = UserHomes(kube, clock, events, settings, wake=queue.add)
-    services["KafkaUserHomes"] = homes.reconcile
-
-    queue = WorkQueue(reconcile, workers=settings.workers, retry_min=settings.retry_min, retry_max=settings.retry_max)
     gauge = _gauge(settings)
     shedding = SheddingService(kube, gauge, clock, events, settings, wake=queue.add)
     services |= {
@@ -157,6 +154,7 @@ def operator(
         "KafkaTopics": topics.reconcile,
         "KafkaTopicHomes": TopicHomes(kube, clock, events, settings).reconcile,
         "KafkaUsers": users.reconcile,
+        "KafkaUserHomes": homes.reconcile,
         "KafkaTenants": tenants.reconcile,
         "KafkaRebalance": _rebalances(around, admins, events).reconcile,
         "LoadShedding": shedding.reconcile,
@@ -183,7 +181,7 @@ def operator(
     )
 
 
-def _is_ours(key: Key, settings: OperatorSettings) -> bool:
+def is_ours(key: Key, settings: OperatorSettings) -> bool:
     """Tenants are seen by every operator, also those of cells that another one looks after; objects that wait for a
     cell may be given theirs by any."""
     watched = settings.watch_namespaces

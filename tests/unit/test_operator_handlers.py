@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from controlplane.api import names
+from controlplane.bootstrap import is_ours
 from controlplane.services.keys import (
     TOPIC_HOMES,
     cluster_key,
@@ -174,3 +175,11 @@ def test_only_clusters_that_shed_load_or_have_something_to_lift_are_looked_at_fo
         asyncio.run(cluster(type="MODIFIED", namespace="kafka", name=name, spec=spec, status=status))
     shedding = [key for key in queue.keys if key != cluster_key("kafka", key.name)]
     assert shedding == [shedding_key("kafka", name) for name in ("on", "left", "both")]
+
+
+def test_an_operator_of_some_namespaces_leaves_cells_elsewhere_alone_and_gives_homes_to_all() -> None:
+    settings = OperatorSettings(watch_namespaces=["kafka"])
+    assert not is_ours(topics_key("other", "orders"), settings)
+    assert is_ours(topics_key("kafka", "orders"), settings)
+    for key in (TOPIC_HOMES, user_homes_key("shop", "checkout")):
+        assert is_ours(key, settings), "whoever waits for a cell waits in a namespace of its own"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from controlplane.domain.explain.entry import Entry, Sort
 
 _CHECK = (Sort.CHECK,)
+_OF_USERS_TOO = (Sort.CHECK, Sort.EVENT)
 _TOPICS = ("kubectl get kft",)
 _TENANT = ("kfleet tenant describe NAME",)
 _LEFT_ALONE = "The object's topic is not created; one that exists is left alone."
@@ -29,7 +30,7 @@ TOPIC_CONDITIONS = (
 TENANT_TOPICS = (
     Entry(
         "CellNotNamed",
-        _CHECK,
+        _OF_USERS_TOO,
         "spec.tenantRef.cell names a cluster that the tenant does not have, or names none where it has several.",
         _LEFT_ALONE,
         "Name one of the tenant's spec.cells in a new object: tenantRef is immutable.",
@@ -37,9 +38,9 @@ TENANT_TOPICS = (
     ),
     Entry(
         "CellLeft",
-        _CHECK,
-        "The tenant does not name the cell any more that this object has been given for life.",
-        "What is there already stays there, untouched.",
+        _OF_USERS_TOO,
+        "The tenant does not name the cell any more that this topic or user has been given for life.",
+        "What is there already stays there, untouched. Revoking and deleting a user work as ever.",
         "Have the cell named again, or create another object in a cell that the tenant has.",
         _TENANT,
     ),

@@ -56,23 +56,6 @@ USERS = (
         ("kubectl get kften",),
     ),
     Entry(
-        "CellNotNamed",
-        _REFUSAL,
-        "The user's tenant has several cells and spec.tenantRef.cell names none of them, or one that is not the "
-        "tenant's.",
-        "Nothing is made for the user.",
-        "Name one of the cells that the message lists, in a new object (tenantRef is immutable).",
-        ("kubectl get kften TENANT -o yaml",),
-    ),
-    Entry(
-        "CellLeft",
-        _REFUSAL,
-        "The user is in a cell that its tenant does not name any more. A user does not move.",
-        "What it has there stays, and nothing new is made. Revoking and deleting it work as ever.",
-        "Delete it, and create one in another cell of the tenant.",
-        ("kubectl get kften TENANT -o yaml",),
-    ),
-    Entry(
         "ListenerMissing",
         (Sort.CHECK, Sort.EVENT),
         "No listener of the cluster takes the user's kind of credentials, or the one that spec.listener names does not "
