@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup images demo demo-down check lint types imports drift unit test integration e2e crds bench bench-batches bench-placement bench-rebalance bench-roll campaign-access campaign-crash campaign-rolling clean
+.PHONY: help setup images demo demo-down check lint types imports drift unit test integration e2e crds bench bench-batches bench-isolation bench-placement bench-rebalance bench-roll campaign-access campaign-crash campaign-rolling clean
 
 BIN := .venv/bin
 STAMP := .venv/.setup-done
@@ -18,7 +18,7 @@ PYTEST := $(BIN)/pytest
 
 help:
 	@grep -hE '^# make' Makefile | sed 's/^# //'
-	@echo 'more: setup crds integration e2e bench bench-batches bench-placement bench-rebalance bench-roll campaign-access campaign-crash campaign-rolling clean; REPORT=file.json make demo writes its figures'
+	@echo 'more: setup crds integration e2e bench bench-batches bench-isolation bench-placement bench-rebalance bench-roll campaign-access campaign-crash campaign-rolling clean; REPORT=file.json make demo writes its figures'
 
 setup: $(STAMP)
 
@@ -75,11 +75,19 @@ crds: $(STAMP)
 
 bench: images
 	@echo 'bench: sandbox start times, the operator at rest (usually 5 minutes); figures go to docs/evidence'
-	@$(PYTEST) -s --timeout=1800 tests/bench --ignore=tests/bench/test_roll.py --ignore=tests/bench/test_batches.py --ignore=tests/bench/test_placement.py --ignore=tests/bench/test_rebalance.py
+	@$(PYTEST) -s --timeout=1800 tests/bench --ignore=tests/bench/test_roll.py --ignore=tests/bench/test_batches.py --ignore=tests/bench/test_placement.py --ignore=tests/bench/test_rebalance.py --ignore=tests/bench/test_isolation.py
 
 bench-batches: $(STAMP)
 	@echo 'bench: batches of a roll against their lower bound (usually a minute); the record goes to docs/evidence, its table to docs/rolling.md'
 	@$(PYTEST) -s -q --timeout=900 tests/bench/test_batches.py
+
+bench-isolation: images
+	@echo 'bench: what tenants apart from a noisy one, and one that overlaps, feel of it, PAIRS=$(PAIRS), alone on the machine (usually 4 minutes); the record goes to docs/evidence'
+	@PAIRS=$(PAIRS) $(PYTEST) -s --timeout=1800 tests/bench/test_isolation.py
+
+bench-isolation: images
+	@echo 'bench: what tenants apart from a noisy one, and one that overlaps, feel of it, PAIRS=$(PAIRS), alone on the machine (usually 4 minutes); the record goes to docs/evidence'
+	@PAIRS=$(PAIRS) $(PYTEST) -s --timeout=1800 tests/bench/test_isolation.py
 
 bench-placement: $(STAMP)
 	@echo 'bench: shards and times beside the published algorithm, 100,000 tenants (usually two minutes); record and tables go to docs'
