@@ -85,10 +85,6 @@ bench-isolation: images
 	@echo 'bench: what tenants apart from a noisy one, and one that overlaps, feel of it, PAIRS=$(PAIRS), alone on the machine (usually 4 minutes); the record goes to docs/evidence'
 	@PAIRS=$(PAIRS) $(PYTEST) -s --timeout=1800 tests/bench/test_isolation.py
 
-bench-isolation: images
-	@echo 'bench: what tenants apart from a noisy one, and one that overlaps, feel of it, PAIRS=$(PAIRS), alone on the machine (usually 4 minutes); the record goes to docs/evidence'
-	@PAIRS=$(PAIRS) $(PYTEST) -s --timeout=1800 tests/bench/test_isolation.py
-
 bench-placement: $(STAMP)
 	@echo 'bench: shards and times beside the published algorithm, 100,000 tenants (usually two minutes); record and tables go to docs'
 	@$(PYTEST) -s -q --timeout=1800 tests/bench/test_placement.py
