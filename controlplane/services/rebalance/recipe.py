@@ -240,8 +240,8 @@ def assignment_of(
 ) -> goals.Assignment:
     """`brokers`: those that there are; a shard may have others, which are down.
 
-    A partition with more replicas than its shard has brokers (a client made it) may stay where it is: one tenant's topic
-    is no reason why nothing is planned for the others.
+    A partition with more replicas than its shard has brokers (a client made it) may stay where it is: one tenant's
+    topic is no reason why nothing is planned for the others.
     """
     there = frozenset(broker.id for broker in brokers)
     shards = {topic: bounds.allowed(topic) for topic in {one.topic for one in kafka.partitions}}

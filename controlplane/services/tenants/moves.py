@@ -13,7 +13,6 @@ from controlplane.domain.tenants.values import Move, MoveRequest, MoveState
 from controlplane.ports import AlreadyExistsError, ForbiddenError, InvalidError, KubeApi, Object
 from controlplane.services.rebalance.recipe import REBALANCES
 
-
 INFEASIBLE = "GoalInfeasible"
 
 
