@@ -8,7 +8,6 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -185,7 +184,7 @@ def is_ours(key: Key, settings: OperatorSettings) -> bool:
     """Tenants are seen by every operator, also those of cells that another one looks after; objects that wait for a
     cell may be given theirs by any."""
     watched = settings.watch_namespaces
-    return not watched or key.kind in HOMELESS or any(fnmatchcase(key.namespace, one) for one in watched)
+    return not watched or key.kind in HOMELESS or key.namespace in watched
 
 
 def _rebalances(around: Surroundings, admins: KafkaAdmins, events: EventRecorder) -> Engine:

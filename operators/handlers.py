@@ -205,7 +205,10 @@ def waking_all(
 def waking_homeless(queue: WorkQueue, delay: float) -> Callable[..., Awaitable[None]]:
     """A handler that wakes, for a tenant, who gives cells to those that name it and have none yet."""
 
-    async def tenant(name: str, spec: kopf.Spec, **_: Any) -> None:
+    async def tenant(name: str, meta: kopf.Meta, spec: kopf.Spec, status: kopf.Status, **_: Any) -> None:
+        # Figures in a status move all the time; what a tenant has changes with its spec.
+        if "generation" in meta and status.get("observedGeneration") == meta["generation"]:
+            return
         for namespace in spec.get("namespaces") or ():
             for homeless in HOMELESS.values():
                 queue.add(homeless(namespace, name), delay)

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from controlplane.api import approval, kafka_cluster, kafka_rebalance, kafka_tenant, kafka_topic, kafka_user
+from controlplane.api import approval, kafka_cluster, kafka_rebalance, kafka_tenant, kafka_topic, kafka_user, tenant_ref
 from controlplane.api.base import ApiModel
 from controlplane.api.group import GROUP, VERSION
 
@@ -112,7 +112,7 @@ KINDS: tuple[Kind, ...] = (
             _MESSAGE,
             _AGE,
         ),
-        selectable=(kafka_topic.CELL_PATH,),
+        selectable=(tenant_ref.CELL_PATH,),
     ),
     Kind(
         model=kafka_rebalance.KafkaRebalance,
@@ -152,7 +152,7 @@ KINDS: tuple[Kind, ...] = (
             _MESSAGE,
             _AGE,
         ),
-        selectable=(kafka_user.CELL_PATH,),
+        selectable=(tenant_ref.CELL_PATH,),
     ),
     Kind(
         model=kafka_tenant.KafkaTenant,

@@ -13,15 +13,13 @@ from controlplane.api.base import ApiModel, Metadata
 from controlplane.api.conditions import Condition
 from controlplane.api.group import API_VERSION
 from controlplane.api.kafka_cluster import MAX_CLUSTER_NAME, MAX_CONFIG_KEYS, DeletionPolicy
-from controlplane.api.kafka_tenant import MAX_TENANT_NAME, NAMESPACE_PATTERN
 from controlplane.api.rules import SET_LIST, immutable_optional, map_list, rule, rules
+from controlplane.api.tenant_ref import TenantRef
 
 KIND = "KafkaTopic"
 PLURAL = "kafkatopics"
 SHORT_NAME = "kft"
 
-CELL_PATH = ".status.cell"
-"""A list of topics can be filtered by it on the server: all that are in one cell, in whatever namespace."""
 MAX_TOPIC_NAME = 249
 """org.apache.kafka.common.internals.Topic.MAX_NAME_LENGTH"""
 MAX_PARTITIONS = 10_000
@@ -50,23 +48,6 @@ class ClusterRef(ApiModel):
     name: str = Field(min_length=1, max_length=MAX_CLUSTER_NAME, description="Its name, in this namespace.")
 
 
-class TopicCell(ApiModel):
-    """One of the tenant's cells."""
-
-    namespace: str = Field(min_length=1, max_length=63, pattern=NAMESPACE_PATTERN, description="Its namespace.")
-    name: str = Field(min_length=1, max_length=MAX_CLUSTER_NAME, description="Its name.")
-
-
-class TopicTenantRef(ApiModel):
-    """The tenant whose the topic is. It lists the topic's namespace, and the topic's name begins with its prefix."""
-
-    name: str = Field(min_length=1, max_length=MAX_TENANT_NAME, description="Name of the KafkaTenant.")
-    cell: TopicCell | None = Field(
-        None,
-        description="Which of the tenant's cells the topic lives in; may be absent where it has only one.",
-    )
-
-
 class KafkaTopicSpec(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -81,7 +62,7 @@ class KafkaTopicSpec(ApiModel):
         description="The cluster that holds the topic, in the same namespace. Kafka places it on all brokers. "
         "Immutable.",
     )
-    tenant_ref: TopicTenantRef | None = Field(
+    tenant_ref: TenantRef | None = Field(
         None, description="The tenant whose the topic is, instead of clusterRef: it lives on its shard. Immutable."
     )
     topic_name: str | None = Field(

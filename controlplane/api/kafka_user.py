@@ -17,7 +17,6 @@ from controlplane.api.base import ApiModel, Metadata, Timestamp
 from controlplane.api.conditions import Condition
 from controlplane.api.group import API_VERSION
 from controlplane.api.kafka_cluster import MAX_CLUSTER_NAME, MAX_LISTENER_NAME, OBJECT_NAME_PATTERN, AuthenticationType
-from controlplane.api.kafka_tenant import MAX_TENANT_NAME, NAMESPACE_PATTERN
 from controlplane.api.rules import (
     SET_LIST,
     Duration,
@@ -29,13 +28,12 @@ from controlplane.api.rules import (
     rule,
     rules,
 )
+from controlplane.api.tenant_ref import TenantRef
 
 KIND = "KafkaUser"
 PLURAL = "kafkausers"
 SHORT_NAME = "kfu"
 
-CELL_PATH = ".status.cell"
-"""A list of users can be filtered by it on the server: all that are in one cell, in whatever namespace."""
 MAX_USER_NAME = 64
 """X.509's limit of a common name (ub-common-name)."""
 MAX_ACLS = 64
@@ -183,22 +181,6 @@ class UserClusterRef(ApiModel):
     name: str = Field(min_length=1, max_length=MAX_CLUSTER_NAME, description="Its name, in this namespace.")
 
 
-class UserCell(ApiModel):
-    """One of the tenant's cells."""
-
-    namespace: str = Field(min_length=1, max_length=63, pattern=NAMESPACE_PATTERN, description="Its namespace.")
-    name: str = Field(min_length=1, max_length=MAX_CLUSTER_NAME, description="Its name.")
-
-
-class UserTenantRef(ApiModel):
-    """The tenant whose user it is; it must list this namespace."""
-
-    name: str = Field(min_length=1, max_length=MAX_TENANT_NAME, description="Its name.")
-    cell: UserCell | None = Field(
-        None, description="Which of the tenant's cells the user logs in to; may be absent where it has only one."
-    )
-
-
 class UserAuthentication(ApiModel):
     type: AuthenticationType = Field(
         description="scram-sha-512: a password; tls: a certificate of the cluster's clients CA. Immutable.",
@@ -304,7 +286,7 @@ class KafkaUserSpec(ApiModel):
     cluster_ref: UserClusterRef | None = Field(
         None, description="The cluster that the user logs in to, in the same namespace. Immutable."
     )
-    tenant_ref: UserTenantRef | None = Field(
+    tenant_ref: TenantRef | None = Field(
         None,
         description="Instead of clusterRef: the user logs in to a cell of this tenant, has rules on names that begin "
         "with the tenant's topicPrefix only, and shares the tenant's quotas. Immutable.",

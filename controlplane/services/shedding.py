@@ -19,7 +19,7 @@ from controlplane.api.load_shedding import LoadSheddingStatus, SheddingMode
 from controlplane.api.validate import check_shedding
 from controlplane.domain.cluster.observe import observe_nodes
 from controlplane.domain.cluster.properties import REPLICATION_PORT
-from controlplane.domain.shedding.ladder import Bounds, Ladder, Level, step, worst_of
+from controlplane.domain.shedding.ladder import Bounds, Ladder, Level, judged, step
 from controlplane.domain.shedding.measure import saturations
 from controlplane.domain.shedding.status import REASONS, level_of, shedding_status, with_status, without_figures
 from controlplane.ports import ClientTls, Clock, ConflictError, DelayGauge, KubeApi, NotFoundError, Object
@@ -41,6 +41,8 @@ class _Ground:
 
     read_at: float
     brokers: Mapping[int, tuple[str, int]]
+    serving: frozenset[int]
+    """Those whose pods are ready."""
     tls: ClientTls | None
 
 
@@ -92,8 +94,8 @@ class SheddingService:
         before = self._ladders.get(key.cell)
         if before is None or before.level is not level:
             before = Ladder(level)
-        worst = worst_of(found)
-        after = step(before, worst[1] if worst is not None else None, now, Bounds.of(spec))
+        bounds = Bounds.of(spec)
+        after = step(before, judged(found, ground.serving, bounds), now, bounds)
         status = shedding_status(was, after.level, found, spec, self._clock.now())
         same = without_figures(status) == without_figures(was)
         recent = now - self._told.get(key.cell, float("-inf")) < FIGURES_SECONDS
@@ -113,7 +115,8 @@ class SheddingService:
         way = await way_to(self._kube, cluster, by_name=self._settings.addressing == "DNS")
         hosts = {node.id: host for node in nodes if node.is_broker and (host := way.host(node))}
         brokers = {node: (host, REPLICATION_PORT) for node, host in hosts.items()} if way.is_open else {}
-        found = self._grounds[cell] = _Ground(now, brokers, way.tls)
+        serving = frozenset(node.id for node in nodes if node.id in brokers and node.pod is not None and node.pod.ready)
+        found = self._grounds[cell] = _Ground(now, brokers, serving, way.tls)
         return found
 
     async def _write(self, key: Key, obj: Object, cluster: KafkaCluster, shedding: LoadSheddingStatus | None) -> bool:

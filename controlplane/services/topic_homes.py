@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 
-from controlplane.api.kafka_topic import CELL_PATH
+from controlplane.api.tenant_ref import CELL_PATH
 from controlplane.domain.check import Check, explain
-from controlplane.domain.tenants.directory import Cell, Directory
-from controlplane.domain.topics.tenancy import home
+from controlplane.domain.tenants.directory import Directory
+from controlplane.domain.tenants.homes import home
 from controlplane.ports import Clock, ConflictError, KubeApi, NotFoundError
 from controlplane.services.events import EventRecorder
 from controlplane.services.queue import Key
@@ -59,8 +59,7 @@ class TopicHomes:
         ref = topic.spec.tenant_ref
         if ref is None:
             raise AssertionError("a topic without a tenant is not homeless")
-        asked = Cell(ref.cell.namespace, ref.cell.name) if ref.cell is not None else None
-        found = home(known, ref.name, topic.metadata.namespace, asked)
+        found = home(known, ref, topic.metadata.namespace)
         if isinstance(found, Check):
             await self._statuses.write(entry, (False, found.name, explain([found])), None, cell=None)
             return False

@@ -14,8 +14,8 @@ from datetime import datetime
 
 from controlplane.api import names
 from controlplane.api.kafka_cluster import KafkaCluster
-from controlplane.api.kafka_topic import CELL_PATH
 from controlplane.api.roles import Role
+from controlplane.api.tenant_ref import CELL_PATH
 from controlplane.api.validate import check_home
 from controlplane.api.validate import explain as explain_problems
 from controlplane.domain.check import Check, explain
@@ -85,7 +85,10 @@ class TopicService:
         except KafkaError as error:
             outcome = Outcome({entry.key: (False, "KafkaUnavailable", error.message) for entry in declared})
         await self._write_all(key, declared, outcome)
-        settled = all(ok or reason not in _LOOKED_FOR for ok, reason, _ in outcome.verdicts.values())
+        paused = {entry.key for entry in declared if entry.is_paused}
+        settled = all(
+            ok or reason not in _LOOKED_FOR for of, (ok, reason, _) in outcome.verdicts.items() if of not in paused
+        )
         return self._settings.resync_interval if settled else self._settings.busy_interval
 
     async def _declared(self, key: Key) -> list[Declared]:

@@ -908,3 +908,16 @@ async def test_a_broker_that_is_added_while_a_given_certificate_is_bad_says_what
         assert (told["status"], told["reason"]) == ("False", "ListenerCertificateInvalid")
         assert "spec.listeners[clients].certificateSecretRef: Secret bought is not there." in told["message"]
         assert "Waiting for it to start: node 3." in told["message"]
+
+
+async def test_deny_does_not_wait_for_a_user_that_is_refused_and_never_was_let_in() -> None:
+    """Whoever may declare one in some namespace could hold up the whole cluster."""
+    space = beside(await secured(authorization={"type": "Standard", "whenNoAcl": "Allow"}))
+    await space.declare_users(user("app", rule()), user("odd", rule(), listener="nowhere"))
+    await of_users(space, 3)
+    odd = await space.condition("odd", "Stalled")
+    assert (odd["status"], odd["reason"]) == ("True", "ListenerMissing")
+    await space.change(authorization={"type": "Standard"})
+    await of_users(space, 80)
+    assert await space.ready()
+    assert (await space.status())["whenNoAcl"] == "Deny"

@@ -156,7 +156,9 @@ def test_a_tenants_user_wakes_its_cell_or_who_gives_it_one() -> None:
     spec = {"tenantRef": {"name": "checkout"}}
     asyncio.run(run["kafkausers"](namespace="shop", spec=spec, status={}))
     asyncio.run(run["kafkausers"](namespace="shop", spec=spec, status={"cell": "kafka/orders"}))
-    asyncio.run(run["homeless"](name="checkout", spec={"namespaces": ["shop"]}))
+    told = {"name": "checkout", "meta": {"generation": 2}, "spec": {"namespaces": ["shop"]}}
+    asyncio.run(run["homeless"](**told, status={"observedGeneration": 1}))
+    asyncio.run(run["homeless"](**told, status={"observedGeneration": 2}))
     homes = user_homes_key("shop", "checkout")
     assert queue.keys == [homes, users_key("kafka", "orders"), homes]
 

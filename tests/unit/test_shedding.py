@@ -12,7 +12,7 @@ from controlplane.api.kafka_tenant import KafkaTenant, Priority
 from controlplane.api.kafka_user import KafkaUser
 from controlplane.api.load_shedding import LoadShedding
 from controlplane.api.validate import check_cluster
-from controlplane.domain.shedding.ladder import Level
+from controlplane.domain.shedding.ladder import Bounds, Level, judged
 from controlplane.domain.shedding.measure import FRESH_SECONDS, STALE_SECONDS, Delay, saturation, saturations
 from controlplane.domain.shedding.status import shedding_status
 from controlplane.domain.shedding.tighten import DEFAULT_HANDLERS, SHED, Shed, handlers, is_tightened
@@ -166,3 +166,12 @@ def test_bounds_that_cross_are_refused_with_their_field() -> None:
     wrong = cluster(loadShedding={"saturatedAbove": "50ms", "relaxedBelow": "50ms"})
     assert [path for path, _ in check_cluster(wrong)] == ["spec.loadShedding.relaxedBelow"]
     assert check_cluster(cluster(loadShedding={"saturatedAbove": "51ms", "relaxedBelow": "50ms"})) == []
+
+
+def test_nothing_is_given_back_while_a_broker_that_serves_does_not_answer() -> None:
+    bounds = Bounds(saturated=0.2, relaxed=0.05, raise_after=30.0, release_after=300.0)
+    assert judged({1: 0.01, 2: 0.02}, {1, 2}, bounds) == 0.02
+    assert judged({1: 0.01, 2: 0.02}, {1}, bounds) == 0.02, "one that is down holds nobody up"
+    assert judged({1: 0.01}, {1, 2}, bounds) is None
+    assert judged({1: 0.3}, {1, 2}, bounds) == 0.3, "what is known of others counts"
+    assert judged({}, {1, 2}, bounds) is None

@@ -145,6 +145,26 @@ def test_a_move_that_is_denied_leaves_everything_where_it_is_until_somebody_acts
     assert cell.ready("t") == ("True", "Placed")
 
 
+def test_a_move_that_was_asked_for_by_annotation_and_denied_is_not_asked_for_again() -> None:
+    cell = cell_of(1, 6)
+    cell.add("t", shard={"size": 3})
+    cell.settle()
+    old = cell.status("t").shard
+    cell.topics["t.x"] = [old]
+    other = tuple(broker for broker in range(6) if broker not in old)
+    cell.annotate("t", **{SHARD: ",".join(map(str, other))})
+    cell.turn()
+    (first,) = cell.moves
+    cell.fail(first)
+    for _ in range(3):
+        cell.settle(work=False)
+    assert list(cell.moves) == [first]
+    assert (cell.status("t").shard, cell.ready("t")) == (old, ("False", "MoveFailed"))
+    cell.annotate("t")
+    cell.settle(work=False)
+    assert cell.ready("t") == ("True", "Placed")
+
+
 def test_a_denied_move_is_over_when_the_spec_is_as_it_was() -> None:
     cell = cell_of(3, 2)
     cell.add("t", shard={"size": 4})

@@ -159,3 +159,13 @@ async def test_one_object_that_moved_holds_up_nobody() -> None:
     one._declared = stale  # type: ignore[method-assign]
     await one.reconcile(KEY)
     assert set(namespace.kafka.topics) - {"t"} == {"t0", "t2"}
+
+
+async def test_a_paused_topic_that_is_not_there_is_not_looked_for_all_the_time() -> None:
+    namespace = await created()
+    await declare(namespace, topic("old"), topic("never"))
+    namespace.kube.objects[("kafkatopics", "kafka", "never")]["metadata"]["annotations"] = {"kfleet.dev/paused": "true"}
+    one = service(namespace)
+    await one.reconcile(KEY)
+    assert await one.reconcile(KEY) == one._settings.resync_interval
+    assert "never" not in namespace.kafka.topics

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from support.tenancy import CELL, read, tenant
 
+from controlplane.api.tenant_ref import TenantCellRef, TenantRef
 from controlplane.domain.check import Check
 from controlplane.domain.observation import TopicPartition
 from controlplane.domain.tenants.directory import Cell, directory
+from controlplane.domain.tenants.homes import home
 from controlplane.domain.topics.planner import asks, plan_topics
-from controlplane.domain.topics.tenancy import Facts, Tenancy, home
+from controlplane.domain.topics.tenancy import Facts, Tenancy
 from controlplane.domain.topics.values import DesiredTopic, Growth, TopicDescription, TopicPlan
 
 EAST = Cell("kafka", "cell")
@@ -219,18 +221,19 @@ def test_while_a_shard_moves_its_topics_say_who_moves_them() -> None:
     assert tenancy.strayed(ORDERS, described("shop.orders", (2, 3, 4))) is None
 
 
-def test_a_topic_of_a_tenant_has_one_home() -> None:
+def test_an_object_of_a_tenant_has_one_home() -> None:
     both = directory(read(tenant(cells=[CELL, WEST])))
     only = directory(read(SHOP))
-    assert home(only, "shop", "shop", None) == EAST
-    assert home(both, "shop", "shop", Cell("kafka", "west")) == Cell("kafka", "west")
-    for known, asked, says in ((both, None, "has 2 cells"), (only, Cell("kafka", "west"), "has no cell kafka/west")):
-        told = home(known, "shop", "shop", asked)
+    west = TenantCellRef(namespace="kafka", name="west")
+    assert home(only, TenantRef(name="shop"), "shop") == EAST
+    assert home(both, TenantRef(name="shop", cell=west), "shop") == Cell("kafka", "west")
+    for known, asked, says in ((both, None, "has 2 cells"), (only, west, "has no cell kafka/west")):
+        told = home(known, TenantRef(name="shop", cell=asked), "shop")
         assert isinstance(told, Check)
         assert told.name == "CellNotNamed"
         assert says in told.evidence
         assert "kafka/cell" in told.remedy
-    foreign = home(only, "shop", "other", None)
+    foreign = home(only, TenantRef(name="shop"), "other")
     assert isinstance(foreign, Check)
     assert foreign.name == "NamespaceNotListed"
 

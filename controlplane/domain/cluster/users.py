@@ -42,9 +42,15 @@ def state_of(user: KafkaUser, cluster: KafkaCluster) -> UserState:
         out=user.metadata.deletion_timestamp is not None or names.REVOKED in user.metadata.annotations,
         ready=current is not None and current.status == "True",
         reason=current.reason if current is not None else "",
+        refused=user.status.credential is None and _is_stalled(user),
         trusts=frozenset(credential.trusts) if credential is not None and ours else None,
         signed_by=credential.signed_by or "" if credential is not None and user.is_tls else None,
     )
+
+
+def _is_stalled(user: KafkaUser) -> bool:
+    found = c.find_condition(user.status.conditions, c.STALLED)
+    return found is not None and found.status == "True" and found.observed_generation == user.metadata.generation
 
 
 def matter(cluster: KafkaCluster, access: Access | None, stages: AbstractSet[WhenNoAcl]) -> bool:
@@ -113,7 +119,7 @@ def cut_off(world: World, stages: AbstractSet[WhenNoAcl]) -> Iterator[Check]:
     found = [
         f"{user.name} ({user.reason or 'not looked at yet'})"
         for user in world.users
-        if not user.ready and not user.out and user.reason not in OUT_OF_REACH
+        if not (user.ready or user.out or user.refused or user.reason in OUT_OF_REACH)
     ]
     if found:
         yield Check(

@@ -35,6 +35,8 @@ class UserState:
     out: bool
     ready: bool
     reason: str
+    refused: bool = False
+    """It never had credentials, and does not get any as it is declared: nothing is taken from it."""
     trusts: frozenset[str] | None = None
     signed_by: str | None = None
 

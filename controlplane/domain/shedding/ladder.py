@@ -13,7 +13,7 @@ earlier.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
@@ -79,6 +79,15 @@ def step(ladder: Ladder, worst: float | None, now: float, bounds: Bounds) -> Lad
     if now - since >= bounds.release_after and ladder.level > Level.NONE:
         return replace(seen, level=Level(ladder.level - 1), relaxed_since=now)
     return replace(seen, relaxed_since=since)
+
+
+def judged(saturations: Mapping[int, float], serving: Collection[int], bounds: Bounds) -> float | None:
+    """What `step` goes by. While a broker that serves has not answered nothing is given back: a queue that is
+    too long to be waited for looks so too."""
+    worst = worst_of(saturations)
+    if worst is None or (worst[1] <= bounds.relaxed and not saturations.keys() >= set(serving)):
+        return None
+    return worst[1]
 
 
 def worst_of(saturations: Mapping[int, float]) -> tuple[int, float] | None:

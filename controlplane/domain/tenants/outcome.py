@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 
-from controlplane.api.conditions import timestamp
+from controlplane.api.conditions import MESSAGE_LIMIT, timestamp
 from controlplane.api.kafka_rebalance import MAX_TOPICS
 from controlplane.api.kafka_tenant import BrokerAway, TenantCellKind, TenantCellStatus, TenantUsage
 from controlplane.domain.check import Check
@@ -81,7 +81,8 @@ def _wants_change(member: Member, shard: Shard, outside: tuple[str, ...], view: 
         suited = member.rule is not None and suits(view.fleet, shard, member.rule.size)
     except DoesNotFitError:
         suited = False
-    return bool(outside) or not suited or bool(member.overdue(view.fleet, now))
+    asked = member.wanted is not None and member.wanted != shard
+    return asked or bool(outside) or not suited or bool(member.overdue(view.fleet, now))
 
 
 def _next_move(
@@ -146,7 +147,7 @@ def _status(
             "quota": record.quota if record is not None else None,
             "placed": verdict.ok,
             "reason": verdict.name,
-            "message": " ".join(part for part in (verdict.evidence, verdict.remedy) if part),
+            "message": " ".join(part for part in (verdict.evidence, verdict.remedy) if part)[:MESSAGE_LIMIT],
             **fields,
         }
     )

@@ -37,25 +37,6 @@ class Facts:
     sizes: Mapping[TopicPartition, int] = field(default_factory=dict)
 
 
-def home(known: Directory, tenant: str, namespace: str, asked: Cell | None) -> Cell | Check:
-    """The cell that a topic of this tenant is to live in, for life. `namespace` is the topic's."""
-    found = known.resolve(tenant, namespace)
-    if isinstance(found, Check):
-        return found
-    cells = [Cell(one.namespace, one.name) for one in found.spec.cells]
-    if asked is None and len(cells) == 1:
-        return cells[0]
-    if asked is not None and asked in cells:
-        return asked
-    why = f"has {len(cells)} cells" if asked is None else f"has no cell {asked}"
-    return Check(
-        "CellNotNamed",
-        ok=False,
-        evidence=f"spec.tenantRef.cell: KafkaTenant {tenant!r} {why}.",
-        remedy=f"Say in a new object which of them the topic lives in: {', '.join(map(str, cells))}.",
-    )
-
-
 class Tenancy:
     """One pass over the topics of one cell. `observed` are all of its topics as they are before the pass."""
 

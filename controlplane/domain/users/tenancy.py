@@ -29,21 +29,6 @@ def cell_of(text: str) -> Cell:
     return Cell(namespace, name)
 
 
-def home(user: KafkaUser, directory: Directory) -> Cell | Check:
-    """The cell of a tenant's user that has none yet."""
-    ref = user.spec.tenant_ref
-    if ref is None:
-        raise ValueError("a user of a cluster")
-    tenant = directory.resolve(ref.name, user.metadata.namespace)
-    if isinstance(tenant, Check):
-        return tenant
-    cells = [Cell(one.namespace, one.name) for one in tenant.spec.cells]
-    if ref.cell is None:
-        return cells[0] if len(cells) == 1 else _unnamed(f"KafkaTenant {ref.name!r} has {len(cells)} cells", cells)
-    wanted = Cell(ref.cell.namespace, ref.cell.name)
-    return wanted if wanted in cells else _unnamed(f"KafkaTenant {ref.name!r} has no cell {wanted}", cells)
-
-
 def tenant_in(user: KafkaUser, cell: Cell, directory: Directory) -> KafkaTenant | Check:
     """Whose user it is in the cell that it has, or why it is nobody's any more."""
     ref = user.spec.tenant_ref
@@ -132,13 +117,3 @@ def _upon(rule: AclRule, others: Iterable[KafkaTenant], field: str) -> Check | N
                 f"(spec.tenantRef: {{name: {other.metadata.name}}}).",
             )
     return None
-
-
-def _unnamed(why: str, cells: list[Cell]) -> Check:
-    listed = ", ".join(str(cell) for cell in cells)
-    return Check(
-        "CellNotNamed",
-        ok=False,
-        evidence=f"spec.tenantRef.cell: {why}.",
-        remedy=f"Say in a new object which of them the user logs in to: {listed}.",
-    )

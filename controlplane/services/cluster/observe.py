@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from controlplane.api import names
 from controlplane.api.group import GROUP, VERSION
 from controlplane.api.kafka_cluster import KafkaCluster
-from controlplane.api.kafka_user import CELL_PATH, KIND, PLURAL, KafkaUser
+from controlplane.api.kafka_user import KIND, PLURAL, KafkaUser
+from controlplane.api.tenant_ref import CELL_PATH
 from controlplane.domain.cluster import external, growth, users
 from controlplane.domain.cluster.access import epochs, stages
 from controlplane.domain.cluster.observe import observe_nodes

@@ -17,7 +17,7 @@ from controlplane.api.validate import explain as explain_problems
 from controlplane.domain.check import Check
 from controlplane.domain.cluster.layout import lay_out
 from controlplane.domain.cluster.world import World
-from controlplane.domain.observation import KafkaObservation, NodeObservation, TopicPartition
+from controlplane.domain.observation import KafkaObservation, NodeObservation, PartitionObservation, TopicPartition
 from controlplane.domain.operation.frozen import FrozenSteps
 from controlplane.domain.operation.plan import Plan
 from controlplane.domain.rebalance import gates as gate
@@ -238,14 +238,22 @@ def goal_of(goal: api.RebalanceGoal) -> goals.Goal:
 def assignment_of(
     kafka: KafkaObservation, sizes: Mapping[TopicPartition, int], brokers: Sequence[goals.Broker], bounds: Bounds
 ) -> goals.Assignment:
-    """`brokers`: those that there are; a shard may have others, which are down."""
+    """`brokers`: those that there are; a shard may have others, which are down.
+
+    A partition with more replicas than its shard has brokers (a client made it) may stay where it is: one tenant's
+    topic is no reason why nothing is planned for the others.
+    """
     there = frozenset(broker.id for broker in brokers)
-    allowed: dict[str, frozenset[int] | None] = {}
-    for topic in {one.topic for one in kafka.partitions}:
-        shard = bounds.allowed(topic)
-        allowed[topic] = shard & there if shard is not None else None
+    shards = {topic: bounds.allowed(topic) for topic in {one.topic for one in kafka.partitions}}
+
+    def allowed(one: PartitionObservation) -> frozenset[int] | None:
+        shard = shards[one.topic]
+        if shard is None:
+            return None
+        return (shard if len(shard & there) >= len(one.replicas) else shard | set(one.replicas)) & there
+
     return goals.Assignment.of(
-        goals.Partition(one.topic, one.partition, one.replicas, sizes.get(one.id, 0), one.min_isr, allowed[one.topic])
+        goals.Partition(one.topic, one.partition, one.replicas, sizes.get(one.id, 0), one.min_isr, allowed(one))
         for one in kafka.partitions
     )
 

@@ -13,6 +13,8 @@ from controlplane.domain.tenants.values import Move, MoveRequest, MoveState
 from controlplane.ports import AlreadyExistsError, ForbiddenError, InvalidError, KubeApi, Object
 from controlplane.services.rebalance.recipe import REBALANCES
 
+INFEASIBLE = "GoalInfeasible"
+
 
 async def read_moves(kube: KubeApi, cell: Cell) -> dict[str, Move]:
     """By name. Raises KubeError."""
@@ -25,7 +27,9 @@ def move_of(obj: Object) -> Move:
     meta, status = obj["metadata"], obj.get("status") or {}
     conditions = tuple(c.Condition.model_validate(one) for one in status.get("conditions") or ())
     complete, failed = c.find_condition(conditions, c.COMPLETE), c.find_condition(conditions, c.FAILED)
-    generation = int(meta.get("annotations", {}).get(names.TENANT_GENERATION) or 0)
+    # Whoever may edit a KafkaRebalance may write anything there.
+    written = meta.get("annotations", {}).get(names.TENANT_GENERATION, "")
+    generation = int(written) if written.isascii() and written.isdecimal() else 0
     name, tenant = meta["name"], _labels(obj)[names.TENANT]
     if complete is not None and complete.status == "True":
         at = c.seconds(complete.last_transition_time)
@@ -33,6 +37,10 @@ def move_of(obj: Object) -> Move:
     if failed is not None and failed.status == "True":
         at = c.seconds(failed.last_transition_time)
         return Move(name, tenant, MoveState.FAILED, generation, failed.reason, failed.message, at)
+    proposed = c.find_condition(conditions, c.PROPOSED)
+    if proposed is not None and (proposed.status, proposed.reason) == ("False", INFEASIBLE):
+        # What it was made for is not so any more: a topic is gone, or a broker. It would wait without end.
+        return Move(name, tenant, MoveState.FAILED, generation, proposed.reason, proposed.message)
     reason, message = (complete.reason, complete.message) if complete is not None else ("", "")
     return Move(name, tenant, MoveState.UNDER_WAY, generation, reason, message)
 

@@ -26,13 +26,20 @@ tenants anew would take seconds of every pass."""
 
 async def read_directory(kube: KubeApi) -> Directory:
     """Raises KubeError; where the kind is not installed yet, NotFoundError."""
+    return (await read_tenants(kube))[1]
+
+
+async def read_tenants(kube: KubeApi) -> tuple[dict[str, Object], Directory]:
+    """The objects as well, by name. Raises as `read_directory` does."""
     before, now = _understood.get(kube, {}), {}
-    for obj in await kube.list(KAFKA_TENANTS):
+    objects = await kube.list(KAFKA_TENANTS)
+    for obj in objects:
         uid, version = obj["metadata"]["uid"], obj["metadata"]["resourceVersion"]
         known = before.get(uid)
         now[uid] = known if known is not None and known[0] == version else (version, next(iter(readable([obj])), None))
     _understood[kube] = now
-    return directory(tenant for _, tenant in now.values() if tenant is not None)
+    found = directory(tenant for _, tenant in now.values() if tenant is not None)
+    return {obj["metadata"]["name"]: obj for obj in objects}, found
 
 
 def readable(objects: Iterable[Object]) -> list[KafkaTenant]:

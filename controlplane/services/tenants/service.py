@@ -15,21 +15,31 @@ from typing import Literal
 
 from controlplane.api import conditions as c
 from controlplane.api import names
+from controlplane.api.conditions import MESSAGE_LIMIT
 from controlplane.api.kafka_tenant import KafkaTenant, QuotaGranted, TenantCellKind, TenantCellStatus
-from controlplane.api.kafka_user import CELL_PATH
+from controlplane.api.tenant_ref import CELL_PATH
 from controlplane.domain.check import Check
-from controlplane.domain.tenants.directory import Cell, Directory, cell_status, directory
+from controlplane.domain.tenants.directory import Cell, Directory, cell_status
 from controlplane.domain.tenants.granted import granted
 from controlplane.domain.tenants.planner import plan_cell
 from controlplane.domain.tenants.status import WAITING, tenant_status
 from controlplane.domain.tenants.values import Outcome
-from controlplane.ports import Clock, ConflictError, KafkaAdmins, KubeApi, NotFoundError, Object
+from controlplane.ports import (
+    Clock,
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    KafkaAdmins,
+    KubeApi,
+    NotFoundError,
+    Object,
+)
 from controlplane.services.cluster.observe import KAFKA_USERS
 from controlplane.services.events import EventRecorder
 from controlplane.services.queue import Key
 from controlplane.services.rebalance.cells import Cells
 from controlplane.services.tenants.moves import create_move
-from controlplane.services.tenants.read import KAFKA_TENANTS, readable
+from controlplane.services.tenants.read import KAFKA_TENANTS, read_tenants
 from controlplane.services.tenants.view import Seen, look
 from controlplane.services.users.residents import readable as readable_user
 from controlplane.settings import OperatorSettings
@@ -54,8 +64,7 @@ class TenantService:
     async def reconcile(self, key: Key) -> float | None:
         """`key` names the cluster. None when it has no tenants: an event will wake us."""
         cell = Cell(key.namespace, key.name)
-        objects = {obj["metadata"]["name"]: obj for obj in await self._kube.list(KAFKA_TENANTS)}
-        tenants = directory(readable(objects.values()))
+        objects, tenants = await read_tenants(self._kube)
         if not tenants.in_cell(cell):
             return None
         weigh = self._is_due(cell)
@@ -119,6 +128,9 @@ class TenantService:
             await self._kube.replace(KAFKA_TENANTS, obj | {"status": status.to_object()}, subresource="status")
         except (ConflictError, NotFoundError):
             return False
+        except (InvalidError, ForbiddenError) as error:
+            log.warning("KafkaTenant %s: its status was refused: %s", tenant.metadata.name, error.message)
+            return False
         before = c.find_condition(tenant.status.conditions, c.READY)
         after = c.find_condition(status.conditions, c.READY)
         if after is not None and _is_news(before, after):
@@ -152,7 +164,7 @@ def unseen(tenants: Directory, cell: Cell, why: Check) -> dict[str, Outcome]:
         elif record is not None and record.shard and not gone:
             found[tenant.metadata.name] = Outcome(record)
         else:
-            words = " ".join(part for part in (why.evidence, why.remedy) if part)
+            words = " ".join(part for part in (why.evidence, why.remedy) if part)[:MESSAGE_LIMIT]
             told = {"placed": False, "reason": why.name, "message": words}
             empty = TenantCellStatus(kind=TenantCellKind.KAFKA_CLUSTER, namespace=cell.namespace, name=cell.name)
             found[tenant.metadata.name] = Outcome((record or empty).model_copy(update=told))

@@ -12,7 +12,8 @@ from controlplane.api import names
 from controlplane.api.kafka_user import KafkaUser
 from controlplane.domain.check import Check, explain
 from controlplane.domain.tenants.directory import Cell, Directory
-from controlplane.domain.users.tenancy import cell_of, home
+from controlplane.domain.tenants.homes import home
+from controlplane.domain.users.tenancy import cell_of
 from controlplane.ports import Clock, ConflictError, KubeApi, NotFoundError, Object
 from controlplane.services.cluster.observe import KAFKA_USERS
 from controlplane.services.events import EventRecorder
@@ -61,7 +62,10 @@ class UserHomes:
 
     async def _settle(self, obj: Object, user: KafkaUser, directory: Directory, homeless: list[Entry]) -> None:
         entry = Entry(obj, user, refusal=invalid(user))
-        found = entry.refusal or home(user, directory)
+        ref = user.spec.tenant_ref
+        if ref is None:
+            raise AssertionError("a user of a cluster is not homeless")
+        found = entry.refusal or home(directory, ref, user.metadata.namespace)
         if isinstance(found, Cell):
             status = user.status.model_copy(update={"cell": str(found)})
             try:

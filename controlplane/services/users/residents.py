@@ -7,7 +7,8 @@ import logging
 from pydantic import ValidationError
 
 from controlplane.api.kafka_tenant import KafkaTenant
-from controlplane.api.kafka_user import CELL_PATH, KafkaUser
+from controlplane.api.kafka_user import KafkaUser
+from controlplane.api.tenant_ref import CELL_PATH
 from controlplane.api.validate import explain as explain_problems
 from controlplane.api.validate_user import check_user
 from controlplane.domain.check import Check

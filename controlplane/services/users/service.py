@@ -132,7 +132,7 @@ class UserService:
         cell = replace(shares, shed=shed, observed=observed.quotas)
         plans = self._plan(usable, cell, observed, unlisted=unlisted)
         await self._departures.remember(memory, [e for e in usable if _is_leaving(e, plans.get(e.key))], cell)
-        gone = self._departures.plan(memory, usable, observed, unlisted=unlisted)
+        gone = self._departures.plan(memory, entries, observed, unlisted=unlisted)
         await self._each(usable, lambda entry: self._claim(entry, plans.get(entry.key)))
         going = {e.key: e for e in usable if e.key in plans and not e.skip and (e.out or not e.unrecorded)}
         changed = await change(admin, gone.create, create=True)
@@ -144,7 +144,7 @@ class UserService:
             await asyncio.sleep(self._settings.settle_interval)
             observed = await observe(admin)
             plans = self._plan(usable, cell, observed, unlisted=unlisted)
-        left = self._departures.plan(memory, usable, observed, unlisted=unlisted)
+        left = self._departures.plan(memory, entries, observed, unlisted=unlisted)
         await self._departures.settle(memory, left)
         through = [e for e in usable if e.deleting and not e.unremembered and self._is_out(plans.get(e.key))]
         await self._each(through, self._let_go)
