@@ -54,6 +54,13 @@ class Stage:
         found = (await self.namespace.status())["conditions"]
         return next(((c["status"], c["reason"]) for c in found if c["type"] == "LoadShedding"), ("", ""))
 
+    def down(self, broker: int) -> None:
+        """Its pod is not ready."""
+        for (plural, _, name), pod in self.namespace.kube.objects.items():
+            if plural == "pods" and name.endswith(f"-{broker}"):
+                ready = next(one for one in pod["status"]["conditions"] if one["type"] == "Ready")
+                ready["status"] = "False"
+
     def events(self) -> list[str]:
         return [obj["reason"] for (plural, _, _), obj in self.namespace.kube.objects.items() if plural == "events"]
 
@@ -130,7 +137,10 @@ async def test_a_broker_that_is_down_is_not_load(stage: Stage) -> None:
     assert (await stage.status())["level"] == 1
     stage.gauge.away = {1}
     stage.gauge.waits = {}
-    await stage.looks(one, 60)
+    await stage.looks(one, 100)
+    assert (await stage.status())["level"] == 2, "it serves and does not answer: that may be its queue"
+    stage.down(1)
+    await stage.looks(one, 120)
     assert (await stage.status())["level"] == 0, "the others say that the cluster is relaxed"
     stage.gauge.away = {0, 1, 2}
     stage.namespace.kube.objects[("kafkaclusters", "kafka", "cell")]["status"]["loadShedding"]["level"] = 2
