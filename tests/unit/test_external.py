@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -171,6 +172,35 @@ async def test_a_broker_that_moves_tells_where_it_is_and_is_not_restarted_for_it
     assert namespace.outside.lies == []
     data = namespace.kube.objects["configmaps", "kafka", "cell-nodes-0-advertised"]["data"]
     assert data.keys() == {"other"}
+
+
+async def test_a_service_that_is_refused_keeps_no_broker_of_another_listener_from_moving(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    namespace = await formed(INSIDE, NODE_PORT | TLS, **SECURED)
+    refuse(monkeypatch, namespace, lambda service: service["metadata"]["name"].startswith("cell-more"))
+    await namespace.change(listeners=[INSIDE, NODE_PORT | TLS, NODE_PORT | TLS | {"name": "more", "port": 9099}])
+    await passes(namespace, 5)
+    namespace.outside.places[0] = "other"
+    await namespace.kube.delete(PODS, "cell-nodes-0", "kafka")
+    await passes(namespace, 30)
+    assert told(namespace)[0] == {"NODEPORT": f"203.0.113.2:{node_port(namespace, 'cell-nodeport-0')}"}
+    assert namespace.kafka.up == {0, 1, 2}
+    assert starts(namespace) == [2, 1, 1]
+    assert namespace.outside.lies == []
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, namespace: Namespace, which: Callable[[Object], bool]) -> str:
+    """Kubernetes does not take these Services; its words."""
+    apply, words = namespace.kube.apply, "spec.ports[0].nodePort: Invalid value: provided port is already allocated"
+
+    async def refusing(resource: Resource, body: Object, *, force: bool = True) -> Object:
+        if resource.plural == "services" and which(body):
+            raise InvalidError(422, "Invalid", words)
+        return await apply(resource, body, force=force)
+
+    monkeypatch.setattr(namespace.kube, "apply", refusing)
+    return words
 
 
 async def test_until_its_node_is_known_a_broker_that_moved_tells_nothing() -> None:
@@ -407,15 +437,7 @@ async def test_what_kubernetes_says_of_a_node_port_reaches_the_condition_with_th
 ) -> None:
     outside = {"external": {"brokers": [{"id": 1, "nodePort": 31001}]}}
     namespace = await declared(INSIDE, NODE_PORT | outside)
-    apply = namespace.kube.apply
-    words = "spec.ports[0].nodePort: Invalid value: 31001: provided port is already allocated"
-
-    async def refuse(resource: Resource, body: Object, *, force: bool = True) -> Object:
-        if resource.plural == "services" and body["spec"]["ports"][0].get("nodePort") == 31001:
-            raise InvalidError(422, "Invalid", words)
-        return await apply(resource, body, force=force)
-
-    monkeypatch.setattr(namespace.kube, "apply", refuse)
+    words = refuse(monkeypatch, namespace, lambda service: service["spec"]["ports"][0].get("nodePort") == 31001)
     await passes(namespace, 5)
     found = await condition(namespace, "Ready")
     assert found["reason"] == "ServiceRefused"
