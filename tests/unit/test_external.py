@@ -203,6 +203,27 @@ def refuse(monkeypatch: pytest.MonkeyPatch, namespace: Namespace, which: Callabl
     return words
 
 
+@pytest.mark.parametrize("kept", [(), (BALANCED | TLS,)], ids=["alone", "beside another"])
+async def test_a_broker_that_moves_before_the_roll_without_a_listener_comes_back_with_it(
+    kept: tuple[Object, ...],
+) -> None:
+    namespace = await formed(INSIDE, NODE_PORT | TLS, *kept, **SECURED)
+    before = told(namespace)[0]
+    await namespace.change(listeners=[INSIDE, *kept], rollout={"soak": "2s", "approval": "Required"})
+    await passes(namespace, 5)
+    namespace.outside.places[0] = "other"
+    await namespace.kube.delete(PODS, "cell-nodes-0", "kafka")
+    await passes(namespace, 30)
+    assert starts(namespace) == [2, 1, 1]
+    assert told(namespace)[0] == before, "nothing says any more where else it is reached"
+    assert namespace.kafka.up == {0, 1, 2}
+    pem = namespace.kube.objects["secrets", "kafka", "cell-nodes-0-tls"]["data"]["node.pem"]
+    assert {text.rpartition(":")[0] for text in before.values()} <= certified(_decoded(pem))
+    await namespace.change(rollout={"soak": "2s"})
+    await run_until_ready(namespace, DieAt())
+    assert all("NODEPORT" not in one for one in told(namespace).values())
+
+
 async def test_until_its_node_is_known_a_broker_that_moved_tells_nothing() -> None:
     namespace = await formed(INSIDE, NODE_PORT)
     namespace.outside.places[0] = "bare"

@@ -141,9 +141,27 @@ def address(world: World, item: Listener, node: NodeObservation) -> Address | No
 def recorded(world: World, node: NodeObservation) -> dict[str, Address]:
     """By listener, what was written down for the Kubernetes node that the broker runs on, or ran on last."""
     data = world.config_maps.get(naming.advertised(world.cluster.metadata.name, node.pool, node.id), {})
-    lines = data.get(_machine(world.cluster, node, world.config_maps) or "", "").splitlines()
-    pairs = (line.partition("=") for line in lines)
+    return _read(data.get(_machine(world.cluster, node, world.config_maps) or "", ""))
+
+
+def _read(text: str) -> dict[str, Address]:
+    pairs = (line.partition("=") for line in text.splitlines())
     return {name.lower(): found for name, _, text in pairs if (found := parse(text))}
+
+
+def _declared_no_more(world: World, node: NodeObservation) -> dict[str, Address]:
+    """By listener, what was written down last of those that only the broker's last pod has, which may begin anew.
+
+    Nothing finds out any more where they are reached. On a Kubernetes node that nothing was written down for they keep
+    the address that they had elsewhere: without any the broker would not start, for a listener that is going.
+    """
+    data = world.config_maps.get(naming.advertised(world.cluster.metadata.name, node.pool, node.id), {})
+    found: dict[str, Address] = {}
+    for machine in sorted(data.keys() - {EPOCH}):
+        found |= _read(data[machine])
+    found |= recorded(world, node)
+    gone = last_listeners(world, node) - {item.name for item in world.cluster.spec.listeners}
+    return {name: found[name] for name in gone & found.keys()}
 
 
 def reported(node: NodeObservation) -> dict[str, Address]:
@@ -170,7 +188,7 @@ def hosts(world: World, node: NodeLayout | NodeObservation) -> tuple[str, ...]:
     observed = world.observation.node(node.id)
     found = [host for item in listeners(world.cluster) for host in hosts_of(world, item, observed)]
     if observed is not None:
-        before = recorded(world, observed)
+        before = recorded(world, observed) | _declared_no_more(world, observed)
         found += [before[name].host for name in sorted(last_listeners(world, observed) & before.keys())]
         found += [one.host for one in reported(observed).values()]
     return tuple(dict.fromkeys(found))
@@ -228,9 +246,7 @@ def steps(world: World) -> Iterator[ApplyAdvertised]:
 def _wanted(world: World, node: NodeObservation) -> dict[str, Address]:
     """By listener. Those that are declared no more stay while the broker's pod may begin anew with them."""
     found = {item.name: one for item in listeners(world.cluster) if (one := known(world, item, node))}
-    declared = {item.name for item in world.cluster.spec.listeners}
-    before = recorded(world, node)
-    return found | {name: before[name] for name in last_listeners(world, node) - declared if name in before}
+    return found | _declared_no_more(world, node)
 
 
 def _is_certified(world: World, node: NodeObservation, wanted: Mapping[str, Address]) -> bool:
