@@ -566,3 +566,11 @@ def test_a_listener_with_a_load_balancer_asks_for_no_node() -> None:
     written = {"cell-nodes-0-advertised": {"node-a": "", "_epoch": "2"}}
     assert external.machines(cluster(INSIDE, BALANCED), (node,), written) == set()
     assert external.machines(cluster(INSIDE, NODE_PORT), (node,), written) == {"node-a"}
+def test_a_class_of_load_balancers_is_ours_only_where_one_is_declared() -> None:
+    """A webhook may set it where none is, and Kubernetes never changes it."""
+    (wanted, classy) = (services.services(cluster(item), [0])[2].manifest for item in (BALANCED, BALANCED | CLASS))
+    theirs = {"loadBalancerClass": "example.com/theirs"}
+    assert not services.differs(wanted, wanted | {"spec": wanted["spec"] | theirs})
+    assert services.differs(classy, classy | {"spec": classy["spec"] | theirs})
+
+

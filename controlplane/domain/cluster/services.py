@@ -46,19 +46,20 @@ def services(cluster: KafkaCluster, brokers: Iterable[int]) -> list[Wanted]:
 
 
 def differs(wanted: Manifest, found: Mapping[str, Any]) -> bool:
-    """Whether it has to be applied: what Kubernetes adds by itself, and others' annotations, do not count."""
+    """Whether it has to be applied: what Kubernetes and its webhooks add by themselves (a class of load balancers
+    where none is declared), and others' annotations, do not count."""
     spec, now = wanted["spec"], found["spec"]
     marks = wanted["metadata"].get("annotations") or {}
     mark = marks.get(names.SERVICE_HASH)
     if mark is not None and mark != (found["metadata"].get("annotations") or {}).get(names.SERVICE_HASH):
         return True
-    kept = ("type", "externalTrafficPolicy", "loadBalancerClass") if mark is not None else ()
+    kept = {"type", "externalTrafficPolicy", "loadBalancerClass"} if mark is not None else set()
     asked = {port["port"]: port["nodePort"] for port in spec["ports"] if "nodePort" in port}
     has = {port["port"]: port.get("nodePort") for port in now.get("ports") or []}
     return bool(
         _ports(spec) != _ports(now)
         or spec["selector"] != now.get("selector")
-        or any(spec.get(key) != now.get(key) for key in kept)
+        or any(spec[key] != now.get(key) for key in kept & spec.keys())
         or any(has.get(port) != number for port, number in asked.items())
     )
 
