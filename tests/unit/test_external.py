@@ -520,12 +520,36 @@ def cluster(*listeners: Object) -> KafkaCluster:
             "spec.listeners[nodeport].external.annotations",
             "the operator's",
         ),
+        (
+            [NODE_PORT | {"external": {"advertisedHost": "kafka.example.com:9094"}}],
+            "spec.listeners[nodeport].external.advertisedHost",
+            "brokers[].advertisedPort is for that",
+        ),
+        (
+            [NODE_PORT | {"external": {"bootstrapHost": "10.0.0.1:9094"}}],
+            "spec.listeners[nodeport].external.bootstrapHost",
+            "take a port out",
+        ),
+        (
+            [NODE_PORT | {"external": {"brokers": [{"id": 1, "advertisedHost": "edge.example.com:443"}]}}],
+            "spec.listeners[nodeport].external.brokers[1].advertisedHost",
+            "advertisedPort is for that",
+        ),
     ],
 )
 def test_what_belongs_to_no_listener_of_its_type(listeners: list[Object], field: str, words: str) -> None:
     problems = check_cluster(cluster(*listeners))
     assert [path for path, _ in problems] == [field]
     assert words in problems[0][1]
+
+
+def test_addresses_of_the_sixth_version_are_hosts() -> None:
+    outside = {
+        "advertisedHost": "2001:db8::{nodeId}",
+        "bootstrapHost": "2001:db8::1",
+        "brokers": [{"id": 1, "advertisedHost": "2001:DB8:0::2"}, {"id": 2, "advertisedHost": "edge.example.com"}],
+    }
+    assert check_cluster(cluster(NODE_PORT | {"external": outside})) == []
 
 
 def test_what_kubernetes_adds_to_a_service_is_no_difference_and_what_people_edit_is() -> None:
@@ -543,6 +567,14 @@ def test_what_kubernetes_adds_to_a_service_is_no_difference_and_what_people_edit
     assert services.differs(fewer, found), "an annotation that is declared no more"
     asked = NODE_PORT | {"external": {"annotations": {"a": "b"}, "brokers": [{"id": 0, "nodePort": 30002}]}}
     assert services.differs(services.services(cluster(asked), [0])[2].manifest, found)
+
+
+def test_a_class_of_load_balancers_is_ours_only_where_one_is_declared() -> None:
+    """A webhook may set it where none is, and Kubernetes never changes it."""
+    (wanted, classy) = (services.services(cluster(item), [0])[2].manifest for item in (BALANCED, BALANCED | CLASS))
+    theirs = {"loadBalancerClass": "example.com/theirs"}
+    assert not services.differs(wanted, wanted | {"spec": wanted["spec"] | theirs})
+    assert services.differs(classy, classy | {"spec": classy["spec"] | theirs})
 
 
 @pytest.mark.parametrize(
@@ -566,11 +598,3 @@ def test_a_listener_with_a_load_balancer_asks_for_no_node() -> None:
     written = {"cell-nodes-0-advertised": {"node-a": "", "_epoch": "2"}}
     assert external.machines(cluster(INSIDE, BALANCED), (node,), written) == set()
     assert external.machines(cluster(INSIDE, NODE_PORT), (node,), written) == {"node-a"}
-def test_a_class_of_load_balancers_is_ours_only_where_one_is_declared() -> None:
-    """A webhook may set it where none is, and Kubernetes never changes it."""
-    (wanted, classy) = (services.services(cluster(item), [0])[2].manifest for item in (BALANCED, BALANCED | CLASS))
-    theirs = {"loadBalancerClass": "example.com/theirs"}
-    assert not services.differs(wanted, wanted | {"spec": wanted["spec"] | theirs})
-    assert services.differs(classy, classy | {"spec": classy["spec"] | theirs})
-
-
