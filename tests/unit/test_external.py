@@ -289,6 +289,7 @@ async def test_one_that_never_comes_to_a_running_cluster_touches_no_broker_and_c
     assert (blocked["status"], blocked["reason"]) == ("True", "ExternalAddressPending")
     assert (await condition(namespace, "Ready"))["status"] == "False"
     assert (await condition(namespace, "Available"))["status"] == "True"
+    assert spared(namespace) == 1, "evictions go on"
     # A broker whose pod is lost meanwhile comes back as it was.
     await namespace.kube.delete(PODS, "cell-nodes-1", "kafka")
     await passes(namespace, 20)
@@ -298,6 +299,49 @@ async def test_one_that_never_comes_to_a_running_cluster_touches_no_broker_and_c
     await run_until_ready(namespace, DieAt())
     assert starts(namespace) == [1, 2, 1]
     assert service_names(namespace) == {"cell-nodes", "cell-clients"}
+
+
+def spared(namespace: Namespace) -> int:
+    """How many of the three nodes an eviction may take."""
+    return 3 - int(namespace.kube.objects["poddisruptionbudgets", "kafka", "cell-nodes"]["spec"]["minAvailable"])
+
+
+async def test_where_a_machine_has_no_such_address_nobody_is_evicted_onto_it() -> None:
+    namespace = await formed(INSIDE)
+    assert spared(namespace) == 1
+    await namespace.change(listeners=[INSIDE, NODE_PORT | {"external": {"addressTypes": ["ExternalDNS"]}}])
+    await passes(namespace, 30)
+    assert (await condition(namespace, "Blocked"))["reason"] == "ExternalAddressPending"
+    assert starts(namespace) == [1, 1, 1]
+    assert spared(namespace) == 0
+
+
+async def test_a_restart_that_waits_for_a_service_that_is_refused_is_not_written_as_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    namespace = await formed(INSIDE)
+    refuse(monkeypatch, namespace, lambda service: service["metadata"]["name"].startswith("cell-nodeport"))
+    await namespace.change(listeners=[INSIDE, NODE_PORT])
+    one, verbs = service(namespace, DieAt()), set()
+    for _ in range(20):
+        namespace.turn()
+        await one.reconcile(KEY)
+        verbs.add((await namespace.status())["operation"]["step"]["verb"])
+        held = [
+            obj["spec"].get("holderIdentity")
+            for (kind, _, _), obj in namespace.kube.objects.items()
+            if kind == "leases"
+        ]
+        assert not any(held), "the cell is not taken"
+    assert verbs == {"Blocked"}
+    blocked = await condition(namespace, "Blocked")
+    assert (blocked["status"], blocked["reason"]) == ("True", "ServiceRefused")
+    assert not [obj for (kind, _, _), obj in namespace.kube.objects.items() if obj.get("reason") == "NodeRestarting"]
+    assert starts(namespace) == [1, 1, 1]
+    assert spared(namespace) == 1
+    monkeypatch.undo()
+    await run_until_ready(namespace, DieAt())
+    assert starts(namespace) == [2, 2, 2]
 
 
 async def test_another_address_is_a_planned_restart_of_that_broker_and_certificates_are_for_both() -> None:

@@ -362,7 +362,7 @@ def gate(world: World, layout: Layout, nodes: tuple[NodeTarget, ...]) -> tuple[C
     """No ready node is stopped whose successor would wait for an address, as far as that is not ours to prepare."""
     due = {node.node for node in nodes if node.reasons}
     if due & unaddressed(world, layout):
-        return pending(world, layout)
+        return pending(world, layout) or unmade(world, layout)
     authority = world.access.cluster_ca if world.access is not None else None
     if authority is None or (authority.current is not None and not authority.problem) or not due & _unwritten(world):
         return ()
@@ -374,6 +374,42 @@ def gate(world: World, layout: Layout, nodes: tuple[NodeTarget, ...]) -> tuple[C
             remedy="See the condition CertificatesCurrent.",
         ),
     )
+
+
+def unmade(world: World, layout: Layout) -> tuple[Check, ...]:
+    """Services of brokers that are still to be made: in this very pass, unless Kubernetes refuses them."""
+    cluster = world.cluster
+    wanted = [
+        naming.broker_service(cluster.metadata.name, item.name, node.id)
+        for item in listeners(cluster)
+        for node in layout.brokers
+    ]
+    if not (lacking := [name for name in wanted if name not in world.services]):
+        return ()
+    return (
+        Check(
+            "ExternalAddressPending",
+            ok=False,
+            evidence=f"Service {lacking[0]}{_more(lacking)} is still to be made.",
+            remedy="Where Kubernetes refuses one, ServiceRefused says why.",
+        ),
+    )
+
+
+def awaited(world: World, layout: Layout) -> tuple[Check, ...]:
+    """What a roll waits for while an eviction does no harm: who is evicted comes back as it was.
+
+    Nothing while a broker runs where its Kubernetes node has no such address: an evicted one could come up there too.
+    """
+    placed = [
+        (item, node)
+        for item in listeners(world.cluster)
+        for node in layout.brokers
+        if item.type is ListenerType.NODE_PORT and _node_port(_service(world, item, node.id)) is not None
+    ]
+    if _unwritten(world) or not all(_has_address(world, item, node) for item, node in placed):
+        return ()
+    return (*pending(world, layout), *unmade(world, layout))
 
 
 def unprepared(world: World, layout: Layout) -> frozenset[int]:
