@@ -417,6 +417,24 @@ async def test_an_address_that_is_gone_for_a_moment_changes_nothing() -> None:
     assert starts(namespace) == [1, 1, 1]
 
 
+async def test_the_order_of_several_addresses_means_nothing() -> None:
+    namespace = await formed(INSIDE, NODE_PORT, BALANCED)
+    before = told(namespace)
+    namespace.outside.listed_first["cell-balanced-1"] = "127.9.2.77"
+    addresses = namespace.kube.objects["nodes", "", MACHINE]["status"]["addresses"]
+    addresses.insert(0, {"type": "ExternalIP", "address": "203.0.113.77"})
+    await passes(namespace, 40)
+    assert told(namespace) == before
+    assert starts(namespace) == [1, 1, 1]
+    assert await namespace.ready()
+    namespace.outside.balancers["cell-balanced-1"] = "127.9.2.78"
+    addresses[:] = addresses[:1]
+    await passes(namespace, 90)
+    assert told(namespace)[1]["BALANCED"] == "127.9.2.77:9095", "the former one is gone"
+    assert {one["NODEPORT"].partition(":")[0] for one in told(namespace).values()} == {"203.0.113.77"}
+    assert starts(namespace) == [2, 2, 2]
+
+
 async def test_people_may_say_where_brokers_are() -> None:
     outside = {
         "advertisedHost": "kafka-{nodeId}.example.com",

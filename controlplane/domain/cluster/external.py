@@ -94,19 +94,33 @@ def _machine(cluster: KafkaCluster, node: NodeObservation, maps: Mapping[str, Ma
     return next((name for name in sorted(data) if name != EPOCH), None)
 
 
-def _machine_host(world: World, item: Listener, node: NodeObservation) -> str | None:
-    """The address of the Kubernetes node that the broker runs on, or ran on last, of the kind that is wanted."""
+def _machine_hosts(world: World, item: Listener, node: NodeObservation) -> list[str]:
+    """The addresses of the Kubernetes node that the broker runs on, or ran on last, of the kind that is wanted."""
     found = world.machines.get(_machine(world.cluster, node, world.config_maps) or "", ())
     for wanted in item.outside.address_types or ADDRESS_TYPES:
-        if host := next((address for kind, address in found if kind == wanted.value), None):
-            return host
-    return None
+        if hosts := [address for kind, address in found if kind == wanted.value]:
+            return hosts
+    return []
+
+
+def _machine_host(world: World, item: Listener, node: NodeObservation) -> str | None:
+    return next(iter(_machine_hosts(world, item, node)), None)
+
+
+def _ingresses(service: Mapping[str, Any] | None) -> list[str]:
+    """What the load balancer of a Service was given."""
+    entries = ((service or {}).get("status") or {}).get("loadBalancer", {}).get("ingress") or []
+    return [text for one in entries for key in ("ip", "hostname") if (text := one.get(key))]
 
 
 def _ingress(service: Mapping[str, Any] | None) -> str | None:
-    """What the load balancer of a Service was given."""
-    entries = ((service or {}).get("status") or {}).get("loadBalancer", {}).get("ingress") or []
-    return next((text for one in entries if (text := one.get("ip") or one.get("hostname"))), None)
+    return next(iter(_ingresses(service)), None)
+
+
+def _the_same(found: list[str], before: Address | None) -> str | None:
+    """The one that was told before while it is among those that were found: their order means nothing."""
+    hosts = [_canonical(host) for host in found]
+    return before.host if before is not None and before.host in hosts else next(iter(hosts), None)
 
 
 def _node_port(service: Mapping[str, Any] | None) -> int | None:
@@ -128,12 +142,13 @@ def _own_host(item: Listener, node_id: int) -> str | None:
 def address(world: World, item: Listener, node: NodeObservation) -> Address | None:
     """What a broker should tell clients of a listener; None while a part of it is not known."""
     service, own = _service(world, item, node.id), _own_host(item, node.id)
+    before = recorded(world, node).get(item.name)
     if service is None:
         return None
     if item.type is ListenerType.NODE_PORT:
-        host, port = own or _machine_host(world, item, node), _node_port(service)
+        host, port = own or _the_same(_machine_hosts(world, item, node), before), _node_port(service)
     else:
-        host, port = own or _ingress(service), item.port
+        host, port = own or _the_same(_ingresses(service), before), item.port
     port = item.outside.broker(node.id).advertised_port or port
     return Address(_canonical(host), port) if host and port else None
 
