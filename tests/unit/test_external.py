@@ -435,6 +435,35 @@ async def test_the_order_of_several_addresses_means_nothing() -> None:
     assert starts(namespace) == [2, 2, 2]
 
 
+async def test_which_traffic_a_service_takes_changes_with_what_its_broker_tells() -> None:
+    named = NODE_PORT | {"external": {"advertisedHost": "kafka-{nodeId}.example.com"}}
+    namespace = await formed(INSIDE, NODE_PORT)
+    await namespace.change(listeners=[INSIDE, named], rollout={"soak": "2s", "approval": "Required"})
+
+    def serving() -> list[tuple[bool, str]]:
+        """Of brokers that tell clients where they are: whether by a name, and which traffic the Service takes."""
+        found = []
+        for node in range(3):
+            pod = namespace.kube.objects.get(("pods", "kafka", f"cell-nodes-{node}"), {"metadata": {"uid": ""}})
+            made = namespace.kube.objects["services", "kafka", f"cell-nodeport-{node}"]
+            if one := namespace.outside.told.get(pod["metadata"]["uid"]):
+                found.append((one["NODEPORT"].startswith("kafka-"), made["spec"]["externalTrafficPolicy"]))
+        return found
+
+    await passes(namespace, 20)
+    assert serving() == [(False, "Local")] * 3
+    await namespace.change(listeners=[INSIDE, named], rollout={"soak": "2s"})
+    one, seen = service(namespace, DieAt()), set()
+    for _ in range(100):
+        namespace.turn()
+        await one.reconcile(KEY)
+        seen |= {*serving()}
+    assert seen == {(False, "Local"), (True, "Cluster")}
+    assert serving() == [(True, "Cluster")] * 3
+    assert starts(namespace) == [2, 2, 2]
+    assert await namespace.ready()
+
+
 async def test_people_may_say_where_brokers_are() -> None:
     outside = {
         "advertisedHost": "kafka-{nodeId}.example.com",

@@ -279,6 +279,17 @@ def is_stale(world: World, node: NodeObservation) -> bool:
     return any(name in now and now[name] != one for name, one in told.items())
 
 
+def told_otherwise(world: World) -> set[str]:
+    """Services of brokers that run and tell clients another address than they are to tell from their next start."""
+    found = set()
+    for node in world.observation.nodes:
+        told = reported(node)
+        for item in listeners(world.cluster):
+            if item.name in told and known(world, item, node) not in {None, told[item.name]}:
+                found.add(naming.broker_service(world.cluster.metadata.name, item.name, node.id))
+    return found
+
+
 def epochs(world: World) -> str:
     """For the plan of a roll: which brokers' addresses have changed, and how often; empty if none ever did."""
     found = []

@@ -64,6 +64,15 @@ def differs(wanted: Manifest, found: Mapping[str, Any]) -> bool:
     )
 
 
+def as_served(wanted: Manifest, found: Mapping[str, Any]) -> Manifest:
+    """A listener's Service as it should be, but for the traffic that it takes: that stays as it is."""
+    policy = found["spec"].get("externalTrafficPolicy") or wanted["spec"]["externalTrafficPolicy"]
+    meta, spec = wanted["metadata"], wanted["spec"] | {"externalTrafficPolicy": policy}
+    marks = {names.LISTENER_TYPE, names.SERVICE_HASH}
+    own = {key: text for key, text in meta["annotations"].items() if key not in marks}
+    return wanted | {"metadata": meta | {"annotations": own | _marks(spec, own)}, "spec": spec}
+
+
 def listener_type(service: Mapping[str, Any]) -> ListenerType:
     """The type of the listener that a Service was made for."""
     told = (service["metadata"].get("annotations") or {}).get(names.LISTENER_TYPE)
@@ -139,8 +148,11 @@ def _external(item: Listener, selector: Mapping[str, str], node_port: int | None
 
 
 def _marked(cluster: KafkaCluster, name: str, spec: Manifest, annotations: Mapping[str, str]) -> Manifest:
-    text = json.dumps([spec, dict(annotations)], sort_keys=True)
-    marks = {names.LISTENER_TYPE: spec["type"], names.SERVICE_HASH: hashlib.sha256(text.encode()).hexdigest()[:16]}
     meta = meta_of(cluster, name, None, owned=True)
-    meta["annotations"] = {**annotations, **marks}
+    meta["annotations"] = {**annotations, **_marks(spec, annotations)}
     return {"metadata": meta, "spec": spec}
+
+
+def _marks(spec: Manifest, annotations: Mapping[str, str]) -> dict[str, str]:
+    text = json.dumps([spec, dict(annotations)], sort_keys=True)
+    return {names.LISTENER_TYPE: spec["type"], names.SERVICE_HASH: hashlib.sha256(text.encode()).hexdigest()[:16]}
