@@ -464,6 +464,27 @@ async def test_which_traffic_a_service_takes_changes_with_what_its_broker_tells(
     assert await namespace.ready()
 
 
+async def test_a_node_port_that_clients_are_told_never_moves() -> None:
+    namespace = await formed(INSIDE, NODE_PORT)
+    port, before = node_port(namespace, "cell-nodeport-1"), told(namespace)
+    asked = NODE_PORT | {"external": {"brokers": [{"id": 1, "nodePort": 31001}]}}
+    await namespace.change(listeners=[INSIDE, asked])
+    await passes(namespace, 20)
+    found = await condition(namespace, "Ready")
+    assert found["reason"] == "ListenerChangeRefused"
+    assert "spec.listeners[nodeport].external.brokers[1].nodePort: broker 1 tells" in found["message"]
+    assert node_port(namespace, "cell-nodeport-1") == port
+    await namespace.change(listeners=[INSIDE, NODE_PORT | {"external": {"brokers": [{"id": 1, "nodePort": port}]}}])
+    await run_until_ready(namespace, DieAt())
+    # What somebody has moved by hand goes back to where it was declared and told.
+    namespace.kube.objects["services", "kafka", "cell-nodeport-1"]["spec"]["ports"][0]["nodePort"] = 31001
+    await passes(namespace, 5)
+    assert node_port(namespace, "cell-nodeport-1") == port
+    await run_until_ready(namespace, DieAt())
+    assert told(namespace) == before
+    assert starts(namespace) == [1, 1, 1]
+
+
 async def test_people_may_say_where_brokers_are() -> None:
     outside = {
         "advertisedHost": "kafka-{nodeId}.example.com",

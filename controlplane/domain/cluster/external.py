@@ -455,7 +455,8 @@ def _unwritten(world: World) -> frozenset[int]:
 
 
 def refusals(world: World) -> Iterator[Check]:
-    """A listener's type is chosen once: the addresses of its clients lie in it."""
+    """A listener's type is chosen once, and so is the node port of a broker that tells it to clients: the addresses of
+    its clients lie in them."""
     for item in world.cluster.spec.listeners:
         found = world.services.get(naming.listener_service(world.cluster.metadata.name, item.name))
         before = services.listener_type(found) if found is not None else item.type
@@ -468,6 +469,27 @@ def refusals(world: World) -> Iterator[Check]:
                 remedy="Set it back. Add another listener, move the clients, then remove this one. A name may be used "
                 "anew once the Service is gone.",
             )
+    yield from _moved_ports(world)
+
+
+def _moved_ports(world: World) -> Iterator[Check]:
+    """Kubernetes moves a Service's port at once, and says only then whether it does. Brokers go on telling the former
+    one until they are restarted."""
+    for item in listeners(world.cluster):
+        for node in world.observation.nodes:
+            asked, has = item.outside.broker(node.id).node_port, _node_port(_service(world, item, node.id))
+            told = reported(node).get(item.name)
+            if asked is not None and told is not None and told.port == has != asked:
+                path = f"spec.listeners[{item.name}].external.brokers[{node.id}].nodePort"
+                yield Check(
+                    "ListenerChangeRefused",
+                    ok=False,
+                    evidence=f"{path}: broker {node.id} tells clients {told}; with port {asked} none of them would "
+                    "reach it until it is restarted.",
+                    remedy=f"Set it to {has}, or take it out. Add another listener with the ports that you want, move "
+                    "the clients, then remove this one.",
+                )
+                return
 
 
 def leftovers(world: World, wanted: set[str]) -> Iterator[RemoveService]:
