@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from ipaddress import ip_address
 from typing import Annotated
 
 from pydantic import Field
 
 from controlplane.api.base import ApiModel
-from controlplane.api.rules import map_list, rule, rules
+from controlplane.api.rules import Schema, map_list, rule, rules
 
 MAX_BROKERS = 100
 MAX_ANNOTATIONS = 32
@@ -22,8 +23,26 @@ NOT_EXTERNAL = "spec.listeners[].external: needs type NodePort or LoadBalancer"
 NODE_PORT_ONLY = "spec.listeners[].external: addressTypes and nodePort need type NodePort"
 LOAD_BALANCER_ONLY = "spec.listeners[].external.loadBalancerClass: needs type LoadBalancer"
 OWN_ANNOTATION = "spec.listeners[].external.annotations: annotations of kfleet.dev are the operator's; take them out"
+_NO_ADDRESS = "with ':' it has to be an IPv6 address; take a port out of it, "
+ADVERTISED_HOST_WITH_PORT = (
+    f"spec.listeners[].external.advertisedHost: {_NO_ADDRESS}brokers[].advertisedPort is for that"
+)
+BROKER_HOST_WITH_PORT = f"spec.listeners[].external.brokers[].advertisedHost: {_NO_ADDRESS}advertisedPort is for that"
+BOOTSTRAP_HOST_WITH_PORT = f"spec.listeners[].external.bootstrapHost: {_NO_ADDRESS}clients begin at the Service's own"
 
 _NO_OWN = rule("self.all(key, !key.startsWith('kfleet.dev/'))", OWN_ANNOTATION)
+
+
+def _host_rule(message: str, host: str = "self") -> Schema:
+    return rules(rule(f"!self.contains(':') || isIP({host})", message))
+
+
+def is_host(text: str) -> bool:
+    """Whether an advertised or bootstrap host is a name or an address: what has a ':' is nothing else than IPv6."""
+    try:
+        return ":" not in text or bool(ip_address(text.replace(NODE_ID, "0")))
+    except ValueError:
+        return False
 
 
 class ListenerType(StrEnum):
@@ -63,6 +82,7 @@ class ExternalBroker(ApiModel):
         max_length=253,
         pattern=HOST_PATTERN,
         description="Name or address at which clients reach this broker.",
+        json_schema_extra=_host_rule(BROKER_HOST_WITH_PORT),
     )
     advertised_port: int | None = Field(None, ge=1, le=65535, description="Port at which clients reach this broker.")
     node_port: int | None = Field(None, ge=1, le=65535, description="Node port to ask Kubernetes for.")
@@ -89,6 +109,7 @@ class External(ApiModel):
         pattern=TEMPLATE_PATTERN,
         description="Name or address at which clients reach a broker, instead of that of its Kubernetes node or load "
         f"balancer; {NODE_ID} stands for its node id, such as kafka-{NODE_ID}.example.com.",
+        json_schema_extra=_host_rule(ADVERTISED_HOST_WITH_PORT, f"self.replace('{NODE_ID}', '0')"),
     )
     bootstrap_host: str | None = Field(
         None,
@@ -97,6 +118,7 @@ class External(ApiModel):
         pattern=HOST_PATTERN,
         description="Name or address of your own that leads to the bootstrap Service: clients begin there, and "
         "certificates are for it.",
+        json_schema_extra=_host_rule(BOOTSTRAP_HOST_WITH_PORT),
     )
     node_port: int | None = Field(
         None, ge=1, le=65535, description="Node port of the bootstrap Service; Kubernetes chooses one if absent."

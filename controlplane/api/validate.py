@@ -180,6 +180,15 @@ def _external(item: Listener) -> list[Problem]:
         problems.append((path, _split(external_kind.NODE_PORT_ONLY)[1]))
     if item.type is not ListenerType.LOAD_BALANCER and outside.load_balancer_class is not None:
         problems.append((f"{path}.loadBalancerClass", _split(external_kind.LOAD_BALANCER_ONLY)[1]))
+    hosts = [
+        (f"{path}.advertisedHost", outside.advertised_host, external_kind.ADVERTISED_HOST_WITH_PORT),
+        (f"{path}.bootstrapHost", outside.bootstrap_host, external_kind.BOOTSTRAP_HOST_WITH_PORT),
+    ]
+    for one in outside.brokers:
+        own = f"{path}.brokers[{one.id}].advertisedHost"
+        hosts.append((own, one.advertised_host, external_kind.BROKER_HOST_WITH_PORT))
+    wrong = [(field, words) for field, host, words in hosts if host is not None and not external_kind.is_host(host)]
+    problems += [(field, _split(words)[1]) for field, words in wrong]
     twice = _repeated(str(one.id) for one in outside.brokers)
     problems += [(f"{path}.brokers", f"two entries have the id {broker}") for broker in twice]
     keys = {*outside.annotations, *(key for one in outside.brokers for key in one.annotations)}

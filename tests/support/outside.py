@@ -24,6 +24,8 @@ class Outside:
         self.balancing = True
         """Whether load balancers get addresses."""
         self.balancers: dict[str, str] = {}
+        self.listed_first: dict[str, str] = {}
+        """By Service, another address that its load balancer has."""
         self.node_ports: dict[tuple[str, int], int] = {}
         self.told: dict[str, dict[str, str]] = {}
         """By pod uid, what the broker tells clients."""
@@ -52,7 +54,8 @@ class Outside:
             self.node_ports[key] = port["nodePort"]
         if spec["type"] == "LoadBalancer" and self.balancing and "loadBalancerClass" not in spec:
             address = self.balancers.setdefault(name, f"127.9.2.{len(self.balancers) + 1}")
-            service["status"] = {"loadBalancer": {"ingress": [{"ip": address}]}}
+            found = [self.listed_first[name]] if name in self.listed_first else []
+            service["status"] = {"loadBalancer": {"ingress": [{"ip": text} for text in (*found, address)]}}
 
     def tell(self, pod: dict[str, Any], node: int) -> dict[str, str] | None:
         """What the init container has added and reports; None while it waits for it."""

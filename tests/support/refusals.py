@@ -201,6 +201,18 @@ CLUSTER: tuple[Refusal, ...] = (
                 "the operator's",
             ),
             ("no port", "NodePort", {"nodePort": 70000}, "spec.listeners[0].external.nodePort", "65535"),
+            *(
+                (what, "NodePort", external, f"{_EXTERNAL}.{field}", "IPv6 address")
+                for what, external, field in (
+                    ("hosts with a port", {"advertisedHost": "kafka-{nodeId}.example.com:9094"}, "advertisedHost"),
+                    ("a beginning with a port", {"bootstrapHost": "kafka.example.com:9094"}, "bootstrapHost"),
+                    (
+                        "a broker's host with a port",
+                        {"brokers": [{"id": 1, "advertisedHost": "203.0.113.1:443"}]},
+                        "brokers[].advertisedHost",
+                    ),
+                )
+            ),
             ("a host with a line break", "NodePort", {"advertisedHost": "a\nb"}, _HOST, "should match"),
             ("a host with a placeholder", "NodePort", {"advertisedHost": "${env:HOME}"}, _HOST, "should match"),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -173,6 +174,56 @@ async def test_a_broker_that_moves_tells_where_it_is_and_is_not_restarted_for_it
     assert data.keys() == {"other"}
 
 
+async def test_a_service_that_is_refused_keeps_no_broker_of_another_listener_from_moving(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    namespace = await formed(INSIDE, NODE_PORT | TLS, **SECURED)
+    refuse(monkeypatch, namespace, lambda service: service["metadata"]["name"].startswith("cell-more"))
+    await namespace.change(listeners=[INSIDE, NODE_PORT | TLS, NODE_PORT | TLS | {"name": "more", "port": 9099}])
+    await passes(namespace, 5)
+    namespace.outside.places[0] = "other"
+    await namespace.kube.delete(PODS, "cell-nodes-0", "kafka")
+    await passes(namespace, 30)
+    assert told(namespace)[0] == {"NODEPORT": f"203.0.113.2:{node_port(namespace, 'cell-nodeport-0')}"}
+    assert namespace.kafka.up == {0, 1, 2}
+    assert starts(namespace) == [2, 1, 1]
+    assert namespace.outside.lies == []
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, namespace: Namespace, which: Callable[[Object], bool]) -> str:
+    """Kubernetes does not take these Services; its words."""
+    apply, words = namespace.kube.apply, "spec.ports[0].nodePort: Invalid value: provided port is already allocated"
+
+    async def refusing(resource: Resource, body: Object, *, force: bool = True) -> Object:
+        if resource.plural == "services" and which(body):
+            raise InvalidError(422, "Invalid", words)
+        return await apply(resource, body, force=force)
+
+    monkeypatch.setattr(namespace.kube, "apply", refusing)
+    return words
+
+
+@pytest.mark.parametrize("kept", [(), (BALANCED | TLS,)], ids=["alone", "beside another"])
+async def test_a_broker_that_moves_before_the_roll_without_a_listener_comes_back_with_it(
+    kept: tuple[Object, ...],
+) -> None:
+    namespace = await formed(INSIDE, NODE_PORT | TLS, *kept, **SECURED)
+    before = told(namespace)[0]
+    await namespace.change(listeners=[INSIDE, *kept], rollout={"soak": "2s", "approval": "Required"})
+    await passes(namespace, 5)
+    namespace.outside.places[0] = "other"
+    await namespace.kube.delete(PODS, "cell-nodes-0", "kafka")
+    await passes(namespace, 30)
+    assert starts(namespace) == [2, 1, 1]
+    assert told(namespace)[0] == before, "nothing says any more where else it is reached"
+    assert namespace.kafka.up == {0, 1, 2}
+    pem = namespace.kube.objects["secrets", "kafka", "cell-nodes-0-tls"]["data"]["node.pem"]
+    assert {text.rpartition(":")[0] for text in before.values()} <= certified(_decoded(pem))
+    await namespace.change(rollout={"soak": "2s"})
+    await run_until_ready(namespace, DieAt())
+    assert all("NODEPORT" not in one for one in told(namespace).values())
+
+
 async def test_until_its_node_is_known_a_broker_that_moved_tells_nothing() -> None:
     namespace = await formed(INSIDE, NODE_PORT)
     namespace.outside.places[0] = "bare"
@@ -238,6 +289,7 @@ async def test_one_that_never_comes_to_a_running_cluster_touches_no_broker_and_c
     assert (blocked["status"], blocked["reason"]) == ("True", "ExternalAddressPending")
     assert (await condition(namespace, "Ready"))["status"] == "False"
     assert (await condition(namespace, "Available"))["status"] == "True"
+    assert spared(namespace) == 1, "evictions go on"
     # A broker whose pod is lost meanwhile comes back as it was.
     await namespace.kube.delete(PODS, "cell-nodes-1", "kafka")
     await passes(namespace, 20)
@@ -247,6 +299,49 @@ async def test_one_that_never_comes_to_a_running_cluster_touches_no_broker_and_c
     await run_until_ready(namespace, DieAt())
     assert starts(namespace) == [1, 2, 1]
     assert service_names(namespace) == {"cell-nodes", "cell-clients"}
+
+
+def spared(namespace: Namespace) -> int:
+    """How many of the three nodes an eviction may take."""
+    return 3 - int(namespace.kube.objects["poddisruptionbudgets", "kafka", "cell-nodes"]["spec"]["minAvailable"])
+
+
+async def test_where_a_machine_has_no_such_address_nobody_is_evicted_onto_it() -> None:
+    namespace = await formed(INSIDE)
+    assert spared(namespace) == 1
+    await namespace.change(listeners=[INSIDE, NODE_PORT | {"external": {"addressTypes": ["ExternalDNS"]}}])
+    await passes(namespace, 30)
+    assert (await condition(namespace, "Blocked"))["reason"] == "ExternalAddressPending"
+    assert starts(namespace) == [1, 1, 1]
+    assert spared(namespace) == 0
+
+
+async def test_a_restart_that_waits_for_a_service_that_is_refused_is_not_written_as_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    namespace = await formed(INSIDE)
+    refuse(monkeypatch, namespace, lambda service: service["metadata"]["name"].startswith("cell-nodeport"))
+    await namespace.change(listeners=[INSIDE, NODE_PORT])
+    one, verbs = service(namespace, DieAt()), set()
+    for _ in range(20):
+        namespace.turn()
+        await one.reconcile(KEY)
+        verbs.add((await namespace.status())["operation"]["step"]["verb"])
+        held = [
+            obj["spec"].get("holderIdentity")
+            for (kind, _, _), obj in namespace.kube.objects.items()
+            if kind == "leases"
+        ]
+        assert not any(held), "the cell is not taken"
+    assert verbs == {"Blocked"}
+    blocked = await condition(namespace, "Blocked")
+    assert (blocked["status"], blocked["reason"]) == ("True", "ServiceRefused")
+    assert not [obj for (kind, _, _), obj in namespace.kube.objects.items() if obj.get("reason") == "NodeRestarting"]
+    assert starts(namespace) == [1, 1, 1]
+    assert spared(namespace) == 1
+    monkeypatch.undo()
+    await run_until_ready(namespace, DieAt())
+    assert starts(namespace) == [2, 2, 2]
 
 
 async def test_another_address_is_a_planned_restart_of_that_broker_and_certificates_are_for_both() -> None:
@@ -318,6 +413,74 @@ async def test_an_address_that_is_gone_for_a_moment_changes_nothing() -> None:
     namespace.outside.balancing = True
     await passes(namespace, 10)
     assert await namespace.ready()
+    assert told(namespace) == before
+    assert starts(namespace) == [1, 1, 1]
+
+
+async def test_the_order_of_several_addresses_means_nothing() -> None:
+    namespace = await formed(INSIDE, NODE_PORT, BALANCED)
+    before = told(namespace)
+    namespace.outside.listed_first["cell-balanced-1"] = "127.9.2.77"
+    addresses = namespace.kube.objects["nodes", "", MACHINE]["status"]["addresses"]
+    addresses.insert(0, {"type": "ExternalIP", "address": "203.0.113.77"})
+    await passes(namespace, 40)
+    assert told(namespace) == before
+    assert starts(namespace) == [1, 1, 1]
+    assert await namespace.ready()
+    namespace.outside.balancers["cell-balanced-1"] = "127.9.2.78"
+    addresses[:] = addresses[:1]
+    await passes(namespace, 90)
+    assert told(namespace)[1]["BALANCED"] == "127.9.2.77:9095", "the former one is gone"
+    assert {one["NODEPORT"].partition(":")[0] for one in told(namespace).values()} == {"203.0.113.77"}
+    assert starts(namespace) == [2, 2, 2]
+
+
+async def test_which_traffic_a_service_takes_changes_with_what_its_broker_tells() -> None:
+    named = NODE_PORT | {"external": {"advertisedHost": "kafka-{nodeId}.example.com"}}
+    namespace = await formed(INSIDE, NODE_PORT)
+    await namespace.change(listeners=[INSIDE, named], rollout={"soak": "2s", "approval": "Required"})
+
+    def serving() -> list[tuple[bool, str]]:
+        """Of brokers that tell clients where they are: whether by a name, and which traffic the Service takes."""
+        found = []
+        for node in range(3):
+            pod = namespace.kube.objects.get(("pods", "kafka", f"cell-nodes-{node}"), {"metadata": {"uid": ""}})
+            made = namespace.kube.objects["services", "kafka", f"cell-nodeport-{node}"]
+            if one := namespace.outside.told.get(pod["metadata"]["uid"]):
+                found.append((one["NODEPORT"].startswith("kafka-"), made["spec"]["externalTrafficPolicy"]))
+        return found
+
+    await passes(namespace, 20)
+    assert serving() == [(False, "Local")] * 3
+    await namespace.change(listeners=[INSIDE, named], rollout={"soak": "2s"})
+    one, seen = service(namespace, DieAt()), set()
+    for _ in range(100):
+        namespace.turn()
+        await one.reconcile(KEY)
+        seen |= {*serving()}
+    assert seen == {(False, "Local"), (True, "Cluster")}
+    assert serving() == [(True, "Cluster")] * 3
+    assert starts(namespace) == [2, 2, 2]
+    assert await namespace.ready()
+
+
+async def test_a_node_port_that_clients_are_told_never_moves() -> None:
+    namespace = await formed(INSIDE, NODE_PORT)
+    port, before = node_port(namespace, "cell-nodeport-1"), told(namespace)
+    asked = NODE_PORT | {"external": {"brokers": [{"id": 1, "nodePort": 31001}]}}
+    await namespace.change(listeners=[INSIDE, asked])
+    await passes(namespace, 20)
+    found = await condition(namespace, "Ready")
+    assert found["reason"] == "ListenerChangeRefused"
+    assert "spec.listeners[nodeport].external.brokers[1].nodePort: broker 1 tells" in found["message"]
+    assert node_port(namespace, "cell-nodeport-1") == port
+    await namespace.change(listeners=[INSIDE, NODE_PORT | {"external": {"brokers": [{"id": 1, "nodePort": port}]}}])
+    await run_until_ready(namespace, DieAt())
+    # What somebody has moved by hand goes back to where it was declared and told.
+    namespace.kube.objects["services", "kafka", "cell-nodeport-1"]["spec"]["ports"][0]["nodePort"] = 31001
+    await passes(namespace, 5)
+    assert node_port(namespace, "cell-nodeport-1") == port
+    await run_until_ready(namespace, DieAt())
     assert told(namespace) == before
     assert starts(namespace) == [1, 1, 1]
 
@@ -407,15 +570,7 @@ async def test_what_kubernetes_says_of_a_node_port_reaches_the_condition_with_th
 ) -> None:
     outside = {"external": {"brokers": [{"id": 1, "nodePort": 31001}]}}
     namespace = await declared(INSIDE, NODE_PORT | outside)
-    apply = namespace.kube.apply
-    words = "spec.ports[0].nodePort: Invalid value: 31001: provided port is already allocated"
-
-    async def refuse(resource: Resource, body: Object, *, force: bool = True) -> Object:
-        if resource.plural == "services" and body["spec"]["ports"][0].get("nodePort") == 31001:
-            raise InvalidError(422, "Invalid", words)
-        return await apply(resource, body, force=force)
-
-    monkeypatch.setattr(namespace.kube, "apply", refuse)
+    words = refuse(monkeypatch, namespace, lambda service: service["spec"]["ports"][0].get("nodePort") == 31001)
     await passes(namespace, 5)
     found = await condition(namespace, "Ready")
     assert found["reason"] == "ServiceRefused"
@@ -477,12 +632,36 @@ def cluster(*listeners: Object) -> KafkaCluster:
             "spec.listeners[nodeport].external.annotations",
             "the operator's",
         ),
+        (
+            [NODE_PORT | {"external": {"advertisedHost": "kafka.example.com:9094"}}],
+            "spec.listeners[nodeport].external.advertisedHost",
+            "brokers[].advertisedPort is for that",
+        ),
+        (
+            [NODE_PORT | {"external": {"bootstrapHost": "10.0.0.1:9094"}}],
+            "spec.listeners[nodeport].external.bootstrapHost",
+            "take a port out",
+        ),
+        (
+            [NODE_PORT | {"external": {"brokers": [{"id": 1, "advertisedHost": "edge.example.com:443"}]}}],
+            "spec.listeners[nodeport].external.brokers[1].advertisedHost",
+            "advertisedPort is for that",
+        ),
     ],
 )
 def test_what_belongs_to_no_listener_of_its_type(listeners: list[Object], field: str, words: str) -> None:
     problems = check_cluster(cluster(*listeners))
     assert [path for path, _ in problems] == [field]
     assert words in problems[0][1]
+
+
+def test_addresses_of_the_sixth_version_are_hosts() -> None:
+    outside = {
+        "advertisedHost": "2001:db8::{nodeId}",
+        "bootstrapHost": "2001:db8::1",
+        "brokers": [{"id": 1, "advertisedHost": "2001:DB8:0::2"}, {"id": 2, "advertisedHost": "edge.example.com"}],
+    }
+    assert check_cluster(cluster(NODE_PORT | {"external": outside})) == []
 
 
 def test_what_kubernetes_adds_to_a_service_is_no_difference_and_what_people_edit_is() -> None:
@@ -500,6 +679,14 @@ def test_what_kubernetes_adds_to_a_service_is_no_difference_and_what_people_edit
     assert services.differs(fewer, found), "an annotation that is declared no more"
     asked = NODE_PORT | {"external": {"annotations": {"a": "b"}, "brokers": [{"id": 0, "nodePort": 30002}]}}
     assert services.differs(services.services(cluster(asked), [0])[2].manifest, found)
+
+
+def test_a_class_of_load_balancers_is_ours_only_where_one_is_declared() -> None:
+    """A webhook may set it where none is, and Kubernetes never changes it."""
+    (wanted, classy) = (services.services(cluster(item), [0])[2].manifest for item in (BALANCED, BALANCED | CLASS))
+    theirs = {"loadBalancerClass": "example.com/theirs"}
+    assert not services.differs(wanted, wanted | {"spec": wanted["spec"] | theirs})
+    assert services.differs(classy, classy | {"spec": classy["spec"] | theirs})
 
 
 @pytest.mark.parametrize(

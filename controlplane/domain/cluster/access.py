@@ -355,10 +355,11 @@ def _is_due(held: Held | None, leaf: Leaf, files: Mapping[str, str], access: Acc
 
 
 def _hosts(world: World, access: Access, node: NodeLayout | NodeObservation) -> tuple[str, ...]:
-    """Every name and address that a node is reached by; empty while one of them is not known yet.
+    """Every name and address that a node is reached by; empty while one that has to come is not known yet.
 
     With pod addresses these stick to pod names, so that a pod that is away keeps the one that its certificate says.
-    Addresses for clients outside are left out while they are not known: they may never be.
+    Addresses for clients outside, and of Services that they begin at, are left out while they are not known: Kubernetes
+    may never give them, and other listeners must not wait for that.
     """
     meta, observed = world.cluster.metadata, world.observation.node(node.id)
     short = f"{naming.pod(meta.name, node.pool, node.id)}.{naming.headless(meta.name)}.{meta.namespace}.svc"
@@ -371,6 +372,7 @@ def _hosts(world: World, access: Access, node: NodeLayout | NodeObservation) -> 
         hosts.append(address)
     if node.is_broker:
         declared = [item.name for item in world.cluster.spec.listeners]
+        inside = {item.name for item in world.cluster.spec.listeners if not item.is_external}
         # One that is declared no more has clients until the node is restarted.
         before = sorted(last_listeners(world, observed) - set(declared)) if observed is not None else []
         for listener in (*declared, *before):
@@ -378,7 +380,7 @@ def _hosts(world: World, access: Access, node: NodeLayout | NodeObservation) -> 
             address = world.services.get(name, {}).get("spec", {}).get("clusterIP")
             if address:
                 hosts += [f"{name}.{meta.namespace}.svc", f"{name}.{meta.namespace}.svc.cluster.local", address]
-            elif listener in declared:
+            elif listener in inside:
                 return ()
         hosts += external.hosts(world, node)
     return tuple(dict.fromkeys(hosts))

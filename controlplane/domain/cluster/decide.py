@@ -82,11 +82,15 @@ def decide(world: World, placement: Placement, permit: Permit, now: float) -> De
     operation, ended = _operation(course, transition, permit, now)
     ended = ended or members.over(declared, turn, permit, now)
     held = bool(permit.holds) and not permit.locked
-    waits = isinstance(action, rolling.Done) or (not begun and _waits_for_people(action, permit))
+    waits = isinstance(action, rolling.Done) or (
+        not begun and _waits_for_people(action, permit, external.awaited(world, layout))
+    )
     calm = waits and _in_sync(world)
     gate_open = calm and not drain.spares_nobody(world)
     restored = _restored(world, transition.progress, permit) if held else frozenset()
     restored |= external.unaddressed(world, layout)
+    if not begun and external.gate(world, layout, target.nodes):  # nor is anybody restarted by being evicted
+        restored |= frozenset(node.id for node in world.observation.nodes)
     if withheld := _withheld(world, permit, held=held):
         restored |= setup.short_of_volumes(world, layout)
     steps = setup.setup_steps(
@@ -102,8 +106,9 @@ def decide(world: World, placement: Placement, permit: Permit, now: float) -> De
     if withheld:
         steps = tuple(step for step in steps if not isinstance(step, _WITHHELD))
     stopped = (*permit.holds, *drain.kept_by(target.nodes, permit)) if permit.stop and operation is None else ()
+    still = _standing_still(world, target, action, permit, external.unmade(world, layout))
     verdict = Verdict(
-        blocked=tuple(dict.fromkeys((*permit.refused, *stopped, *_standing_still(world, target, action, permit)))),
+        blocked=tuple(dict.fromkeys((*permit.refused, *stopped, *still))),
         lacking=external.pending(world, layout),
         pending=setup.pending(steps),
         operation=operation,
@@ -306,12 +311,12 @@ def _down(world: World, operation: Operation) -> bool:
     return False
 
 
-def _waits_for_people(action: rolling.Action, permit: Permit) -> bool:
-    """The roll stands still for nothing but what people have said or not said, or for a machine that they cordoned:
-    until then it is the eviction's turn."""
+def _waits_for_people(action: rolling.Action, permit: Permit, awaited: tuple[Check, ...] = ()) -> bool:
+    """The roll stands still for nothing but what people have said or not said, for a machine that they cordoned, or for
+    what may never come (`awaited`): until then it is the eviction's turn."""
     if not isinstance(action, rolling.Blocked) or permit.locked:
         return False
-    return all(check in permit.holds or check.name in drain.STAYS for check in action.checks)
+    return all(check in (*permit.holds, *awaited) or check.name in drain.STAYS for check in action.checks)
 
 
 def _only_guards(holds: Iterable[Check]) -> bool:
@@ -493,11 +498,13 @@ def _disruptive(world: World, target: rolling.RollTarget, action: rolling.Action
 
 
 def _standing_still(
-    world: World, target: rolling.RollTarget, action: rolling.Action, permit: Permit
+    world: World, target: rolling.RollTarget, action: rolling.Action, permit: Permit, unmade: tuple[Check, ...]
 ) -> tuple[Check, ...]:
-    """The faults of an upgrade first, and nothing that they already say."""
+    """The faults of an upgrade first, and nothing that they already say. What this pass makes blocks nobody: where it
+    is refused, that is told."""
     told = " ".join(fault.evidence for fault in target.faults)
-    return (*target.faults, *(c for c in blocking(world, action, permit) if c.evidence not in told or not told))
+    found = [check for check in blocking(world, action, permit) if check not in unmade]
+    return (*target.faults, *(check for check in found if check.evidence not in told or not told))
 
 
 def blocking(world: World, action: rolling.Action, permit: Permit) -> tuple[Check, ...]:

@@ -94,19 +94,33 @@ def _machine(cluster: KafkaCluster, node: NodeObservation, maps: Mapping[str, Ma
     return next((name for name in sorted(data) if name != EPOCH), None)
 
 
-def _machine_host(world: World, item: Listener, node: NodeObservation) -> str | None:
-    """The address of the Kubernetes node that the broker runs on, or ran on last, of the kind that is wanted."""
+def _machine_hosts(world: World, item: Listener, node: NodeObservation) -> list[str]:
+    """The addresses of the Kubernetes node that the broker runs on, or ran on last, of the kind that is wanted."""
     found = world.machines.get(_machine(world.cluster, node, world.config_maps) or "", ())
     for wanted in item.outside.address_types or ADDRESS_TYPES:
-        if host := next((address for kind, address in found if kind == wanted.value), None):
-            return host
-    return None
+        if hosts := [address for kind, address in found if kind == wanted.value]:
+            return hosts
+    return []
+
+
+def _machine_host(world: World, item: Listener, node: NodeObservation) -> str | None:
+    return next(iter(_machine_hosts(world, item, node)), None)
+
+
+def _ingresses(service: Mapping[str, Any] | None) -> list[str]:
+    """What the load balancer of a Service was given."""
+    entries = ((service or {}).get("status") or {}).get("loadBalancer", {}).get("ingress") or []
+    return [text for one in entries for key in ("ip", "hostname") if (text := one.get(key))]
 
 
 def _ingress(service: Mapping[str, Any] | None) -> str | None:
-    """What the load balancer of a Service was given."""
-    entries = ((service or {}).get("status") or {}).get("loadBalancer", {}).get("ingress") or []
-    return next((text for one in entries if (text := one.get("ip") or one.get("hostname"))), None)
+    return next(iter(_ingresses(service)), None)
+
+
+def _the_same(found: list[str], before: Address | None) -> str | None:
+    """The one that was told before while it is among those that were found: their order means nothing."""
+    hosts = [_canonical(host) for host in found]
+    return before.host if before is not None and before.host in hosts else next(iter(hosts), None)
 
 
 def _node_port(service: Mapping[str, Any] | None) -> int | None:
@@ -128,12 +142,13 @@ def _own_host(item: Listener, node_id: int) -> str | None:
 def address(world: World, item: Listener, node: NodeObservation) -> Address | None:
     """What a broker should tell clients of a listener; None while a part of it is not known."""
     service, own = _service(world, item, node.id), _own_host(item, node.id)
+    before = recorded(world, node).get(item.name)
     if service is None:
         return None
     if item.type is ListenerType.NODE_PORT:
-        host, port = own or _machine_host(world, item, node), _node_port(service)
+        host, port = own or _the_same(_machine_hosts(world, item, node), before), _node_port(service)
     else:
-        host, port = own or _ingress(service), item.port
+        host, port = own or _the_same(_ingresses(service), before), item.port
     port = item.outside.broker(node.id).advertised_port or port
     return Address(_canonical(host), port) if host and port else None
 
@@ -141,9 +156,27 @@ def address(world: World, item: Listener, node: NodeObservation) -> Address | No
 def recorded(world: World, node: NodeObservation) -> dict[str, Address]:
     """By listener, what was written down for the Kubernetes node that the broker runs on, or ran on last."""
     data = world.config_maps.get(naming.advertised(world.cluster.metadata.name, node.pool, node.id), {})
-    lines = data.get(_machine(world.cluster, node, world.config_maps) or "", "").splitlines()
-    pairs = (line.partition("=") for line in lines)
+    return _read(data.get(_machine(world.cluster, node, world.config_maps) or "", ""))
+
+
+def _read(text: str) -> dict[str, Address]:
+    pairs = (line.partition("=") for line in text.splitlines())
     return {name.lower(): found for name, _, text in pairs if (found := parse(text))}
+
+
+def _declared_no_more(world: World, node: NodeObservation) -> dict[str, Address]:
+    """By listener, what was written down last of those that only the broker's last pod has, which may begin anew.
+
+    Nothing finds out any more where they are reached. On a Kubernetes node that nothing was written down for they keep
+    the address that they had elsewhere: without any the broker would not start, for a listener that is going.
+    """
+    data = world.config_maps.get(naming.advertised(world.cluster.metadata.name, node.pool, node.id), {})
+    found: dict[str, Address] = {}
+    for machine in sorted(data.keys() - {EPOCH}):
+        found |= _read(data[machine])
+    found |= recorded(world, node)
+    gone = last_listeners(world, node) - {item.name for item in world.cluster.spec.listeners}
+    return {name: found[name] for name in gone & found.keys()}
 
 
 def reported(node: NodeObservation) -> dict[str, Address]:
@@ -170,7 +203,7 @@ def hosts(world: World, node: NodeLayout | NodeObservation) -> tuple[str, ...]:
     observed = world.observation.node(node.id)
     found = [host for item in listeners(world.cluster) for host in hosts_of(world, item, observed)]
     if observed is not None:
-        before = recorded(world, observed)
+        before = recorded(world, observed) | _declared_no_more(world, observed)
         found += [before[name].host for name in sorted(last_listeners(world, observed) & before.keys())]
         found += [one.host for one in reported(observed).values()]
     return tuple(dict.fromkeys(found))
@@ -228,9 +261,7 @@ def steps(world: World) -> Iterator[ApplyAdvertised]:
 def _wanted(world: World, node: NodeObservation) -> dict[str, Address]:
     """By listener. Those that are declared no more stay while the broker's pod may begin anew with them."""
     found = {item.name: one for item in listeners(world.cluster) if (one := known(world, item, node))}
-    declared = {item.name for item in world.cluster.spec.listeners}
-    before = recorded(world, node)
-    return found | {name: before[name] for name in last_listeners(world, node) - declared if name in before}
+    return found | _declared_no_more(world, node)
 
 
 def _is_certified(world: World, node: NodeObservation, wanted: Mapping[str, Address]) -> bool:
@@ -246,6 +277,17 @@ def is_stale(world: World, node: NodeObservation) -> bool:
     """Whether a running broker tells clients an address that is written down otherwise by now."""
     told, now = reported(node), recorded(world, node)
     return any(name in now and now[name] != one for name, one in told.items())
+
+
+def told_otherwise(world: World) -> set[str]:
+    """Services of brokers that run and tell clients another address than they are to tell from their next start."""
+    found = set()
+    for node in world.observation.nodes:
+        told = reported(node)
+        for item in listeners(world.cluster):
+            if item.name in told and known(world, item, node) not in {None, told[item.name]}:
+                found.add(naming.broker_service(world.cluster.metadata.name, item.name, node.id))
+    return found
 
 
 def epochs(world: World) -> str:
@@ -346,7 +388,7 @@ def gate(world: World, layout: Layout, nodes: tuple[NodeTarget, ...]) -> tuple[C
     """No ready node is stopped whose successor would wait for an address, as far as that is not ours to prepare."""
     due = {node.node for node in nodes if node.reasons}
     if due & unaddressed(world, layout):
-        return pending(world, layout)
+        return pending(world, layout) or unmade(world, layout)
     authority = world.access.cluster_ca if world.access is not None else None
     if authority is None or (authority.current is not None and not authority.problem) or not due & _unwritten(world):
         return ()
@@ -358,6 +400,42 @@ def gate(world: World, layout: Layout, nodes: tuple[NodeTarget, ...]) -> tuple[C
             remedy="See the condition CertificatesCurrent.",
         ),
     )
+
+
+def unmade(world: World, layout: Layout) -> tuple[Check, ...]:
+    """Services of brokers that are still to be made: in this very pass, unless Kubernetes refuses them."""
+    cluster = world.cluster
+    wanted = [
+        naming.broker_service(cluster.metadata.name, item.name, node.id)
+        for item in listeners(cluster)
+        for node in layout.brokers
+    ]
+    if not (lacking := [name for name in wanted if name not in world.services]):
+        return ()
+    return (
+        Check(
+            "ExternalAddressPending",
+            ok=False,
+            evidence=f"Service {lacking[0]}{_more(lacking)} is still to be made.",
+            remedy="Where Kubernetes refuses one, ServiceRefused says why.",
+        ),
+    )
+
+
+def awaited(world: World, layout: Layout) -> tuple[Check, ...]:
+    """What a roll waits for while an eviction does no harm: who is evicted comes back as it was.
+
+    Nothing while a broker runs where its Kubernetes node has no such address: an evicted one could come up there too.
+    """
+    placed = [
+        (item, node)
+        for item in listeners(world.cluster)
+        for node in layout.brokers
+        if item.type is ListenerType.NODE_PORT and _node_port(_service(world, item, node.id)) is not None
+    ]
+    if _unwritten(world) or not all(_has_address(world, item, node) for item, node in placed):
+        return ()
+    return (*pending(world, layout), *unmade(world, layout))
 
 
 def unprepared(world: World, layout: Layout) -> frozenset[int]:
@@ -377,7 +455,8 @@ def _unwritten(world: World) -> frozenset[int]:
 
 
 def refusals(world: World) -> Iterator[Check]:
-    """A listener's type is chosen once: the addresses of its clients lie in it."""
+    """A listener's type is chosen once, and so is the node port of a broker that tells it to clients: the addresses of
+    its clients lie in them."""
     for item in world.cluster.spec.listeners:
         found = world.services.get(naming.listener_service(world.cluster.metadata.name, item.name))
         before = services.listener_type(found) if found is not None else item.type
@@ -390,6 +469,27 @@ def refusals(world: World) -> Iterator[Check]:
                 remedy="Set it back. Add another listener, move the clients, then remove this one. A name may be used "
                 "anew once the Service is gone.",
             )
+    yield from _moved_ports(world)
+
+
+def _moved_ports(world: World) -> Iterator[Check]:
+    """Kubernetes moves a Service's port at once, and says only then whether it does. Brokers go on telling the former
+    one until they are restarted."""
+    for item in listeners(world.cluster):
+        for node in world.observation.nodes:
+            asked, has = item.outside.broker(node.id).node_port, _node_port(_service(world, item, node.id))
+            told = reported(node).get(item.name)
+            if asked is not None and told is not None and told.port == has != asked:
+                path = f"spec.listeners[{item.name}].external.brokers[{node.id}].nodePort"
+                yield Check(
+                    "ListenerChangeRefused",
+                    ok=False,
+                    evidence=f"{path}: broker {node.id} tells clients {told}; with port {asked} none of them would "
+                    "reach it until it is restarted.",
+                    remedy=f"Set it to {has}, or take it out. Add another listener with the ports that you want, move "
+                    "the clients, then remove this one.",
+                )
+                return
 
 
 def leftovers(world: World, wanted: set[str]) -> Iterator[RemoveService]:

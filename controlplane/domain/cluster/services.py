@@ -46,21 +46,31 @@ def services(cluster: KafkaCluster, brokers: Iterable[int]) -> list[Wanted]:
 
 
 def differs(wanted: Manifest, found: Mapping[str, Any]) -> bool:
-    """Whether it has to be applied: what Kubernetes adds by itself, and others' annotations, do not count."""
+    """Whether it has to be applied: what Kubernetes and its webhooks add by themselves (a class of load balancers
+    where none is declared), and others' annotations, do not count."""
     spec, now = wanted["spec"], found["spec"]
     marks = wanted["metadata"].get("annotations") or {}
     mark = marks.get(names.SERVICE_HASH)
     if mark is not None and mark != (found["metadata"].get("annotations") or {}).get(names.SERVICE_HASH):
         return True
-    kept = ("type", "externalTrafficPolicy", "loadBalancerClass") if mark is not None else ()
+    kept = {"type", "externalTrafficPolicy", "loadBalancerClass"} if mark is not None else set()
     asked = {port["port"]: port["nodePort"] for port in spec["ports"] if "nodePort" in port}
     has = {port["port"]: port.get("nodePort") for port in now.get("ports") or []}
     return bool(
         _ports(spec) != _ports(now)
         or spec["selector"] != now.get("selector")
-        or any(spec.get(key) != now.get(key) for key in kept)
+        or any(spec[key] != now.get(key) for key in kept & spec.keys())
         or any(has.get(port) != number for port, number in asked.items())
     )
+
+
+def as_served(wanted: Manifest, found: Mapping[str, Any]) -> Manifest:
+    """A listener's Service as it should be, but for the traffic that it takes: that stays as it is."""
+    policy = found["spec"].get("externalTrafficPolicy") or wanted["spec"]["externalTrafficPolicy"]
+    meta, spec = wanted["metadata"], wanted["spec"] | {"externalTrafficPolicy": policy}
+    marks = {names.LISTENER_TYPE, names.SERVICE_HASH}
+    own = {key: text for key, text in meta["annotations"].items() if key not in marks}
+    return wanted | {"metadata": meta | {"annotations": own | _marks(spec, own)}, "spec": spec}
 
 
 def listener_type(service: Mapping[str, Any]) -> ListenerType:
@@ -138,8 +148,11 @@ def _external(item: Listener, selector: Mapping[str, str], node_port: int | None
 
 
 def _marked(cluster: KafkaCluster, name: str, spec: Manifest, annotations: Mapping[str, str]) -> Manifest:
-    text = json.dumps([spec, dict(annotations)], sort_keys=True)
-    marks = {names.LISTENER_TYPE: spec["type"], names.SERVICE_HASH: hashlib.sha256(text.encode()).hexdigest()[:16]}
     meta = meta_of(cluster, name, None, owned=True)
-    meta["annotations"] = {**annotations, **marks}
+    meta["annotations"] = {**annotations, **_marks(spec, annotations)}
     return {"metadata": meta, "spec": spec}
+
+
+def _marks(spec: Manifest, annotations: Mapping[str, str]) -> dict[str, str]:
+    text = json.dumps([spec, dict(annotations)], sort_keys=True)
+    return {names.LISTENER_TYPE: spec["type"], names.SERVICE_HASH: hashlib.sha256(text.encode()).hexdigest()[:16]}

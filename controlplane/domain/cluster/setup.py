@@ -176,13 +176,18 @@ def pending(steps: Iterable[SetupStep]) -> tuple[str, ...]:
 
 
 def _services(world: World, layout: Layout) -> Iterator[SetupStep]:
-    """What is declared no more goes once nobody can be led there any more."""
+    """What is declared no more goes once nobody can be led there any more. Which traffic a broker's Service takes
+    changes when its pod is away to be told another address: what clients were told of it before leads there until then.
+    """
     brokers = {node.id for node in layout.brokers} | {node.id for node in world.observation.nodes if node.is_broker}
     wanted = services.services(world.cluster, brokers)
+    outdated = external.told_otherwise(world)
     for one in wanted:
         found = world.services.get(one.name)
-        if found is None or services.differs(one.manifest, found):
-            yield ApplyService(one.manifest, found is not None, one.field)
+        keeps = found is not None and one.name in outdated
+        manifest = services.as_served(one.manifest, found) if keeps and found is not None else one.manifest
+        if found is None or services.differs(manifest, found):
+            yield ApplyService(manifest, found is not None, one.field)
     yield from external.leftovers(world, {one.name for one in wanted})
 
 

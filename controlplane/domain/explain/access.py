@@ -106,8 +106,8 @@ ACCESS = (
     Entry(
         "ListenerChangeRefused",
         _CHECK,
-        "type, tls or authentication of a listener was changed. Its clients would be cut off, one broker after the "
-        "other.",
+        "type, tls or authentication of a listener was changed, or the node port of a broker that tells it to clients. "
+        "Its clients would be cut off, one broker after the other.",
         _UNTOUCHED,
         "Set it back. Add another listener beside it, move the clients, then remove this one: two rolls, and nobody is "
         "cut off.",

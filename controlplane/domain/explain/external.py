@@ -19,7 +19,7 @@ EXTERNAL = (
         "Kubernetes node that the broker runs on has no address of the wanted types.",
         "It looks again at once when a Service changes. No broker that is up is restarted before its address is known; "
         "one that is down comes back as it was; one that was never started waits in its init container. Brokers that "
-        "run, and other listeners, are not touched.",
+        "run, and other listeners, are not touched. Evictions go on, unless a Kubernetes node has no such address.",
         "See the Events of the Service that is named, and whether anything in this Kubernetes makes load balancers for "
         "its loadBalancerClass and annotations; or give external.addressTypes, external.advertisedHost. Taking the "
         "listener out again ends it.",

@@ -108,7 +108,7 @@ class ClusterKind:
             begun=found.begun,
             settled=found.settled,
             brief=isinstance(found.roll, rolling.AwaitNode) and all(check.name in BRIEF for check in found.roll.checks),
-            yields=_waits_for_a_rebalance(found),
+            yields=_yields(found),
         )
 
     async def act(self, action: Action, world: World) -> bool:
@@ -198,11 +198,15 @@ class ClusterKind:
                 await self._events.record(obj, "Warning", condition.reason, condition.message, operation)
 
 
-def _waits_for_a_rebalance(found: Found) -> bool:
-    """Replicas have to move, or to become more, before it can go on: another operation's to do, under the cell."""
+_YIELDS_TO = frozenset({BROKER_NOT_EMPTY, UNPROTECTED_PARTITIONS, "ExternalAddressPending"})
+
+
+def _yields(found: Found) -> bool:
+    """Replicas have to move, or to become more, before it can go on, another operation's to do, under the cell; or
+    clients outside would not be told an address that may never come."""
     action = found.change if found.change is not None else found.roll
     checks = action.checks if isinstance(action, membership.Refused | rolling.Blocked) else ()
-    return any(check.name in (BROKER_NOT_EMPTY, UNPROTECTED_PARTITIONS) for check in checks)
+    return any(check.name in _YIELDS_TO for check in checks)
 
 
 _TOLD_CONDITIONS = frozenset({(c.BLOCKED, "True"), (c.CERTIFICATES, "False")})
