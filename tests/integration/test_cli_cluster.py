@@ -45,9 +45,11 @@ def environment(cell: Cell, kubeconfig: Path | None = None) -> dict[str, str]:
     }
 
 
-def kfleet(cell: Cell, *arguments: str, kubeconfig: Path | None = None) -> subprocess.CompletedProcess[str]:
+def kfleet(
+    cell: Cell, *arguments: str, kubeconfig: Path | None = None, namespaced: bool = True
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [KFLEET, *arguments, "-n", cell.namespace],
+        [KFLEET, *arguments, *(("-n", cell.namespace) if namespaced else ())],
         env=environment(cell, kubeconfig),
         capture_output=True,
         text=True,
@@ -188,7 +190,8 @@ def test_a_user_without_rights_is_told_which_one_is_missing(cell: Cell, tmp_path
     for leaf in leaves():
         if not leaf.asks_kubernetes:
             continue
-        done = kfleet(cell, *leaf.words, *leaf.arguments({"name": "cell", "target": "cell"}), kubeconfig=nobody)
+        words = (*leaf.words, *leaf.arguments({"name": "cell", "target": "cell"}))
+        done = kfleet(cell, *words, kubeconfig=nobody, namespaced="--namespace" in leaf.options)
         assert (done.returncode, done.stdout) == (4, ""), (leaf.words, done.stderr)
         assert done.stderr.count("\n") == 1, (leaf.words, done.stderr)
         who = f'User "system:serviceaccount:{cell.namespace}:nobody" cannot '
