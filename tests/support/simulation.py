@@ -165,6 +165,14 @@ def service(
     return Engine(kind, around(kube, namespace.clock, SETTINGS, identity=identity))
 
 
+async def passes(namespace: Namespace, count: int) -> None:
+    """One life of the operator, so many passes."""
+    one = service(namespace, DieAt())
+    for _ in range(count):
+        namespace.turn()
+        await one.reconcile(KEY)
+
+
 async def run_until_ready(namespace: Namespace, die: DieAt, passes: int = 200) -> None:
     one = service(namespace, die)
     for _ in range(passes):

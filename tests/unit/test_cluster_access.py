@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.fake_kube import FakeKube
 from support.fake_tls import signed
-from support.simulation import KEY, SETTINGS, DieAt, Killed, Namespace, run_until_ready, service, some_topic
+from support.simulation import KEY, SETTINGS, DieAt, Killed, Namespace, passes, run_until_ready, service, some_topic
 from support.users import KEY as USERS_KEY
 from support.users import UserSpace, beside, rule, user
 
@@ -72,13 +72,6 @@ async def secured(**spec: Any) -> Namespace:
     namespace.kafka.topics["t"] = some_topic(namespace)
     await passes(namespace, 5)
     return namespace
-
-
-async def passes(namespace: Namespace, count: int) -> None:
-    one = service(namespace, DieAt())
-    for _ in range(count):
-        namespace.turn()
-        await one.reconcile(KEY)
 
 
 async def condition(namespace: Namespace, kind: str) -> dict[str, Any]:

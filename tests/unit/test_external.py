@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.cell import combined_cluster
 from support.outside import MACHINE, certified
-from support.simulation import KEY, SETTINGS, DieAt, Killed, Namespace, run_until_ready, service, some_topic
+from support.simulation import KEY, SETTINGS, DieAt, Killed, Namespace, passes, run_until_ready, service, some_topic
 
 from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.api.validate import check_cluster
@@ -51,13 +51,6 @@ async def formed(*listeners: Object, **spec: Any) -> Namespace:
     namespace.kafka.topics["t"] = some_topic(namespace)
     await passes(namespace, 5)
     return namespace
-
-
-async def passes(namespace: Namespace, count: int) -> None:
-    one = service(namespace, DieAt())
-    for _ in range(count):
-        namespace.turn()
-        await one.reconcile(KEY)
 
 
 def told(namespace: Namespace) -> dict[int, dict[str, str]]:

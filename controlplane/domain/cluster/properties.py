@@ -49,12 +49,13 @@ def defaults(brokers: int, heap_bytes: int = SMALL_HEAP_BYTES) -> dict[str, str]
     After a leader change acks=all waits for followers to ask the new leader. One that asked before the new leader knew
     of it waits out `replica.fetch.backoff.ms` (1,000 by default), and then for the request that its fetcher has open to
     the same broker for other partitions, which returns at once only if those have something new, else after
-    `replica.fetch.wait.max.ms` (500): 50 and 100 took a preferred election from 680 to 80 ms. The price is ten requests
-    a second instead of two from each follower's fetcher to a leader where nobody writes. A controlled
-    shutdown takes the heartbeats in which brokers tell that they have seen the leaders move, and a broker that was
-    stopped cannot register again before its session is over (KAFKA-19047 left that so: the end of a controlled shutdown
-    fences it): heartbeats every 500 ms and sessions of 4.5 s, nine heartbeats, instead of 2,000 ms and 9 s. The log
-    cleaner's buffer is 128 MiB whatever the heap, which a small heap cannot carry; below 1 GiB it gets an eighth.
+    `replica.fetch.wait.max.ms` (500): with a back-off of 100 the latter at 100 took one preferred election from 680 to
+    80 ms. The price is ten requests a second instead of two from each follower's fetcher to a leader where nobody
+    writes. A controlled shutdown takes the heartbeats in which brokers tell that they have seen the leaders move, and a
+    broker that was stopped cannot register again before its session is over (KAFKA-19047 left that so: the end of a
+    controlled shutdown fences it): heartbeats every 500 ms and sessions of 4.5 s, nine heartbeats, instead of 2,000 ms
+    and 9 s. The log cleaner's buffer is 128 MiB whatever the heap, which a small heap cannot carry; below 1 GiB it gets
+    an eighth.
     """
     replicas = min(3, brokers)
     min_isr = default_min_isr(brokers)
