@@ -1,11 +1,11 @@
 """A client that keeps request handlers busy without using the machine's processors: `python -m support.noisy FILE`.
 
-Each request writes to all partitions of a topic with `flush.messages=1`: the handler that serves it flushes one file
-after the other to the disk and waits for each (UnifiedLog.append). Several connections, each with one request after the
-other, are a queue in front of the handlers. kafka-python packs all partitions of a broker into one request; librdkafka
-sends one for each.
+Each request writes to all partitions of a topic that a broker leads, with `flush.messages=1`: the handler that serves it
+flushes one file after the other to the disk and waits for each (UnifiedLog.append). Several connections, each with one
+request after the other, are a queue in front of the handlers. A producer would take more of the processors for its
+records than the brokers do to write them, so the same request is sent again and again.
 
-FILE is JSON: {"topic", "partitions", "connections", "client": KafkaProducer's settings}. Runs until SIGTERM.
+FILE is JSON: {"topic", "partitions", "connections", "client": kafka-python's settings}. Runs until SIGTERM.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -70,24 +71,70 @@ def main() -> None:
 
 
 def _write(task: dict[str, Any], stop: threading.Event) -> None:
-    from kafka import KafkaProducer
     from kafka.errors import KafkaError
+    from kafka.net.manager import KafkaConnectionManager
+    from kafka.net.selector import NetworkSelector
 
     while not stop.is_set():
-        producer = None
+        net = NetworkSelector(client_id="noisy")
+        manager = KafkaConnectionManager(net, client_id="noisy", request_timeout_ms=60_000, **task["client"])
         try:
-            producer = KafkaProducer(acks=1, linger_ms=20, request_timeout_ms=60_000, **task["client"])
-            while not stop.is_set():
-                sent = [producer.send(task["topic"], b"x", partition=at) for at in range(task["partitions"])]
-                producer.flush(timeout=60)
-                for one in sent:
-                    one.get(timeout=60)
+            net.run(_keep_writing, manager, task["topic"], task["partitions"], stop)
         except KafkaError as error:
             sys.stderr.write(f"{error!r}\n")
             stop.wait(0.5)
         finally:
-            if producer is not None:
-                producer.close(timeout=1)
+            manager.close()
+            net.close()
+
+
+async def _keep_writing(manager: Any, topic: str, partitions: int, stop: threading.Event) -> None:
+    """One request at a time to each broker that leads some of the partitions, until one is refused or it is to stop."""
+    from kafka.errors import for_code
+
+    requests = {node: _request(topic, led) for node, led in (await _leaders(manager, topic, partitions)).items()}
+    while not stop.is_set():
+        sent = [manager.send(request, node_id=node) for node, request in requests.items()]
+        for one in sent:
+            for answer in (await one).responses[0].partition_responses:
+                if answer.error_code:
+                    raise for_code(answer.error_code)(f"partition {answer.index}")
+
+
+async def _leaders(manager: Any, topic: str, partitions: int) -> dict[int, list[int]]:
+    """Partitions by the broker that leads them. Raises KafkaError where one has no leader."""
+    from kafka.errors import LeaderNotAvailableError
+    from kafka.structs import TopicPartition
+
+    manager.cluster.set_topics([topic])
+    await manager.bootstrap_async(60_000)
+    led: dict[int, list[int]] = {}
+    for partition in range(partitions):
+        leader = manager.cluster.leader_for_partition(TopicPartition(topic, partition))
+        if leader is None or leader < 0:
+            raise LeaderNotAvailableError(f"{topic}-{partition}")
+        led.setdefault(leader, []).append(partition)
+    return led
+
+
+def _request(topic: str, partitions: Sequence[int]) -> Any:
+    """A ProduceRequest with one record for each partition, acks=1."""
+    from kafka.protocol.producer import ProduceRequest
+    from kafka.record.memory_records import MemoryRecordsBuilder
+
+    batch = MemoryRecordsBuilder(magic=2, compression_type=0, batch_size=1024)
+    batch.append(timestamp=int(time.time() * 1000), key=None, value=b"x")
+    batch.close()
+    of_topic = ProduceRequest.TopicProduceData
+    data = [of_topic.PartitionProduceData(index=at, records=batch.buffer()) for at in partitions]
+    return ProduceRequest(
+        transactional_id=None,
+        acks=1,
+        timeout_ms=60_000,
+        topic_data=[of_topic(name=topic, partition_data=data)],
+        min_version=3,
+        max_version=9,
+    )
 
 
 if __name__ == "__main__":
