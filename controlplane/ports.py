@@ -417,6 +417,10 @@ class Pki(Protocol):
         """Whether a key is its certificate's, and whether one of `authorities` (PEM) has signed it."""
         ...
 
+    def as_pkcs8(self, key: str) -> str:
+        """The same private key (PEM) as Kafka reads it; other forms are PKCS#1 (RSA) and SEC 1 (EC)."""
+        ...
+
 
 class Passwords(Protocol):
     def new(self) -> SecretStr:

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Sequence
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from controlplane.domain.access.pki import Certificate, Inspection, Leaf
@@ -79,7 +80,12 @@ class CryptographyPki:
                 chain=tuple(_facts(certificate) for certificate in chain),
                 key_matches=_is_pair(chain[0], key),
                 trusted=_is_trusted(chain, _certificates(authorities)),
+                key_kind=_kind(key),
+                serves=_serves(chain[0]),
             )
+
+    def as_pkcs8(self, key: str) -> str:
+        return _pkcs8(_key(key))
 
     def _builder(
         self, subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, not_after: float
@@ -136,10 +142,13 @@ def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
 
 
 def _pair(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> KeyPair:
-    secret = key.private_bytes(
+    return KeyPair(certificate.public_bytes(serialization.Encoding.PEM).decode(), _pkcs8(key))
+
+
+def _pkcs8(key: PrivateKeyTypes) -> str:
+    return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return KeyPair(certificate.public_bytes(serialization.Encoding.PEM).decode(), secret.decode())
+    ).decode()
 
 
 def _certificates(pem: str) -> list[x509.Certificate]:
@@ -150,7 +159,7 @@ def _certificates(pem: str) -> list[x509.Certificate]:
     return found
 
 
-def _key(pem: str) -> object:
+def _key(pem: str) -> PrivateKeyTypes:
     try:
         return serialization.load_pem_private_key(pem.encode(), None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
@@ -159,13 +168,27 @@ def _key(pem: str) -> object:
         raise PkiError(f"private key: {why}") from None
 
 
-def _is_pair(certificate: x509.Certificate, key: object) -> bool:
-    public = getattr(key, "public_key", None)
-    if public is None:
-        return False
+def _is_pair(certificate: x509.Certificate, key: PrivateKeyTypes) -> bool:
     form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    same: bool = public().public_bytes(*form) == certificate.public_key().public_bytes(*form)
-    return same
+    return key.public_key().public_bytes(*form) == certificate.public_key().public_bytes(*form)
+
+
+def _kind(key: PrivateKeyTypes) -> str:
+    match key:
+        case rsa.RSAPrivateKey():
+            return "RSA"
+        case ec.EllipticCurvePrivateKey():
+            return f"EC {key.curve.name}"
+        case _:
+            return type(key).__name__.removesuffix("PrivateKey").lstrip("_")
+
+
+def _serves(certificate: x509.Certificate) -> bool:
+    try:
+        usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return True
+    return ExtendedKeyUsageOID.SERVER_AUTH in usages or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in usages
 
 
 def _is_trusted(chain: Sequence[x509.Certificate], authorities: Sequence[x509.Certificate]) -> bool:

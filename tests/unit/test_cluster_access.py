@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import base64
+import copy
+import datetime as dt
+import ipaddress
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from support.fake_kube import FakeKube
 from support.fake_tls import signed
 from support.simulation import KEY, SETTINGS, DieAt, Killed, Namespace, passes, run_until_ready, service, some_topic
@@ -414,6 +421,39 @@ def bought(namespace: Namespace, **change: Any) -> dict[str, str]:
     return {key: _base64(value) for key, value in (files | change.get("files", {})).items() if value}
 
 
+def signed_with(key: Any, usage: x509.ObjectIdentifier = ExtendedKeyUsageOID.SERVER_AUTH) -> dict[str, str]:
+    """As `bought`, of an authority that kfleet has not made, with this key in the form that others write."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "another company")])
+    signer = ec.generate_private_key(ec.SECP256R1())
+    now = dt.datetime.fromtimestamp(Namespace().clock.now(), dt.UTC)
+    base = x509.CertificateBuilder().issuer_name(name).not_valid_before(now).not_valid_after(now + dt.timedelta(900))
+    authority = (
+        base.subject_name(name)
+        .public_key(signer.public_key())
+        .serial_number(1)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(signer, hashes.SHA256())
+    )
+    hosts = [x509.DNSName(HOSTS[0]), *(x509.IPAddress(ipaddress.ip_address(host)) for host in HOSTS[1:])]
+    certificate = (
+        base.subject_name(x509.Name([]))
+        .public_key(key.public_key())
+        .serial_number(2)
+        .add_extension(x509.SubjectAlternativeName(hosts), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        .sign(signer, hashes.SHA256())
+    )
+    form = serialization.PrivateFormat
+    kind = form.PKCS8 if isinstance(key, ed25519.Ed25519PrivateKey) else form.TraditionalOpenSSL
+    pem = serialization.Encoding.PEM
+    files = {
+        "tls.crt": certificate.public_bytes(pem),
+        "tls.key": key.private_bytes(pem, kind, serialization.NoEncryption()),
+        "ca.crt": authority.public_bytes(pem),
+    }
+    return {name: base64.b64encode(content).decode() for name, content in files.items()}
+
+
 async def given(namespace: Namespace, data: dict[str, str]) -> None:
     body = {"metadata": {"name": "bought", "namespace": "kafka"}, "data": data}
     namespace.kube.objects.pop(("secrets", "kafka", "bought"), None)
@@ -435,6 +475,50 @@ async def test_a_given_certificate_is_shown_on_its_listener_alone() -> None:
         in config
     )
     assert "listener.name.users.ssl.keystore.location=${env:KFLEET_POD_ROOT}/etc/kafka/tls/node.pem" in config
+
+
+@pytest.mark.parametrize("made", ["RSA", "EC"])
+async def test_a_key_as_cert_manager_writes_it_reaches_brokers_as_they_read_it(made: str) -> None:
+    """PKCS#1 and SEC 1 there by default; Kafka reads PKCS#8 alone (KIP-651)."""
+    namespace = Namespace()
+    key = rsa.generate_private_key(65537, 2048) if made == "RSA" else ec.generate_private_key(ec.SECP256R1())
+    await given(namespace, data := signed_with(key))
+    assert b"BEGIN %b PRIVATE KEY" % made.encode() in base64.b64decode(data["tls.key"])
+    await namespace.declare(rollout={"soak": "2s"}, **(SECURE | {"listeners": [GIVEN, MTLS]}))
+    await run_until_ready(namespace, DieAt())
+    file = secrets(namespace)["cell-nodes-0-tls"]["listener-clients.pem"]
+    assert file.startswith("-----BEGIN PRIVATE KEY-----")
+    assert namespace.certificates.pki.inspect(KeyPair(public_part(file), file), public_part(file)).key_matches
+    await passes(namespace, 5)
+    assert secrets(namespace)["cell-nodes-0-tls"]["listener-clients.pem"] == file, "written once"
+
+
+async def test_one_that_changes_between_look_and_use_is_not_used() -> None:
+    """What was looked at is what brokers get, or nothing."""
+    namespace = Namespace()
+    await given(namespace, bought(namespace))
+    await namespace.declare(rollout={"soak": "2s"}, **(SECURE | {"listeners": [GIVEN, MTLS]}))
+    await run_until_ready(namespace, DieAt())
+    right = secrets(namespace)["cell-nodes-0-tls"]["listener-clients.pem"]
+    await given(namespace, renewed := bought(namespace))
+    real, bad, reads = FakeKube.get, wrong(namespace)["another host"][0], []
+
+    class Moving(FakeKube):
+        async def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object:
+            found = await real(self, resource, name, namespace)
+            if name == "bought":
+                reads.append(found)
+                return found if len(reads) % 2 else found | {"data": bad}
+            return found
+
+    namespace.kube.__class__ = Moving
+    await passes(namespace, 6)
+    assert len(reads) > 2
+    assert secrets(namespace)["cell-nodes-0-tls"]["listener-clients.pem"] == right
+    namespace.kube.__class__ = FakeKube
+    await passes(namespace, 6)
+    taken = secrets(namespace)["cell-nodes-0-tls"]["listener-clients.pem"]
+    assert public_part(taken) == base64.b64decode(renewed["tls.crt"]).decode()
 
 
 async def test_a_renewed_one_is_taken_over_without_a_restart() -> None:
@@ -484,6 +568,12 @@ def wrong(namespace: Namespace) -> dict[str, tuple[dict[str, str] | None, str]]:
         "another authority": (bought(namespace, files={"ca.crt": other.certificate}), "has not signed"),
         "another host": (bought(namespace, hosts=("kafka.example.com",)), "is not for 127.9.1.0"),
         "ended": (bought(namespace, days=-0.001), "ended at"),
+        "another kind of key": (signed_with(ed25519.Ed25519PrivateKey.generate()), "of the kind Ed25519"),
+        "another curve": (signed_with(ec.generate_private_key(ec.SECP256K1())), "of the kind EC secp256k1"),
+        "a client's": (
+            signed_with(ec.generate_private_key(ec.SECP256R1()), ExtendedKeyUsageOID.CLIENT_AUTH),
+            "is not for a server",
+        ),
     }
 
 
@@ -652,16 +742,44 @@ async def test_killed_in_the_middle_it_goes_on(number: int, phase: str) -> None:
 
 
 async def test_a_hasty_succession_would_be_seen_to_lock_somebody_out() -> None:
-    """The control: the same look at a cluster where somebody put another authority in place at once."""
+    """The control: the same look at a cluster where another authority signs before anybody trusts it."""
     namespace = await short_lived()
-    other = namespace.certificates.pki.make_authority("cell cluster CA", 100 * DAY)
-    data = namespace.kube.objects["secrets", "kafka", "cell-cluster-ca-key"]["data"]
-    data |= {"ca.crt": _base64(other.certificate), "ca.key": _base64(other.key)}
-    found: list[str] = []
+    assert strangers(namespace) == []
+    pki: Any = namespace.certificates.pki
+    own = pki.issue(pki.make_authority("cell cluster CA", 100 * DAY), Leaf("operator", UNIT), DAY)
+    namespace.kube.objects["secrets", "kafka", "cell-operator-tls"]["data"]["tls.crt"] = _base64(own.certificate)
+    assert any("refuses the operator" in one for one in strangers(namespace))
+
+
+@pytest.mark.parametrize("which", ["cluster-ca", "clients-ca"])
+@pytest.mark.parametrize("public_too", [False, True])
+async def test_an_authority_s_key_from_before_a_succession_signs_nothing(which: str, *, public_too: bool) -> None:
+    """What was backed up too early is put back: nobody trusts that authority any more."""
+    namespace = await short_lived()
+    objects = namespace.kube.objects
+    names_of = [f"cell-{which}-key"] + [f"cell-{which}"] * public_too
+    early = {name: copy.deepcopy(objects["secrets", "kafka", name]) for name in names_of}
+    namespace.clock.seconds += 2 * DAY
+    await follow(namespace, DieAt())
+    await run_until_ready(namespace, DieAt())
+    await passes(namespace, 20)
+    late, before = secrets(namespace), pod_uids(namespace)
+    kept = {name: copy.deepcopy(objects["secrets", "kafka", name]) for name in names_of}
+    for name in names_of:
+        objects["secrets", "kafka", name] = early[name]
     for _ in range(10):
         await passes(namespace, 1)
-        found += strangers(namespace)
-    assert any("refuses the operator" in one for one in found)
+        found = secrets(namespace)
+        changed = {name for name in found if found[name] != late[name]}
+        assert changed == set(names_of), "nothing is signed or published by it"
+    told = await condition(namespace, "CertificatesCurrent")
+    assert (told["status"], told["reason"]) == ("False", "AuthorityKeyMissing")
+    assert f"cell-{which}-key: it holds another authority than the one that is in use" in told["message"]
+    assert pod_uids(namespace) == before
+    for name in names_of:
+        objects["secrets", "kafka", name] = kept[name]
+    await passes(namespace, 5)
+    assert (await condition(namespace, "CertificatesCurrent"))["status"] == "True"
 
 
 @pytest.mark.parametrize("prepared", [False, True])

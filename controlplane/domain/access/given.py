@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from controlplane.api.conditions import timestamp
 from controlplane.domain.access.pki import Inspection
 
+KEY_KINDS = ("RSA", "EC secp256r1", "EC secp384r1", "EC secp521r1")
+"""What Kafka reads (RSA, DSA and EC: DefaultSslEngineFactory) and TLS 1.2 and 1.3 of Java can both use."""
+
 
 def problem(found: Inspection, hosts: Iterable[str], now: float) -> str:
     """Why brokers cannot show this certificate, in words that follow the Secret's name; empty if they can.
@@ -15,12 +18,16 @@ def problem(found: Inspection, hosts: Iterable[str], now: float) -> str:
     refuse every other certificate.
     """
     leaf = found.leaf
+    if found.key_kind not in KEY_KINDS:
+        return f"has a tls.key of the kind {found.key_kind}, and brokers take {', '.join(KEY_KINDS)}"
     if not found.key_matches:
         return "has a tls.key that is not the key of tls.crt"
     if not found.trusted:
         return "has a tls.crt that its ca.crt has not signed"
     if leaf.is_authority:
         return "has an authority in tls.crt, where the certificate of a server belongs"
+    if not found.serves:
+        return "has a tls.crt that is not for a server (extended key usage)"
     if now < leaf.not_before:
         return f"has a tls.crt that is not valid before {timestamp(leaf.not_before)}"
     ended = [one for one in found.chain if now >= one.not_after]

@@ -44,12 +44,15 @@ class Inspection:
     """A certificate with its key held against authorities. `chain` are the certificates of its file, the leaf first.
 
     `key_matches`: the private key is the leaf's. `trusted`: the chain ends in one of the authorities, and each of its
-    certificates was signed by the next. Expiry is not part of it: that depends on the time.
+    certificates was signed by the next. Expiry is not part of it: that depends on the time. `key_kind` is RSA, "EC"
+    with the curve, or another one; `serves`: the leaf may be a server's (its extended key usage, if it says any).
     """
 
     chain: tuple[Certificate, ...]
     key_matches: bool
     trusted: bool
+    key_kind: str
+    serves: bool
 
     @property
     def leaf(self) -> Certificate:

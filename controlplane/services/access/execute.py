@@ -28,12 +28,14 @@ from controlplane.domain.cluster.access import (
 from controlplane.domain.cluster.world import World
 from controlplane.ports import (
     AlreadyExistsError,
+    ConflictError,
     InvalidError,
     KafkaAdmins,
     KeyPair,
     KubeApi,
     NotFoundError,
     Object,
+    Pki,
     PkiError,
 )
 from controlplane.services.access import secrets
@@ -114,17 +116,26 @@ async def _issue(kube: KubeApi, tools: Certificates, step: IssueCertificate, wor
     else:
         files |= {TLS_CRT: pair.certificate, TLS_KEY: pair.key}
     for file, name in step.given.items():
-        files[file] = await _given(kube, name, cluster.namespace)
+        files[file] = await _given(kube, tools.pki, name, world)
     if step.kept:
         present = texts(await kube.get(SECRETS, step.secret["metadata"]["name"], cluster.namespace))
         files |= {file: present[file] for file in step.kept if file in present}
     await _write(kube, step.secret | {"data": _encoded(files)}, ours=step.ours)
 
 
-async def _given(kube: KubeApi, name: str, namespace: str) -> str:
-    secret = await kube.get(SECRETS, name, namespace)
-    data = texts(secret)
-    return data.get(TLS_KEY, "").rstrip("\n") + "\n" + public_part(data.get(TLS_CRT, ""))
+async def _given(kube: KubeApi, pki: Pki, name: str, world: World) -> str:
+    """What was found fit when it was observed, or ConflictError: it may have changed since."""
+    data = texts(await kube.get(SECRETS, name, world.cluster.metadata.namespace))
+    certificate = public_part(data.get(TLS_CRT, ""))
+    try:
+        key = pki.as_pkcs8(data.get(TLS_KEY, ""))
+        is_pair = pki.inspect(KeyPair(certificate, key), certificate).key_matches
+    except PkiError as error:
+        raise ConflictError(409, "Conflict", f"Secret {name} has changed: {error}") from None
+    observed = world.access.given.values() if world.access is not None else ()
+    if not is_pair or certificate not in {one.public for one in observed if one.secret == name}:
+        raise ConflictError(409, "Conflict", f"Secret {name} has changed since it was read")
+    return key + certificate
 
 
 async def _reload(admins: KafkaAdmins, tools: Certificates, node_id: int, world: World) -> None:

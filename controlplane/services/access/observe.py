@@ -59,6 +59,8 @@ async def observe_access(kube: KubeApi, tools: Certificates, world: World) -> Ac
     )
     held = await asyncio.gather(*(look.of_node(node, cluster_ca) for node in nodes))
     known = {node.id: one for node, one in zip(nodes, held, strict=True) if one is not None}
+    cluster_ca = _in_use(cluster_ca, listeners.CLUSTER_CA, known.values())
+    clients_ca = _in_use(clients_ca, listeners.CLIENTS_CA, known.values())
     operator, client = await look.operator(cluster_ca)
     way = Way(cluster, client, tools.by_name)
     brokers = [node for node in nodes if node.is_broker]
@@ -76,6 +78,17 @@ async def observe_access(kube: KubeApi, tools: Certificates, world: World) -> Ac
         taken=frozenset(look.taken),
     )
     return replace(found, serving=await _serving(tools.probe, way, nodes, known))
+
+
+def _in_use(authority: Authority, file: str, held: Iterable[Held]) -> Authority:
+    """What the key's Secret holds must be trusted already, if anything is: else it is a copy from before a succession,
+    and what it signs nobody would accept. `file` is where nodes have what they trust."""
+    trusted = [one.files.get(file, "") for one in held] + [authority.published or ""]
+    known = {one for pem in trusted for one in secrets.certificates(pem)}
+    if authority.current is None or not known or known & {*secrets.certificates(authority.signer)}:
+        return authority
+    problem = "it holds another authority than the one that is in use, as a copy from before the last succession does"
+    return Authority(authority.name, published=authority.published, problem=problem)
 
 
 def _hosts(world: World, item: Listener, inside: set[str]) -> set[str]:

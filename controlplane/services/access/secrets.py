@@ -46,6 +46,11 @@ def public_part(pem: str) -> str:
     return "".join(f"{block}\n" for block in _CERTIFICATE.findall(pem))
 
 
+def certificates(pem: str) -> list[str]:
+    """Of a PEM text, each in one line, so that they compare however their lines were broken."""
+    return ["".join(block.split()) for block in _CERTIFICATE.findall(pem)]
+
+
 def trusted(data: Mapping[str, str]) -> str:
     """What is to be trusted (PEM) by the Secret with an authority's key: also the one to follow, and the former one."""
     return "".join(public_part(data.get(key, "")) for key in (CA_CRT, NEXT_CRT, OLD_CRT))

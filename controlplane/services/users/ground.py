@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from controlplane.api import names
@@ -30,6 +30,10 @@ from controlplane.services.queue import Key
 from controlplane.services.users.credentials import Case, Obstacle, Signer
 
 _END = "-----END CERTIFICATE-----"
+
+
+class _DisagreeError(Exception):
+    """The Secret with an authority's key and the public one are not about the same authority."""
 
 
 @dataclass
@@ -99,6 +103,8 @@ class GroundReader:
             except KubeError as error:
                 told = f"listener {entrance.name!r}: Secret {name!r} cannot be read: {error.message}"
                 return Obstacle("AuthorityMissing", told, waiting=True)
+            except _DisagreeError as error:
+                return Obstacle("AuthorityMissing", f"listener {entrance.name!r}: {error}", waiting=True)
         trusted = ground.authorities[name]
         if trusted is None:
             told = f"listener {entrance.name!r}: Secret {name!r} has no {CA_CRT}, which clients need to trust brokers."
@@ -122,18 +128,37 @@ class GroundReader:
         if not pair.certificate or not pair.key:
             missing = " and ".join(key for key in (CA_CRT, CA_KEY) if not found.get(key))
             return Signer(problem=f"Secret {name!r} has no {missing}: no certificate can be signed.")
+        public = naming.clients_ca(ground.key.name)
+        try:
+            await self._agreeing(public, found, ground)
+        except KubeError as error:
+            return Signer(problem=f"Secret {public!r} cannot be read: {error.message}")
+        except _DisagreeError as error:
+            return Signer(problem=str(error))
         return Signer(pair)
 
     async def _trusted(self, name: str, ground: Ground) -> str | None:
         """Of the cluster's own authority what its key's Secret says: the public one may have been edited by hand.
-        Raises KubeError."""
+        Raises KubeError and _DisagreeError."""
         if name == naming.cluster_ca(ground.key.name):
             secret = await secrets.read(self._kube, naming.authority_key(name), ground.key.namespace)
-            ours = secret is not None and secrets.is_ours(secret, ground.key.name)
-            if secret is not None and ours and (found := secrets.trusted(secrets.texts(secret))):
+            data = secrets.texts(secret) if secret is not None and secrets.is_ours(secret, ground.key.name) else {}
+            if found := secrets.trusted(data):
+                await self._agreeing(name, data, ground)
                 return found
+        return secrets.public_part(await self._public(name, ground)) or None
+
+    async def _public(self, name: str, ground: Ground) -> str:
         public = await secrets.read(self._kube, name, ground.key.namespace)
-        return (secrets.texts(public) if public is not None else {}).get(CA_CRT) or None
+        return (secrets.texts(public) if public is not None else {}).get(CA_CRT, "")
+
+    async def _agreeing(self, name: str, key_data: Mapping[str, str], ground: Ground) -> None:
+        """An authority's two Secrets hold the same one, or there is none in the public one. Else one was edited, which
+        the cluster's next pass puts right, or the other is an old copy, which it reports. Raises KubeError and
+        _DisagreeError."""
+        public = {*secrets.certificates(await self._public(name, ground))}
+        if public and not public & {*secrets.certificates(key_data.get(CA_CRT, ""))}:
+            raise _DisagreeError(f"Secrets {name!r} and {naming.authority_key(name)!r} hold different authorities.")
 
 
 def _first(pem: str) -> str:
