@@ -14,8 +14,8 @@ from support.simulation import KEY, SETTINGS, DieAt, Killed, Namespace, passes, 
 
 from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.api.validate import check_cluster
-from controlplane.domain.cluster import external, services
-from controlplane.domain.cluster.external import Address, parse
+from controlplane.domain.cluster import addresses, services
+from controlplane.domain.cluster.addresses import Address, parse
 from controlplane.domain.observation import NodeObservation, Role
 from controlplane.ports import InvalidError, Object, Resource
 from controlplane.services.cluster.kind import placement
@@ -701,5 +701,5 @@ def test_addresses_are_read_as_they_are_written(text: str, found: Address | None
 def test_a_listener_with_a_load_balancer_asks_for_no_node() -> None:
     node = NodeObservation(0, "nodes", frozenset({Role.BROKER}), None, ())
     written = {"cell-nodes-0-advertised": {"node-a": "", "_epoch": "2"}}
-    assert external.machines(cluster(INSIDE, BALANCED), (node,), written) == set()
-    assert external.machines(cluster(INSIDE, NODE_PORT), (node,), written) == {"node-a"}
+    assert addresses.machines(cluster(INSIDE, BALANCED), (node,), written) == set()
+    assert addresses.machines(cluster(INSIDE, NODE_PORT), (node,), written) == {"node-a"}

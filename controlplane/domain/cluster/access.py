@@ -22,7 +22,7 @@ from controlplane.domain.access.given import covers
 from controlplane.domain.access.pki import Certificate, Leaf
 from controlplane.domain.access.values import FIRST_EPOCH, Access, Authority, Given, Held
 from controlplane.domain.check import Check
-from controlplane.domain.cluster import entrances, external, manifests, naming, properties, users
+from controlplane.domain.cluster import addresses, entrances, manifests, naming, properties, users
 from controlplane.domain.cluster.last import last_listeners, last_protocols, last_settings
 from controlplane.domain.cluster.layout import Layout, NodeLayout
 from controlplane.domain.cluster.manifests import Manifest
@@ -383,7 +383,7 @@ def _hosts(world: World, access: Access, node: NodeLayout | NodeObservation) -> 
                 hosts += [f"{name}.{meta.namespace}.svc", f"{name}.{meta.namespace}.svc.cluster.local", address]
             elif listener in inside:
                 return ()
-        hosts += external.hosts(world, node)
+        hosts += addresses.hosts(world, node)
     return tuple(dict.fromkeys(hosts))
 
 
