@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from support.rebalance_judge import Court, fewest
 
 from controlplane.adapters.solver.exact import OrTools
+from controlplane.domain.rebalance import plans
 from controlplane.domain.rebalance.problem import Problem
 from controlplane.domain.rebalance.proposal import Proposal
 from controlplane.domain.rebalance.propose import propose
@@ -167,6 +168,21 @@ def test_balance_is_within_one_of_the_share_and_the_optimum(solver: OrTools | No
     assert answer.bound <= optimum <= answer.replicas_moved
     if solver:
         assert answer.bound == answer.replicas_moved == optimum
+
+
+@some
+@given(seeds)
+def test_the_network_of_large_problems_proves_as_much_on_small_ones(seed: int) -> None:
+    """Brokers of a rack that are alike are one pool there; what it proves is held against every assignment."""
+    given_ = world(seed, brokers=5, partitions=9, shards=seed % 2 == 0)
+    court = Court(*given_, Balance())
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(plans, "WIDE_ARCS", -1)
+        answer = propose(*given_, Balance(), SOLVER)
+    assert isinstance(answer, Proposal)
+    assert court.breaches(answer) == []
+    optimum = fewest(court, {one: (floor(share), ceil(share)) for one, share in court.shares().items()})
+    assert answer.bound == answer.replicas_moved == optimum
 
 
 @both

@@ -46,11 +46,11 @@ ACCESS = (
     Entry(
         "AuthorityKeyMissing",
         _CHECK,
-        "The Secret with an authority's private key (NAME-cluster-ca-key or NAME-clients-ca-key) is gone or does not "
-        "hold its key, while certificates that it signed are in use.",
+        "The Secret with an authority's private key (NAME-cluster-ca-key or NAME-clients-ca-key) is gone, does not "
+        "hold its key, or holds another authority than the one that is in use: a copy from before the last succession.",
         "No other authority is made in its place: nobody would trust it. Nothing new is signed and nothing renewed; "
         "what is in use works until it ends. New nodes wait.",
-        "Put the Secret back from a copy, with its labels.",
+        "Put the Secret back from a copy made since the last succession, with its labels.",
         _SHOW,
     ),
     Entry(

@@ -1,7 +1,7 @@
 """The order of a partition's replicas after a plan, and who of them leads. Pure.
 
-The first replica is the preferred leader. A leader that keeps its replica keeps leading; where it goes, the one of the
-partition's new replicas leads whose broker leads least. That moves no data.
+The first replica is the preferred leader. A leader that keeps its replica keeps leading, but where topics move to other
+brokers; otherwise the one of the partition's new replicas leads whose broker leads least. That moves no data.
 """
 
 from __future__ import annotations
@@ -28,16 +28,21 @@ def arranged(before: Sequence[int], after: Sequence[int]) -> list[int]:
 
 
 def led(
-    partitions: Sequence[Partition], changed: Mapping[TopicPartition, Sequence[int]], brokers: Sequence[Broker]
+    partitions: Sequence[Partition],
+    changed: Mapping[TopicPartition, Sequence[int]],
+    brokers: Sequence[Broker],
+    *,
+    keep_leaders: bool = True,
 ) -> list[PartitionMove]:
-    """The moves of partitions to the brokers (ids) in `changed`, in order, with leaders spread by weight."""
+    """The moves of partitions to the brokers (ids) in `changed`, in order, with leaders spread by weight: of partitions
+    that lose theirs, or (not `keep_leaders`) of all that move."""
     weight = {broker.id: broker.weight for broker in brokers}
     leads = dict.fromkeys(weight, 0)
     open_ones: dict[TopicPartition, list[int]] = {}
     for partition in partitions:
         now = changed.get(partition.id)
         after = list(partition.replicas) if now is None else arranged(partition.replicas, now)
-        if partition.replicas[0] in after:
+        if partition.replicas[0] in after and (keep_leaders or now is None):
             if after[0] in leads:
                 leads[after[0]] += 1
         else:

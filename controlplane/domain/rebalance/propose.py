@@ -22,6 +22,7 @@ from controlplane.domain.rebalance.values import (
     Goal,
     Infeasible,
     Leaders,
+    MoveTo,
 )
 
 
@@ -55,5 +56,5 @@ def propose(
         for slot, places in zip(placement.problem.slots, placement.where, strict=True)
         if set(slot.partition.replicas) != {placement.problem.brokers[at].id for at in places}
     }
-    moves = led(asked.partitions, changed, asked.brokers)
+    moves = led(asked.partitions, changed, asked.brokers, keep_leaders=not isinstance(goal, MoveTo))
     return Proposal(tuple(moves), planned.bound, planned.bytes_bound)
