@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from controlplane.api import names
+from controlplane.api.access import WhenNoAcl
 from controlplane.api.conditions import timestamp
-from controlplane.api.kafka_cluster import WhenNoAcl
 from controlplane.domain.access import listeners
 from controlplane.domain.access.given import covers
 from controlplane.domain.access.pki import Certificate, Leaf

@@ -8,16 +8,8 @@ from typing import Literal
 
 from controlplane.api import conditions as c
 from controlplane.api import names
-from controlplane.api.kafka_cluster import (
-    BrokerAddress,
-    CertificateStatus,
-    KafkaClusterStatus,
-    Listener,
-    ListenerStatus,
-    NodeStatus,
-    Replacement,
-    RolledBack,
-)
+from controlplane.api.access import BrokerAddress, CertificateStatus, Listener, ListenerStatus
+from controlplane.api.kafka_cluster import KafkaClusterStatus, NodeStatus, Replacement, RolledBack
 from controlplane.api.operation import Operation
 from controlplane.domain import versions
 from controlplane.domain.check import Check, explain
