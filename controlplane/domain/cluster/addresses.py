@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
+from controlplane.api.access import Listener
 from controlplane.api.external import ADDRESS_TYPES, NODE_ID, ListenerType
-from controlplane.api.kafka_cluster import KafkaCluster, Listener
+from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.domain.cluster import naming
 from controlplane.domain.cluster.last import last_listeners
 from controlplane.domain.cluster.layout import NodeLayout

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from controlplane.api.kafka_cluster import Listener
+from controlplane.api.access import Listener
 from controlplane.domain.cluster import addresses, naming
 from controlplane.domain.cluster.addresses import Address, parse
 from controlplane.domain.cluster.world import World

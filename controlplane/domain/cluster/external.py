@@ -15,8 +15,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from controlplane.api.access import Listener
 from controlplane.api.external import ADDRESS_TYPES, NODE_ID, ListenerType
-from controlplane.api.kafka_cluster import Listener
 from controlplane.domain.check import Check
 from controlplane.domain.cluster import manifests, naming, services
 from controlplane.domain.cluster.addresses import (

@@ -15,7 +15,8 @@ from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.api.kafka_user import KIND, PLURAL, KafkaUser
 from controlplane.api.tenant_ref import CELL_PATH
 from controlplane.domain.cluster import addresses, growth, users
-from controlplane.domain.cluster.access import epochs, stages
+from controlplane.domain.cluster.access import epochs
+from controlplane.domain.cluster.access_checks import stages
 from controlplane.domain.cluster.observe import observe_nodes
 from controlplane.domain.cluster.places import stay
 from controlplane.domain.cluster.world import UserState, World, is_retired, node_id_of, retired_ids, zone_of
