@@ -52,6 +52,7 @@ def desired_users(draw: st.DrawFn) -> list[DesiredUser]:
                 exclusive=draw(st.booleans()),
                 owned_acls=draw(own),
                 owned_quotas=draw(limits),
+                certified=draw(st.booleans()),
                 not_after=draw(st.none() | st.just(50.0) | st.just(150.0)),
                 anothers=draw(st.booleans()),
                 let_in=draw(st.booleans()),

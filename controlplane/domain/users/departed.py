@@ -1,10 +1,11 @@
-"""Principals whose objects are gone while somebody may still log in as them, or be logged in. Pure.
+"""Principals that somebody may still log in as, or be logged in as, without an object that lets them. Pure.
 
 A denial outlives its user: by the time in which a session has to prove itself again, or until the last certificate has
 expired. Then nobody can be that principal, and the denial goes. Where none could be made (whenNoAcl: Allow) it follows
 once it can be. For that a record of each is kept outside of Kafka, written before the object is let go.
 
-- A principal that is declared again is its object's business; the record only says when its certificates expire.
+- A principal that is declared again is its object's business; the record only says when its certificates expire,
+  whatever the new object logs in with.
 - Who takes a denial away with kafka-acls has decided: it is not put back.
 - What expires when nobody knows is denied for ever.
 - The plan of a world in which the plan was carried out is empty, and nothing is ever done for a principal without a
@@ -29,10 +30,14 @@ MAX_DEPARTED = 5000
 @dataclass(frozen=True, slots=True)
 class Departed:
     """`until` is when the last session or certificate has ended, in seconds since the epoch, None where nobody knows.
-    `denied`: Kafka has been seen to deny it."""
+    `denied`: Kafka has been seen to deny it. `certificate`: it may be that of a certificate."""
 
     until: float | None
     denied: bool = False
+    certificate: bool = True
+
+    def is_over(self, now: float) -> bool:
+        return self.until is not None and now >= self.until
 
 
 Records = Mapping[str, Departed]
@@ -49,19 +54,31 @@ class DepartedPlan:
 
 
 def with_departing(records: Records, users: Iterable[DesiredUser], now: float) -> dict[str, Departed]:
-    """The records with those of users that are being deleted. Times are put off generously, so that a deletion that
-    takes long is recorded a few times and not at every pass."""
+    """The records with those of users that are being deleted."""
     found = dict(records)
     for user in users:
         known = found.get(user.principal)
-        if known is None and len(found) >= MAX_DEPARTED:
-            continue
-        until = user.not_after if user.tls else now + 2 * REAUTHENTICATE_SECONDS
-        if known is None:
-            found[user.principal] = Departed(until)
-        elif known.until is not None and (until is None or known.until < now + REAUTHENTICATE_SECONDS):
-            found[user.principal] = replace(known, until=None if until is None else max(known.until, until))
+        if known is not None or len(found) < MAX_DEPARTED:
+            found[user.principal] = _departing(user, known, now)
     return found
+
+
+def _departing(user: DesiredUser, known: Departed | None, now: float) -> Departed:
+    """Times of sessions are put off generously, so that a deletion that takes long is recorded a few times and not at
+    every pass."""
+    enough = user.not_after if user.tls else now + REAUTHENTICATE_SECONDS
+    until = user.not_after if user.tls else now + 2 * REAUTHENTICATE_SECONDS
+    if known is None:
+        return Departed(until, certificate=user.tls)
+    certificate = user.tls or (known.certificate and not known.is_over(now))
+    if certificate == known.certificate and _later(known.until, enough) == known.until:
+        return known
+    return replace(known, until=_later(known.until, until), certificate=certificate)
+
+
+def _later(one: float | None, other: float | None) -> float | None:
+    """None is never."""
+    return None if one is None or other is None else max(one, other)
 
 
 def plan_departed(
@@ -73,7 +90,7 @@ def plan_departed(
     delete: set[Acl] = set()
     left: dict[str, Departed] = {}
     for principal, record in sorted(records.items()):
-        over = record.until is not None and now >= record.until
+        over = record.is_over(now)
         denial = revocation(principal)
         present = denial & (acls or frozenset())
         if principal in declared:

@@ -13,7 +13,7 @@
   following, so that others have theirs.
 - A tenant's user gets no principal that somebody has given rules to beside kfleet: it would have them too.
 - A certificate that was revoked is still valid for whoever has it. Its principal is let in again only when every
-  certificate made for it has expired.
+  certificate made for it has expired, also one that logs in with a password now.
 - The plan of a world in which the plan was carried out is empty.
 """
 
@@ -37,8 +37,9 @@ ANOTHERS = "CredentialExists"
 class DesiredUser:
     """What one object asks for. `key` is its namespace/name; times are seconds since the epoch.
 
-    `owned_acls` and `owned_quotas` are what kfleet has made for it before, from its status. `not_after` is when the
-    last certificate made for it expires, None for none. `anothers`: Kafka's password of this name was not made for it.
+    `owned_acls` and `owned_quotas` are what kfleet has made for it before, from its status. `certified`: there may be
+    certificates of its principal, its own or of who had it before. `not_after` is when the last of them expires, None
+    where nobody knows. `anothers`: Kafka's password of this name was not made for it.
     `let_in`: it has had credentials. `barred`: why it may have nothing new. `layers` None: what its quotas are is not
     known, and they stay. `within` is the prefix that a tenant's user is confined to.
     """
@@ -56,6 +57,7 @@ class DesiredUser:
     exclusive: bool = False
     owned_acls: frozenset[Acl] = frozenset()
     owned_quotas: Mapping[str, float] = field(default_factory=dict)
+    certified: bool = False
     not_after: float | None = None
     anothers: bool = False
     let_in: bool = False
@@ -221,8 +223,8 @@ def _undeniable(user: DesiredUser) -> Check | None:
 
 
 def _still_valid(user: DesiredUser, acls: frozenset[Acl], now: float) -> Check | None:
-    """A denial of an earlier revocation, of a principal that logs in with certificates."""
-    if user.out or not user.tls or not (revocation(user.principal) - user.acls) & acls:
+    """A denial of an earlier revocation, of a principal that somebody may log in as with a certificate."""
+    if user.out or not user.certified or not (revocation(user.principal) - user.acls) & acls:
         return None
     if user.not_after is not None and now >= user.not_after:
         return None

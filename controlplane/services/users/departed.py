@@ -111,12 +111,16 @@ async def change(admin: KafkaAdmin, acls: frozenset[Acl], *, create: bool) -> bo
 
 
 def to_text(records: Records) -> str:
-    found = {principal: {"until": one.until, "denied": one.denied} for principal, one in sorted(records.items())}
+    found = {
+        principal: {"until": one.until, "denied": one.denied, "certificate": one.certificate}
+        for principal, one in sorted(records.items())
+    }
     return json.dumps(found, separators=(",", ":"))
 
 
 def from_text(text: str) -> dict[str, Departed]:
-    """The inverse; what cannot be read is left out: its denial stays."""
+    """The inverse; what cannot be read is left out: its denial stays. One that does not say what its user logged in
+    with may be a certificate's."""
     try:
         found = json.loads(text)
     except ValueError:
@@ -125,7 +129,7 @@ def from_text(text: str) -> dict[str, Departed]:
     for principal, one in found.items() if isinstance(found, dict) else ():
         until = one.get("until") if isinstance(one, dict) else ""
         if until is None or (isinstance(until, (int, float)) and not isinstance(until, bool)):
-            records[principal] = Departed(until, bool(one.get("denied")))
+            records[principal] = Departed(until, bool(one.get("denied")), one.get("certificate") is not False)
     return records
 
 

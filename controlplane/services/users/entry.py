@@ -98,12 +98,19 @@ class Entry:
             exclusive=user.spec.exclusive,
             owned_acls=acls.from_texts(user.principal, user.status.acls),
             owned_quotas=quotas.from_texts(user.status.quotas),
+            certified=self._certified,
             not_after=self._not_after,
             anothers=self.anothers,
             let_in=self.let_in,
             barred=self.barred,
             within=self._prefix,
         )
+
+    @property
+    def _certified(self) -> bool:
+        """Where nothing is remembered of who had its principal before it may be a certificate's."""
+        before = self.departed.certificate if self.departed is not None else not self.let_in
+        return self.user.is_tls or before
 
     @property
     def _not_after(self) -> float | None:
