@@ -137,6 +137,52 @@ async def test_a_password_is_rotated_when_asked_and_by_age() -> None:
     assert await space.passes() == pytest.approx(SETTINGS_RESYNC)
 
 
+@pytest.mark.parametrize("trouble", ["times out", "is refused", "the Secret moves", "is spoiled"])
+async def test_a_rotation_is_told_of_when_it_is_done_and_not_before(
+    trouble: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from support.fake_kafka import FakeKafkaAdmin
+    from support.fake_kube import FakeKube
+
+    from controlplane.ports import ConflictError, KafkaError, Object, Resource
+
+    space = await user_space()
+    await space.declare_users(user("app"))
+    await space.passes()
+    before = (await space.user("app"))["status"]["credential"]
+
+    async def fail(self: FakeKafkaAdmin, passwords: list[ScramPassword]) -> dict[str, KafkaError | None]:
+        error = KafkaError("REQUEST_TIMED_OUT", "no answer", retriable=True)
+        if trouble == "times out":
+            raise error
+        return {one.user: error for one in passwords}
+
+    patch = FakeKube.patch
+
+    async def move(
+        self: FakeKube, resource: Resource, name: str, namespace: str | None, body: Object, **more: str
+    ) -> Object:
+        if body.get("data", {}).get(".next-password", "") is None:
+            raise ConflictError(409, "Conflict", "it moved")
+        return await patch(self, resource, name, namespace, body, **more)
+
+    with monkeypatch.context() as broken:
+        if trouble == "the Secret moves":
+            broken.setattr(FakeKube, "patch", move)
+        else:
+            broken.setattr(FakeKafkaAdmin, "upsert_scram", fail)
+        await space.annotate("app", rotate_at="now")
+        await space.passes(2)
+    assert ".next-password" in await space.secret("app"), "begun"
+    assert (await space.user("app"))["status"]["credential"] == before
+    if trouble == "is spoiled":
+        await space.edit_secret("app", **{".next-password": "nothing that could be one"})
+    await space.passes(2)
+    credential = (await space.user("app"))["status"]["credential"]
+    assert (credential["rotation"], credential["issuedAt"] > before["issuedAt"]) == ("now", True)
+    assert (await space.secret("app"))["password"] == space.password_in_kafka("app") != space.passwords.made[0]
+
+
 SETTINGS_RESYNC = 30.0
 
 

@@ -102,6 +102,14 @@ class Case:
         return files.Login(self.entrance.bootstrap_servers, self.ca)
 
     @property
+    def met(self) -> str:
+        """The rotation that was done last; until the new password is the only one the Secret says what was asked for."""
+        if self.held.stored.next is None:
+            return self.held.stored.rotation
+        credential = self.user.status.credential
+        return credential.rotation if credential is not None else ""
+
+    @property
     def had_credentials(self) -> bool:
         return self.user.status.credential is not None
 
@@ -193,7 +201,7 @@ class Credentials:
             data=files.contents(case.login, files.Identity(case.user.user_name, password)),
             next=following,
             issued_at=now if step is Step.CREATE or stored.issued_at is None else stored.issued_at,
-            rotation=case.rotation if step.needs_password else stored.rotation,
+            rotation=case.rotation if step.needs_password else stored.rotation if following is not None else case.met,
         )
         was_there = case.held.obj is not None
         case.held, keys = await secrets.write(self._kube, case.user, case.held, wanted)

@@ -135,7 +135,7 @@ def _credential(user: KafkaUser, case: Case | None) -> CredentialStatus | None:
         issued_at=c.timestamp(stored.issued_at) if stored.issued_at is not None else None,
         rotate_at=c.timestamp(case.rotate_at) if case.rotate_at is not None else None,
         not_after=c.timestamp(not_after) if not_after is not None else old.not_after if old is not None else None,
-        rotation=stored.rotation,
+        rotation=case.met,
         trusts=case.trusts if case.trusts is not None else old.trusts if old is not None else (),
         signed_by=case.signed_by or (old.signed_by if old is not None else None),
     )
