@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
+from support.fake_kube import FakeKube
+from support.simulation import Killed
 from support.tenant_users import condition_in, declare_in, declare_tenants, settle, tenant, tenants_user
 from support.users import rule, user, user_space
 
 from controlplane.domain.users.departed import Departed
+from controlplane.ports import ConflictError, ForbiddenError, Object, Resource
 from controlplane.services.users.departed import from_text
 from controlplane.services.users.service import KAFKA_USERS
 
@@ -95,3 +100,84 @@ async def test_a_password_that_followed_a_certificate_leaves_what_is_known_of_it
 def test_a_record_of_an_earlier_version_may_be_a_certificates() -> None:
     assert from_text('{"User:a":{"until":5.0,"denied":true}}') == {"User:a": Departed(5.0, denied=True)}
     assert from_text('{"User:a":{"until":5.0,"certificate":false}}') == {"User:a": Departed(5.0, certificate=False)}
+
+
+@pytest.mark.parametrize("out", ["revoked", "deleted"])
+@pytest.mark.parametrize("why", ["moved", "died"])
+async def test_a_certificate_that_no_status_tells_of_keeps_its_user_out_too(
+    why: str, out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was made in the pass that was cut short, and is in the Secret alone when its user goes out."""
+    space = await user_space()
+    await space.declare_users(user("app", rule("orders"), kind="tls"))
+    await space.passes()
+    ends = (await space.user("app"))["status"]["credential"]["notAfter"]
+    space.clock.seconds += 50 * DAY
+    await space.annotate("app", rotate_at="now")
+
+    async def cut_short(self: FakeKube, *_: object, **__: object) -> Object:
+        if why == "died":
+            raise Killed
+        raise ConflictError(409, "Conflict", "it moved")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(FakeKube, "replace", cut_short)
+        with contextlib.suppress(Killed, BaseExceptionGroup):
+            await space.passes()
+    assert (await space.user("app"))["status"]["credential"]["notAfter"] == ends
+    await (space.annotate("app", revoked="leaked") if out == "revoked" else space.delete("app"))
+    await space.passes(2)
+    assert not space.has_secret("app")
+    if out == "revoked":
+        await space.annotate("app", revoked=None)
+        await space.passes()
+    space.clock.seconds += 80 * DAY
+    await space.passes(2)
+    assert space.acls("app") >= DENIALS, f"the other one ended at {ends}"
+    space.clock.seconds += 11 * DAY
+    await space.passes(2)
+    assert space.acls("app") == ({"allow Read on topic orders"} if out == "revoked" else set())
+
+
+@pytest.mark.parametrize("lost", ["deleted", "unreadable"])
+async def test_a_certificate_that_cannot_be_seen_any_more_may_be_a_new_one(
+    lost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = await user_space()
+    await space.declare_users(user("app", kind="tls"))
+    await space.passes()
+    space.clock.seconds += 50 * DAY
+    get = FakeKube.get
+
+    async def fail(self: FakeKube, resource: Resource, name: str, namespace: str | None = None) -> Object:
+        if (resource.plural, name) == ("secrets", "app"):
+            raise ForbiddenError(403, "Forbidden", "secrets is forbidden")
+        return await get(self, resource, name, namespace)
+
+    if lost == "unreadable":
+        monkeypatch.setattr(FakeKube, "get", fail)
+    else:
+        del space.kube.objects[("secrets", "kafka", "app")]
+    await space.delete("app")
+    await space.passes(2)
+    space.clock.seconds += 80 * DAY
+    await space.passes(2)
+    assert space.acls("app") == DENIALS
+    space.clock.seconds += 11 * DAY
+    await space.passes(2)
+    assert space.kafka.acls == set()
+
+
+async def test_a_certificate_that_was_revoked_long_ago_is_over_when_its_user_goes() -> None:
+    space = await user_space()
+    await space.declare_users(user("app", kind="tls"))
+    await space.passes()
+    await space.annotate("app", revoked="leaked")
+    await space.passes()
+    space.clock.seconds += 85 * DAY
+    await space.delete("app")
+    await space.passes(2)
+    assert space.acls("app") == DENIALS
+    space.clock.seconds += 6 * DAY
+    await space.passes(2)
+    assert space.kafka.acls == set()

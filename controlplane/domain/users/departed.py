@@ -54,7 +54,7 @@ class DepartedPlan:
 
 
 def with_departing(records: Records, users: Iterable[DesiredUser], now: float) -> dict[str, Departed]:
-    """The records with those of users that are being deleted."""
+    """The records with those of users that are being deleted or are about to be kept out."""
     found = dict(records)
     for user in users:
         known = found.get(user.principal)

@@ -103,7 +103,7 @@ class Case:
 
     @property
     def met(self) -> str:
-        """The rotation that was done last; until the new password is the only one the Secret says what was asked for."""
+        """The rotation that was done last; until the new password is the only one the Secret says what was asked."""
         if self.held.stored.next is None:
             return self.held.stored.rotation
         credential = self.user.status.credential

@@ -1,4 +1,5 @@
-"""Users who are gone and may still come back with what they have: remembered in a ConfigMap beside the cluster.
+"""Users who are gone, or kept out, and may still come back with what they have: remembered in a ConfigMap beside the
+cluster.
 
 It has names of principals and times, nothing secret. Without an owner reference, as the volumes have none: who was kept
 out of the data stays kept out of it. Losing it costs what it knew: denials stay for ever, and those that could not be
@@ -13,13 +14,27 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from controlplane.api import names
+from controlplane.domain.access.pki import Certificate
 from controlplane.domain.cluster import naming
 from controlplane.domain.users.departed import Departed, DepartedPlan, Records, plan_departed, with_departing
 from controlplane.domain.users.layers import CellState
 from controlplane.domain.users.planner import AccessObservation
-from controlplane.ports import Acl, Clock, KafkaAdmin, KubeApi, KubeError, NotFoundError, Object, UnreachableError
+from controlplane.ports import (
+    Acl,
+    Clock,
+    KafkaAdmin,
+    KubeApi,
+    KubeError,
+    NotFoundError,
+    Object,
+    Pki,
+    PkiError,
+    UnreachableError,
+)
 from controlplane.services.cluster.observe import CONFIG_MAPS
 from controlplane.services.queue import Key
+from controlplane.services.users import secrets
+from controlplane.services.users.credentials import each
 from controlplane.services.users.entry import Entry
 
 log = logging.getLogger(__name__)
@@ -39,8 +54,10 @@ class Memory:
 
 
 class Departures:
-    def __init__(self, kube: KubeApi, clock: Clock) -> None:
-        self._kube, self._clock = kube, clock
+    """`lifetime` is that of a new certificate, in seconds."""
+
+    def __init__(self, kube: KubeApi, pki: Pki, clock: Clock, *, lifetime: float) -> None:
+        self._kube, self._pki, self._clock, self._lifetime = kube, pki, clock, lifetime
 
     async def read(self, key: Key, entries: Iterable[Entry]) -> Memory:
         """Entries are told what is remembered of their principals. Raises UnreachableError."""
@@ -59,11 +76,27 @@ class Departures:
         return memory
 
     async def remember(self, memory: Memory, leaving: Sequence[Entry], cell: CellState) -> None:
-        """Before anything else is done for who is about to be gone."""
+        """Before anything else is done for who is about to be gone or kept out. Raises UnreachableError."""
+        await each((entry for entry in leaving if entry.user.is_tls), self._look_for_certificate)
         records = with_departing(memory.records, [entry.desired(cell) for entry in leaving], self._clock.now())
         if not await self._write(memory, records):
             for entry in leaving:
                 entry.unremembered = True
+
+    async def _look_for_certificate(self, entry: Entry) -> None:
+        """A pass that was cut short has put the last one into the Secret and into no status. One that cannot be seen
+        any more may have been made just now."""
+        found: Sequence[Certificate] = ()
+        known = entry.departed is not None and entry.departed.certificate
+        try:
+            held = await secrets.read(self._kube, entry.user)
+            found = self._pki.read(held.certificate) if held.ours else ()
+        except (KubeError, PkiError):
+            known = False
+        if found:
+            entry.last_certificate = found[0].not_after
+        elif not known:
+            entry.last_certificate = self._clock.now() + self._lifetime
 
     def plan(
         self, memory: Memory, entries: Iterable[Entry], observed: AccessObservation, *, unlisted: bool

@@ -39,7 +39,9 @@ class Entry:
     anothers: bool = False
     """Kafka has a password of this name, and nothing says that it was made for this user."""
     departed: Departed | None = None
-    """What is remembered of one who had its principal before."""
+    """What is remembered of its principal: of one who had it before, or was kept out."""
+    last_certificate: float | None = None
+    """When the certificate ends that its Secret has, or may have had, as it goes out."""
     unremembered: bool = False
     """It is being deleted, and that could not be noted down for later: it is not let go."""
     unrecorded: bool = False
@@ -114,14 +116,16 @@ class Entry:
 
     @property
     def _not_after(self) -> float | None:
-        """When the last certificate of its principal expires, those of who had it before among them; None for none, and
-        where nobody knows."""
+        """When the last certificate of its principal expires, those of who had it before among them; None where nobody
+        knows, and for none."""
         credential = self.user.status.credential
         own = credential.not_after if credential is not None else None
-        before = self.departed.until if self.departed is not None else 0.0
-        if before is None or (own is None and self.departed is None):
-            return None
-        return max(before, seconds(own) if own is not None else 0.0)
+        ends = [seconds(own) if own is not None else None, self.last_certificate]
+        if self.departed is not None:
+            if self.departed.until is None:
+                return None
+            ends.append(self.departed.until)
+        return max((end for end in ends if end is not None), default=None)
 
     def layers(self, cell: CellState) -> tuple[Layer, ...] | None:
         """None where they are not known: its tenant is gone, or it has no part in it at the moment."""

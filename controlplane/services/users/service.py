@@ -85,8 +85,10 @@ class UserService:
     ) -> None:
         self._kube, self._clock, self._settings = kube, clock, settings
         self._ground = GroundReader(kube, admins, by_name=settings.addressing == "DNS")
-        self._credentials = Credentials(kube, pki, passwords, clock, lifetime=settings.user_certificate_lifetime)
-        self._shares, self._report, self._departures = Shares(), Reporter(kube, clock, events), Departures(kube, clock)
+        lifetime = settings.user_certificate_lifetime
+        self._credentials = Credentials(kube, pki, passwords, clock, lifetime=lifetime)
+        self._departures = Departures(kube, pki, clock, lifetime=lifetime)
+        self._shares, self._report = Shares(), Reporter(kube, clock, events)
 
     async def reconcile(self, key: Key) -> float | None:
         """`key` names the cluster. None when it has no users: an event will wake us."""
@@ -405,8 +407,12 @@ def _is_unknown(entry: Entry, observed: AccessObservation) -> bool:
 
 
 def _is_leaving(entry: Entry, plan: UserPlan | None) -> bool:
-    """It is being deleted, was let in or may have been, and has its principal."""
-    return entry.deleting and entry.held_back and not entry.anothers and plan is not None and plan.has_principal
+    """It has its principal, was let in or may have been, and is being deleted, or is about to be kept out."""
+    if not entry.out or entry.anothers or plan is None or not plan.has_principal:
+        return False
+    if entry.deleting:
+        return entry.held_back
+    return plan.forget or any(acl.permission == DENY for acl in plan.acls.create)
 
 
 def _lets_unlisted_through(ground: Ground) -> bool:
