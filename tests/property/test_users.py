@@ -88,6 +88,8 @@ def carried_out(
             del scram[user.user]
         merged = {**values.get(user.user, {}), **plan.quotas.changes}
         values[user.user] = {key: value for key, value in merged.items() if value is not None}
+        if plan.forget and not user.out:  # noted down before: whoever is logged in may be so from then on
+            user = replace(user, not_after=200.0)  # noqa: PLW2901
         recorded = not plan.is_empty and plan.may_log_in
         after.append(replace(user, owned_acls=plan.acls.owned, owned_quotas=plan.quotas.owned) if recorded else user)
     acls_after = None if observed.acls is None else frozenset(found)

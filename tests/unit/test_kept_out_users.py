@@ -6,11 +6,13 @@ import contextlib
 
 import pytest
 from support.fake_kube import FakeKube
-from support.simulation import Killed
+from support.simulation import DieAt, Killed
 from support.tenant_users import condition_in, declare_in, declare_tenants, settle, tenant, tenants_user
 from support.users import rule, user, user_space
 
-from controlplane.domain.users.departed import Departed
+from controlplane.domain.access.listeners import REAUTHENTICATE_SECONDS
+from controlplane.domain.users.departed import SLACK_SECONDS, Departed
+from controlplane.domain.users.values import Acl
 from controlplane.ports import ConflictError, ForbiddenError, Object, Resource
 from controlplane.services.users.departed import from_text
 from controlplane.services.users.service import KAFKA_USERS
@@ -39,7 +41,7 @@ async def test_a_password_user_of_the_same_name_lets_no_certificate_in(*, waitin
         await space.passes(2)
         condition = await space.condition("later")
         assert (condition["reason"], "Choose another" in condition["message"]) == ("CertificateStillValid", True)
-        assert space.acls("app") == DENIALS
+        assert space.acls("app") == {*DENIALS, "allow Write on topic orders"}
         assert "app" not in space.kafka.scram
         assert not space.has_secret("later")
         space.clock.seconds += 80 * DAY
@@ -60,7 +62,7 @@ async def test_a_name_that_another_tenants_certificate_had_lets_it_in_to_nothing
     await settle(space, "billing")
     await settle(space, "billing")
     assert (await condition_in(space, "billing", "app"))["reason"] == "CertificateStillValid"
-    assert space.acls("app") == DENIALS
+    assert space.acls("app") >= DENIALS
 
 
 async def test_a_denial_that_nobody_remembers_is_not_lifted_for_a_password() -> None:
@@ -181,3 +183,119 @@ async def test_a_certificate_that_was_revoked_long_ago_is_over_when_its_user_goe
     space.clock.seconds += 6 * DAY
     await space.passes(2)
     assert space.kafka.acls == set()
+
+
+SESSIONS_END = REAUTHENTICATE_SECONDS + SLACK_SECONDS
+
+
+@pytest.mark.parametrize("way", ["revoked", "deleted", "another tenant's"])
+async def test_no_session_of_a_former_password_gets_rights_again(way: str) -> None:
+    """It lives until it has to prove itself again, and is only denied until then."""
+    space = await user_space()
+    await declare_tenants(space, tenant("billing"))
+    await space.declare_users(user("app", rule("orders")))
+    await space.passes()
+    await (space.annotate("app", revoked="leaked") if way == "revoked" else space.delete("app"))
+    await space.passes(2)
+    space.clock.seconds += 60
+    mine = "allow Read on topic billing.invoices" if way == "another tenant's" else "allow Read on topic orders"
+    where = "billing" if way == "another tenant's" else "kafka"
+    if way == "revoked":
+        await space.annotate("app", revoked=None)
+    elif way == "deleted":
+        await space.declare_users(user("app", rule("orders")))
+    else:
+        await declare_in(space, "billing", tenants_user("app", rule("billing.invoices"), of="billing"))
+    await settle(space, "billing")
+    for kind in ("Ready", "CredentialsCurrent"):
+        condition = await condition_in(space, where, "app", kind)
+        assert (condition["status"], condition["reason"]) == ("False", "SessionsNotOver")
+    assert "may be so until 2023-11-14T22:4" in condition["message"]
+    assert (await condition_in(space, where, "app", "Reconciling"))["status"] == "True"
+    assert (await condition_in(space, where, "app", "Stalled"))["status"] == "False"
+    assert (space.acls("app"), space.kafka.scram) == ({*DENIALS, mine}, {})
+    assert not [key for key in space.kube.objects if key[0] == "secrets" and key[2] == "app"]
+    again = DieAt()
+    assert await space.passes(die=again) == space.service()._settings.resync_interval
+    assert again.calls == []
+    space.clock.seconds += SESSIONS_END - 70
+    await space.passes()
+    assert space.acls("app") == {*DENIALS, mine}, "a session may be as old as that"
+    space.clock.seconds += 10
+    await space.passes(2)
+    assert (await condition_in(space, where, "app"))["status"] == "True"
+    assert space.acls("app") == {mine}
+    assert space.password_in_kafka("app") == space.passwords.made[1]
+
+
+async def test_who_was_revoked_long_ago_is_let_in_at_once() -> None:
+    space = await user_space()
+    await space.declare_users(user("app", rule("orders")))
+    await space.passes()
+    await space.annotate("app", revoked="leaked")
+    await space.passes(3)
+    space.clock.seconds += SESSIONS_END
+    await space.passes()
+    await space.annotate("app", revoked=None)
+    await space.passes()
+    assert space.acls("app") == {"allow Read on topic orders"}
+    assert (await space.condition("app"))["status"] == "True"
+
+
+async def test_a_denial_that_others_made_for_a_live_user_is_drift() -> None:
+    space = await user_space()
+    await space.declare_users(user("app", rule("orders")))
+    await space.passes()
+    space.kafka.acls.add(Acl("User:app", "topic", "*", "literal", "All", "deny"))
+    await space.passes()
+    assert space.acls("app") == {"allow Read on topic orders"}
+    assert space.password_in_kafka("app") == space.passwords.made[0]
+
+
+@pytest.mark.parametrize("patience", [False, True], ids=["at once", "after its sessions"])
+@pytest.mark.parametrize("phase", ["before", "after"])
+@pytest.mark.parametrize("number", range(1, 8))
+async def test_killed_anywhere_in_a_revocation_that_bit_nobody_has_the_old_password(
+    number: int, phase: str, *, patience: bool
+) -> None:
+    space = await user_space()
+    await space.declare_users(user("app", rule("orders")))
+    await space.passes()
+    await space.annotate("app", revoked="leaked")
+    die = DieAt(number, phase)
+    with contextlib.suppress(Killed, BaseExceptionGroup):
+        await space.passes(die=die)
+    bit = space.acls("app") >= DENIALS
+    space.clock.seconds += SESSIONS_END if patience else 0
+    await space.annotate("app", revoked=None)
+    await space.passes(2)
+    space.clock.seconds += SESSIONS_END
+    await space.passes(2)
+    assert (await space.condition("app"))["status"] == "True"
+    assert space.acls("app") == {"allow Read on topic orders"}
+    password = space.password_in_kafka("app")
+    assert (await space.secret("app"))["password"] == password
+    assert (password != space.passwords.made[0]) == bit
+
+
+async def test_a_secret_that_could_not_be_deleted_gives_nobody_the_old_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    space = await user_space()
+    await space.declare_users(user("app"))
+    await space.passes()
+
+    async def refuse(self: FakeKube, *_: object, **__: object) -> None:
+        raise ForbiddenError(403, "Forbidden", "secrets is forbidden")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(FakeKube, "delete", refuse)
+        await space.annotate("app", revoked="leaked")
+        await space.passes(2)
+        assert (await space.condition("app"))["reason"] == "SecretRefused"
+        space.clock.seconds += SESSIONS_END
+        await space.annotate("app", revoked=None)
+        await space.passes(2)
+    assert (await space.condition("app"))["status"] == "True"
+    assert (await space.secret("app"))["password"] == space.password_in_kafka("app") == space.passwords.made[1]
+    assert space.events().count("CredentialsIssued") == 2

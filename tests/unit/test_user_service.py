@@ -11,11 +11,14 @@ from pydantic import SecretStr
 from support.simulation import DieAt, Killed
 from support.users import KEY, SERVERS, UserSpace, put_authority, put_secret, rule, user, user_space
 
+from controlplane.domain.access.listeners import REAUTHENTICATE_SECONDS
 from controlplane.domain.users.credentials import iterations
+from controlplane.domain.users.departed import SLACK_SECONDS
 from controlplane.domain.users.values import Acl, ScramPassword
 from controlplane.services.keys import users_key
 from controlplane.services.users.service import KAFKA_USERS
 
+SESSIONS_END = REAUTHENTICATE_SECONDS + SLACK_SECONDS
 DENIALS = {
     "deny All on topic *",
     "deny All on group *",
@@ -235,6 +238,7 @@ async def test_a_deleted_user_is_denied_first_and_then_forgotten() -> None:
     assert space.kafka.scram == {}
     assert space.kafka.quotas == {}
     await space.declare_users(user("app", rule("orders", "Read")))
+    space.clock.seconds += SESSIONS_END
     await space.passes()
     assert space.acls("app") == {"allow Read on topic orders"}, "declared anew it is let in"
     assert (await space.condition("app"))["status"] == "True"
@@ -257,6 +261,7 @@ async def test_a_revoked_user_is_out_until_the_annotation_goes_and_has_another_p
     await space.passes(die=again)
     assert again.calls == []
     await space.annotate("app", revoked=None, paused=None)
+    space.clock.seconds += SESSIONS_END
     await space.passes()
     assert space.acls("app") == {"allow Read on topic orders"}
     first, second = space.passwords.made

@@ -130,6 +130,19 @@ USERS = (
         _DESCRIBE,
     ),
     Entry(
+        "SessionsNotOver",
+        _REFUSAL,
+        "The user was revoked or deleted a short time ago, and is to be let in again. A session that was logged in "
+        "with the former password lives until it has to prove itself again: with the denial gone it would have the "
+        "user's rights, which may be another tenant's by now.",
+        "The principal stays denied, without a password and a Secret, until the time in the message: 16 minutes after "
+        "its password was deleted. Then it is let in.",
+        "Wait, or use another spec.userName in a new object. If it is certain that nobody is logged in, delete the "
+        "principal's four DENY ACLs (All on every topic, group and transactionalId, and on the cluster) with "
+        "kafka-acls.",
+        _DESCRIBE,
+    ),
+    Entry(
         "AuthorizationDisabled",
         _REFUSAL,
         "The user has ACLs or is revoked, and the cluster has no authorizer: everybody may do everything.",
@@ -153,8 +166,8 @@ USERS = (
         "gone. While whenNoAcl is Allow it is denied nothing: it is the password that is gone.",
         "Four DENY ACLs bite at the next request of every connection, open ones included. Without them open "
         "connections end when they have to prove themselves again (15 minutes). The rest stays as declared.",
-        "Take the annotation away to let the user in again; it gets new credentials then. A user with a certificate "
-        "stays out until that has expired.",
+        "Take the annotation away to let the user in again; it gets new credentials once its last session has ended, "
+        "16 minutes after it was revoked. A user with a certificate stays out until that has expired.",
         _DESCRIBE,
     ),
     Entry(

@@ -4,8 +4,8 @@ A denial outlives its user: by the time in which a session has to prove itself a
 expired. Then nobody can be that principal, and the denial goes. Where none could be made (whenNoAcl: Allow) it follows
 once it can be. For that a record of each is kept outside of Kafka, written before the object is let go.
 
-- A principal that is declared again is its object's business; the record only says when its certificates expire,
-  whatever the new object logs in with.
+- A principal that is declared again, or let in again, is its object's business; the record only says when its
+  certificates expire and its sessions end, whatever the object logs in with.
 - Who takes a denial away with kafka-acls has decided: it is not put back.
 - What expires when nobody knows is denied for ever.
 - The plan of a world in which the plan was carried out is empty, and nothing is ever done for a principal without a
@@ -23,6 +23,8 @@ from controlplane.domain.users.acls import revocation
 from controlplane.domain.users.planner import DesiredUser
 from controlplane.domain.users.values import Acl
 
+SLACK_SECONDS = 60.0
+"""Noted down beyond the end of a session: what takes long is recorded once in this time, not at every pass."""
 MAX_DEPARTED = 5000
 """Of one cluster: what a ConfigMap has room for. The denial of one more stays for ever."""
 
@@ -64,10 +66,8 @@ def with_departing(records: Records, users: Iterable[DesiredUser], now: float) -
 
 
 def _departing(user: DesiredUser, known: Departed | None, now: float) -> Departed:
-    """Times of sessions are put off generously, so that a deletion that takes long is recorded a few times and not at
-    every pass."""
     enough = user.not_after if user.tls else now + REAUTHENTICATE_SECONDS
-    until = user.not_after if user.tls else now + 2 * REAUTHENTICATE_SECONDS
+    until = user.not_after if user.tls else now + REAUTHENTICATE_SECONDS + SLACK_SECONDS
     if known is None:
         return Departed(until, certificate=user.tls)
     certificate = user.tls or (known.certificate and not known.is_over(now))

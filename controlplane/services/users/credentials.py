@@ -85,6 +85,8 @@ class Case:
     """Iterations that Kafka has."""
     rotation: str
     rotate_after: float | None
+    spent: bool = False
+    """The password in the Secret was taken from Kafka, to keep its user out."""
     problem: Obstacle | None = None
     events: list[Told] = field(default_factory=list)
     drifted: int = 0
@@ -187,6 +189,7 @@ class Credentials:
             now=self._clock.now(),
             rotate_after=case.rotate_after,
             rotation=case.rotation,
+            spent=case.spent,
         )
 
     async def _prepare(self, case: Case, step: Step) -> None:
@@ -217,7 +220,7 @@ class Credentials:
 
     def _tell_of_new(self, case: Case, *, was_there: bool) -> None:
         name = case.user.secret_name
-        if not case.had_credentials:
+        if not case.had_credentials or case.spent:
             case.events.append(Told(NORMAL, "CredentialsIssued", f"Secret {name} has the credentials"))
             return
         case.drifted += 1

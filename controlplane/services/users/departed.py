@@ -90,7 +90,7 @@ class Departures:
         known = entry.departed is not None and entry.departed.certificate
         try:
             held = await secrets.read(self._kube, entry.user)
-            found = self._pki.read(held.certificate) if held.ours else ()
+            found = self._pki.read(held.certificate) if held.ours and held.certificate else ()
         except (KubeError, PkiError):
             known = False
         if found:

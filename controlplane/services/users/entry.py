@@ -13,7 +13,7 @@ from controlplane.domain.check import Check
 from controlplane.domain.users import acls, quotas
 from controlplane.domain.users.departed import Departed
 from controlplane.domain.users.layers import CellState, layers
-from controlplane.domain.users.planner import DesiredUser
+from controlplane.domain.users.planner import AccessObservation, DesiredUser
 from controlplane.domain.users.quotas import Layer
 from controlplane.ports import KafkaError, Object
 from controlplane.services.users.credentials import Case, Obstacle, Told
@@ -108,6 +108,14 @@ class Entry:
             within=self._prefix,
         )
 
+    def is_spent(self, observed: AccessObservation) -> bool:
+        """The password that its Secret may still have was taken from Kafka to keep it out."""
+        denials = acls.revocation(self.user.principal) - acls.declared(
+            self.user.principal, self.user.spec.authorization.acls
+        )
+        was_out = self.departed is not None or bool(denials & (observed.acls or frozenset()))
+        return was_out and self.user.user_name not in observed.scram
+
     @property
     def _certified(self) -> bool:
         """Where nothing is remembered of who had its principal before it may be a certificate's."""
@@ -116,8 +124,8 @@ class Entry:
 
     @property
     def _not_after(self) -> float | None:
-        """When the last certificate of its principal expires, those of who had it before among them; None where nobody
-        knows, and for none."""
+        """When the last certificate of its principal expires and its last session ends, those of who had it before
+        among them; None where nobody knows, and for none."""
         credential = self.user.status.credential
         own = credential.not_after if credential is not None else None
         ends = [seconds(own) if own is not None else None, self.last_certificate]

@@ -24,7 +24,7 @@ from controlplane.domain.tenants.directory import Directory
 from controlplane.domain.users.credentials import MIN_ROTATE_AFTER
 from controlplane.domain.users.layers import CellState
 from controlplane.domain.users.login import entrance
-from controlplane.domain.users.planner import AccessObservation, UserPlan, plan_users
+from controlplane.domain.users.planner import SESSIONS, AccessObservation, UserPlan, plan_users
 from controlplane.domain.users.values import DENY, Acl
 from controlplane.ports import (
     Clock,
@@ -219,7 +219,8 @@ class UserService:
                 if error is not None and error.code != "RESOURCE_NOT_FOUND":
                     entry.errors.append(error)
         # A Secret is what says whose a password is: it stays until Kafka has the password no more.
-        await self._each((entry for entry in going.values() if entry.out and not entry.errors), self._forget_secret)
+        forgotten = [e for key, e in going.items() if (e.out or plans[key].waits_for_sessions) and not e.errors]
+        await self._each(forgotten, self._forget_secret)
         return changed or bool(out)
 
     async def _forget_secret(self, entry: Entry) -> None:
@@ -291,6 +292,7 @@ class UserService:
                 held=held,
                 told=observed.scram.get(entry.user.user_name),
                 rotation=entry.user.metadata.annotations.get(names.ROTATE_AT, "")[:64],
+                spent=not entry.user.is_tls and entry.is_spent(observed),
                 rotate_after=max(parse_seconds(rotate_after), MIN_ROTATE_AFTER) if rotate_after is not None else None,
             )
 
@@ -351,7 +353,7 @@ class UserService:
         if entry.deleting:
             return Standing(ok=False, reason="Revoking", message="It is being deleted: revoked first.", waiting=True)
         if refusal is not None:
-            return Standing(ok=False, reason=refusal.name, message=explain([refusal]))
+            return Standing(ok=False, reason=refusal.name, message=explain([refusal]), later=refusal.name == SESSIONS)
         if entry.errors:
             error = refused(entry.errors[0])
             return Standing(ok=False, reason=error.reason, message=error.message, waiting=error.waiting)
@@ -408,11 +410,11 @@ def _is_unknown(entry: Entry, observed: AccessObservation) -> bool:
 
 def _is_leaving(entry: Entry, plan: UserPlan | None) -> bool:
     """It has its principal, was let in or may have been, and is being deleted, or is about to be kept out."""
-    if not entry.out or entry.anothers or plan is None or not plan.has_principal:
+    if entry.anothers or plan is None or not plan.has_principal:
         return False
     if entry.deleting:
         return entry.held_back
-    return plan.forget or any(acl.permission == DENY for acl in plan.acls.create)
+    return plan.forget or (entry.revoked and any(acl.permission == DENY for acl in plan.acls.create))
 
 
 def _lets_unlisted_through(ground: Ground) -> bool:

@@ -33,12 +33,14 @@ DRIFT_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One condition's worth: the reason and, unless it holds, words for people. `waiting`: it may end by itself."""
+    """One condition's worth: the reason and, unless it holds, words for people. `waiting`: it may end by itself, at any
+    moment; `later`: it does, and nothing is gained by looking often."""
 
     ok: bool
     reason: str
     message: str = ""
     waiting: bool = False
+    later: bool = False
 
 
 def owned_status(user: KafkaUser, plan: UserPlan) -> KafkaUserStatus:
@@ -65,7 +67,7 @@ def user_status(
     """`plan` is the one after everything was done, None where Kafka was not asked: what was known stays then, and that
     of `credentials` and `layers` where nothing is known of them now."""
     old = user.status
-    waiting = not ready.ok and ready.waiting
+    waiting = not ready.ok and (ready.waiting or ready.later)
     conditions = old.conditions
     for kind, value, standing in (
         (c.READY, ready.ok, ready),
