@@ -56,6 +56,7 @@ def desired_users(draw: st.DrawFn) -> list[DesiredUser]:
                 not_after=draw(st.none() | st.just(50.0) | st.just(150.0)),
                 anothers=draw(st.booleans()),
                 let_in=draw(st.booleans()),
+                pending=draw(st.booleans()),
                 barred=draw(st.none() | st.just(Check("ForeignPrefix", ok=False))),
                 within=draw(st.none() | st.just("a")),
             )

@@ -44,8 +44,9 @@ class DesiredUser:
     `owned_acls` and `owned_quotas` are what kfleet has made for it before, from its status. `certified`: there may be
     certificates of its principal, its own or of who had it before. `not_after` is when the last of them expires, or the
     last session with a former password ends; None where nobody knows. `anothers`: Kafka's password of this name was not
-    made for it. `let_in`: it has had credentials. `barred`: why it may have nothing new. `layers` None: what its quotas
-    are is not known, and they stay. `within` is the prefix that a tenant's user is confined to.
+    made for it. `let_in`: it has had credentials. `pending`: who had its principal before left while the cluster was
+    away, and has not been kept out yet. `barred`: why it may have nothing new. `layers` None: what its quotas are is
+    not known, and they stay. `within` is the prefix that a tenant's user is confined to.
     """
 
     key: str
@@ -65,6 +66,7 @@ class DesiredUser:
     not_after: float | None = None
     anothers: bool = False
     let_in: bool = False
+    pending: bool = False
     barred: Check | None = None
     within: str | None = None
 
@@ -236,8 +238,10 @@ def _still_about(user: DesiredUser, acls: frozenset[Acl], now: float, *, told: b
     """A denial of an earlier revocation, of a principal that somebody may still be: with a certificate, or logged in
     with a former password, which a revocation that was cut short has not taken (`told`: Kafka has it). A denial of a
     password user that nobody noted down is lifted at once."""
-    if user.out or not (revocation(user.principal) - user.acls) & acls:
+    if user.out or not (user.pending or (revocation(user.principal) - user.acls) & acls):
         return None
+    if user.pending and not user.certified:
+        return _sessions_not_over(user, now + REAUTHENTICATE_SECONDS)
     if user.not_after is not None and now >= user.not_after:
         return _sessions_not_over(user, now + REAUTHENTICATE_SECONDS) if told else None
     if not user.certified:

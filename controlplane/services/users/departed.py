@@ -20,6 +20,7 @@ from controlplane.domain.users.departed import Departed, DepartedPlan, Records, 
 from controlplane.domain.users.layers import CellState
 from controlplane.domain.users.planner import AccessObservation
 from controlplane.ports import (
+    NAMESPACE_TERMINATING,
     Acl,
     Clock,
     KafkaAdmin,
@@ -75,10 +76,14 @@ class Departures:
             entry.departed = memory.records.get(entry.user.principal)
         return memory
 
-    async def remember(self, memory: Memory, leaving: Sequence[Entry], cell: CellState) -> None:
-        """Before anything else is done for who is about to be gone or kept out. Raises UnreachableError."""
+    async def remember(
+        self, memory: Memory, leaving: Sequence[Entry], cell: CellState, *, pending: bool = False
+    ) -> None:
+        """Before anything else is done for who is about to be gone or kept out. `pending`: nothing can be done in Kafka
+        now. Raises UnreachableError."""
         await each((entry for entry in leaving if entry.user.is_tls), self._look_for_certificate)
-        records = with_departing(memory.records, [entry.desired(cell) for entry in leaving], self._clock.now())
+        users = [entry.desired(cell) for entry in leaving]
+        records = with_departing(memory.records, users, self._clock.now(), pending=pending)
         if not await self._write(memory, records):
             for entry in leaving:
                 entry.unremembered = True
@@ -102,7 +107,7 @@ class Departures:
         self, memory: Memory, entries: Iterable[Entry], observed: AccessObservation, *, unlisted: bool
     ) -> DepartedPlan:
         declared = {entry.user.principal for entry in entries}
-        return plan_departed(memory.records, declared, observed.acls, self._clock.now(), unlisted=unlisted)
+        return plan_departed(memory.records, declared, observed, self._clock.now(), unlisted=unlisted)
 
     async def settle(self, memory: Memory, plan: DepartedPlan) -> None:
         """What is known once everything was done; if it cannot be written it is found out again."""
@@ -119,6 +124,8 @@ class Departures:
         except UnreachableError:
             raise
         except KubeError as error:
+            if error.reason == NAMESPACE_TERMINATING or (memory.obj is None and isinstance(error, NotFoundError)):
+                return True  # the volumes go with the namespace: there is nothing that anybody could come back to
             log.warning("%s: users that are gone cannot be remembered: %s", memory.key, error.message)
             return False
         memory.records = dict(records)
@@ -143,9 +150,20 @@ async def change(admin: KafkaAdmin, acls: frozenset[Acl], *, create: bool) -> bo
     return True
 
 
+async def forget(admin: KafkaAdmin, users: frozenset[str]) -> bool:
+    """As `change`. Raises KafkaError."""
+    if not users:
+        return False
+    for user, error in (await admin.delete_scram(sorted(users))).items():
+        if error is not None:
+            log.warning("the password of %s, which is gone: %s", user, error.message)
+    return True
+
+
 def to_text(records: Records) -> str:
     found = {
         principal: {"until": one.until, "denied": one.denied, "certificate": one.certificate}
+        | ({"pending": True} if one.pending else {})
         for principal, one in sorted(records.items())
     }
     return json.dumps(found, separators=(",", ":"))
@@ -162,7 +180,8 @@ def from_text(text: str) -> dict[str, Departed]:
     for principal, one in found.items() if isinstance(found, dict) else ():
         until = one.get("until") if isinstance(one, dict) else ""
         if until is None or (isinstance(until, (int, float)) and not isinstance(until, bool)):
-            records[principal] = Departed(until, bool(one.get("denied")), one.get("certificate") is not False)
+            certificate, pending = one.get("certificate") is not False, one.get("pending") is True
+            records[principal] = Departed(until, bool(one.get("denied")), certificate, pending)
     return records
 
 

@@ -104,6 +104,7 @@ class Entry:
             not_after=self._not_after,
             anothers=self.anothers,
             let_in=self.let_in,
+            pending=self.pending,
             barred=self.barred,
             within=self._prefix,
         )
@@ -115,6 +116,11 @@ class Entry:
         )
         was_out = self.departed is not None or bool(denials & (observed.acls or frozenset()))
         return was_out and self.user.user_name not in observed.scram
+
+    @property
+    def pending(self) -> bool:
+        """Who had its principal before is still to be kept out: the cluster was away."""
+        return self.departed is not None and self.departed.pending
 
     @property
     def _certified(self) -> bool:
@@ -130,7 +136,7 @@ class Entry:
         own = credential.not_after if credential is not None else None
         ends = [seconds(own) if own is not None else None, self.last_certificate]
         if self.departed is not None:
-            if self.departed.until is None:
+            if self.departed.until is None or self.pending:
                 return None
             ends.append(self.departed.until)
         return max((end for end in ends if end is not None), default=None)

@@ -56,7 +56,7 @@ from controlplane.services.users.credentials import (
     secret_refused,
     unexpected,
 )
-from controlplane.services.users.departed import Departures, Memory, change
+from controlplane.services.users.departed import Departures, Memory, change, forget
 from controlplane.services.users.entry import Entry
 from controlplane.services.users.ground import Ground, GroundReader
 from controlplane.services.users.report import Reporter
@@ -99,7 +99,7 @@ class UserService:
             return None
         ground = await self._ground.read(key)
         if ground.is_gone:
-            await self._each((entry for entry in entries if entry.deleting), self._let_go)
+            await self._leave(ground, [entry for entry in entries if entry.deleting], memory)
         if ground.admin is None:
             if not entries:
                 return None if ground.is_gone else self._settings.busy_interval
@@ -117,6 +117,15 @@ class UserService:
             return self._settings.busy_interval
         await self._write_all(entries, standings, plans, cell)
         return self._next_look(entries, standings)
+
+    async def _leave(self, ground: Ground, leaving: list[Entry], memory: Memory) -> None:
+        """There is nobody to be kept out of. What they have may come back with the cluster's volumes, so that who had
+        something is noted down before there is no object that says so."""
+        if leaving and await self._ground.may_return(ground):
+            await self._each((entry for entry in leaving if not entry.let_in), self._find_owner)
+            known = [e for e in leaving if e.held_back and not e.anothers and e.refusal is None]
+            await self._departures.remember(memory, known, CellState(), pending=True)
+        await self._each((entry for entry in leaving if not entry.unremembered), self._let_go)
 
     async def _bring_about(
         self, ground: Ground, admin: KafkaAdmin, entries: list[Entry], directory: Directory, memory: Memory
@@ -138,6 +147,7 @@ class UserService:
         await self._each(usable, lambda entry: self._claim(entry, plans.get(entry.key)))
         going = {e.key: e for e in usable if e.key in plans and not e.skip and (e.out or not e.unrecorded)}
         changed = await change(admin, gone.create, create=True)
+        changed |= await forget(admin, gone.forget)
         changed |= await self._keep_out(admin, going, plans)
         recorded = {key: entry for key, entry in going.items() if not entry.unrecorded}
         changed |= await self._let_in(ground, admin, recorded, plans, observed)
@@ -404,7 +414,7 @@ class UserService:
 def _is_unknown(entry: Entry, observed: AccessObservation) -> bool:
     """Kafka has a password of this name, and its status tells of none. A tenant's users take over nobody's."""
     user = entry.user
-    told = entry.let_in or (user.spec.exclusive and not entry.of_tenant)
+    told = entry.let_in or entry.pending or (user.spec.exclusive and not entry.of_tenant)
     return not user.is_tls and user.user_name in observed.scram and not told
 
 
