@@ -70,8 +70,10 @@ def _is_rotated(user: KafkaUser, stamp: str) -> bool:
 
 
 def _is_revoked(user: KafkaUser) -> bool:
+    """While the annotation is there a status that says so is true, whatever pass has written it: the operator takes the
+    word back before it lets anybody in again. Without it the object is one that was read before it was set."""
     ready = find_condition(user.status.conditions, READY)
-    return ready is not None and ready.reason == "Revoked"
+    return names.REVOKED in user.metadata.annotations and ready is not None and ready.reason == "Revoked"
 
 
 async def _record(

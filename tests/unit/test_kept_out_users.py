@@ -410,3 +410,26 @@ async def test_who_goes_with_the_cluster_and_cannot_be_noted_down_waits(monkeypa
     assert space.has_user("app")
     await space.passes()
     assert not space.has_user("app")
+
+
+@pytest.mark.parametrize("phase", ["before", "after"])
+@pytest.mark.parametrize("number", range(1, 9))
+async def test_a_status_that_says_revoked_is_never_an_old_one(number: int, phase: str) -> None:
+    """Who revokes a user while it is being let in again takes it for the answer."""
+    space = await user_space()
+    await space.declare_users(user("app", rule("orders")))
+    await space.passes()
+    await space.annotate("app", revoked="leaked")
+    await space.passes(2)
+    space.clock.seconds += SESSIONS_END
+    await space.annotate("app", revoked=None)
+    with contextlib.suppress(Killed, BaseExceptionGroup):
+        await space.passes(die=DieAt(number, phase))
+    is_out = space.acls("app") >= DENIALS and not space.kafka.scram and not space.has_secret("app")
+    assert is_out or (await space.condition("app"))["reason"] != "Revoked"
+    await space.annotate("app", revoked="again")
+    await space.passes()
+    assert (await space.condition("app"))["reason"] == "Revoked"
+    assert space.acls("app") >= DENIALS
+    assert not space.kafka.scram
+    assert not space.has_secret("app")

@@ -161,11 +161,25 @@ def test_a_revocation_takes_the_name(api: CannedApi) -> None:
     wrong = kfleet(api, "user", "revoke", "app", "--confirm", "ap")
     assert (wrong.code, "nothing was done" in wrong.stderr) == (1, True)
     assert patched(api) == []
-    api.objects["KafkaUser"][0]["status"]["conditions"][0] |= {"status": "False", "reason": "Revoked"}
+    obj = api.objects["KafkaUser"][0]
+
+    def act(_: str) -> None:
+        if patched(api):
+            obj["metadata"]["annotations"] = patched(api)[-1]["annotations"]
+            obj["status"]["conditions"][0] |= {"status": "False", "reason": "Revoked"}
+
+    api.before = act
     done = kfleet(api, "user", "revoke", "app", "--confirm", "app", "--reason", "in a\nlog")
     assert done.code == 0, done.stderr
     assert patched(api) == [{"uid": "uid-app", "annotations": {"kfleet.dev/revoked": "in a log"}}]
     assert "annotate kfu app kfleet.dev/revoked-" in done.stderr
+
+
+def test_a_revocation_is_not_told_of_by_what_an_earlier_one_left(api: CannedApi) -> None:
+    """The annotation was taken away, and nobody has looked yet: what is read may be older than what was asked for."""
+    api.objects["KafkaUser"][0]["status"]["conditions"][0] |= {"status": "False", "reason": "Revoked"}
+    done = kfleet(api, "user", "revoke", "app", "--confirm", "app", "--timeout", "0.5")
+    assert (done.code, "it has not come about within 0.5 s" in done.stderr) == (3, True)
 
 
 def _last_line(done: Run) -> tuple[int, str, str]:

@@ -18,6 +18,7 @@ from controlplane.api import conditions as c
 from controlplane.api import names
 from controlplane.api.duration import parse_seconds
 from controlplane.api.kafka_cluster import KafkaCluster, WhenNoAcl
+from controlplane.api.kafka_user import KafkaUserStatus
 from controlplane.domain.check import Check, explain
 from controlplane.domain.shedding.tighten import Shed
 from controlplane.domain.tenants.directory import Directory
@@ -62,7 +63,14 @@ from controlplane.services.users.ground import Ground, GroundReader
 from controlplane.services.users.report import Reporter
 from controlplane.services.users.residents import residents
 from controlplane.services.users.shares import Shares
-from controlplane.services.users.status import Standing, is_recorded, owned_status
+from controlplane.services.users.status import (
+    REVOKED,
+    Standing,
+    is_recorded,
+    no_longer_revoked,
+    owned_status,
+    says_revoked,
+)
 from controlplane.settings import OperatorSettings
 
 log = logging.getLogger(__name__)
@@ -206,16 +214,21 @@ class UserService:
             if not entry.held_back and plan.may_log_in:
                 await self._set_finalizers(entry, [*entry.user.metadata.finalizers, names.USER_FINALIZER])
             if not plan.is_empty and not is_recorded(entry.user, plan):
-                status = owned_status(entry.user, plan)
-                written = await self._kube.replace(
-                    KAFKA_USERS, entry.obj | {"status": status.to_object()}, subresource="status"
-                )
-                entry.obj["metadata"]["resourceVersion"] = written["metadata"]["resourceVersion"]
-                entry.user = entry.user.model_copy(update={"status": status})
+                await self._record(entry, owned_status(entry.user, plan))
+            if plan.may_log_in and not entry.out and says_revoked(entry.user.status):
+                await self._record(entry, no_longer_revoked(entry.user, self._clock.now()))
         except (ConflictError, NotFoundError):
             entry.skip = True
         else:
             entry.unrecorded = False
+
+    async def _record(self, entry: Entry, status: KafkaUserStatus) -> None:
+        """Raises ConflictError, NotFoundError."""
+        written = await self._kube.replace(
+            KAFKA_USERS, entry.obj | {"status": status.to_object()}, subresource="status"
+        )
+        entry.obj["metadata"]["resourceVersion"] = written["metadata"]["resourceVersion"]
+        entry.user = entry.user.model_copy(update={"status": status})
 
     async def _keep_out(self, admin: KafkaAdmin, going: Mapping[str, Entry], plans: Mapping[str, UserPlan]) -> bool:
         """Denials first, which bite at the next request; then the credentials, in Kafka and in Secrets."""
@@ -373,7 +386,7 @@ class UserService:
             return Standing(ok=False, reason="Applying", message="Kafka does not show everything yet.", waiting=True)
         if entry.revoked:
             told = f"annotation {names.REVOKED} is set: the user is kept out. Take it away to let it in again."
-            return Standing(ok=False, reason="Revoked", message=told)
+            return Standing(ok=False, reason=REVOKED, message=told)
         return Standing(ok=True, reason="AsDeclared")
 
     @staticmethod

@@ -27,6 +27,7 @@ from controlplane.domain.users.quotas import from_texts as quotas_from_texts
 from controlplane.domain.users.quotas import to_texts as quota_texts
 from controlplane.services.users.credentials import Case
 
+REVOKED = "Revoked"
 DRIFT_SECONDS = 300.0
 """How often the count of corrections moves at most: who fights over an ACL must not make a status flap."""
 
@@ -51,6 +52,22 @@ def owned_status(user: KafkaUser, plan: UserPlan) -> KafkaUserStatus:
 def is_recorded(user: KafkaUser, plan: UserPlan) -> bool:
     acls = from_texts(user.principal, user.status.acls)
     return acls == plan.acls.owned and quotas_from_texts(user.status.quotas) == dict(plan.quotas.owned)
+
+
+def says_revoked(status: KafkaUserStatus) -> bool:
+    ready = c.find_condition(status.conditions, c.READY)
+    return ready is not None and ready.reason == REVOKED
+
+
+def no_longer_revoked(user: KafkaUser, now: float) -> KafkaUserStatus:
+    """Its status before it is let in again: as long as one says that it is kept out, it is. Who revokes it in the next
+    moment takes that for the answer."""
+    told = "It is being let in again."
+    generation = user.metadata.generation
+    conditions = c.set_condition(
+        user.status.conditions, c.READY, False, "Applying", told, observed_generation=generation, now=now
+    )
+    return user.status.model_copy(update={"conditions": conditions})
 
 
 def user_status(
