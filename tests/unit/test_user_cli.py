@@ -58,6 +58,25 @@ def test_each_rule_is_held_against_the_brokers_word(acl: dict[str, Any], ok: boo
     assert (found, says in evidence) == (ok, True), evidence
 
 
+@pytest.mark.parametrize(
+    ("acl", "ok", "says"),
+    [
+        (rule("slow", "Read"), False, "asked about slow and did not answer (no answer within 3 s)"),
+        (rule("s", "Read", patternType="prefixed"), False, "asked about slow and 1 more and did not answer"),
+        (rule("*", "Read"), False, "on open the brokers do not grant Read"),
+        (rule("slow", "Create", kind="group"), True, "there is none to ask about"),
+        (rule("quiet", "Read", kind="group"), False, "asked about quiet and did not answer (gone)"),
+    ],
+)
+def test_what_was_not_answered_does_not_pass(acl: dict[str, Any], ok: bool, says: str) -> None:  # noqa: FBT001
+    silent = {"slow": "no answer within 3 s", "soft": "gone"}
+    result = LoginResult(
+        (Attempt("b:1"),), {"open": frozenset({"Describe"})}, silent_topics=silent, silent_groups={"quiet": "gone"}
+    )
+    (check,) = probe.check_rules(rules_of(acl), result)
+    assert (check.ok, says in check.evidence) == (ok, True), check.evidence
+
+
 def test_rules_that_cannot_be_asked_about_are_left_out() -> None:
     assert checked(rule("orders", "Read", type="deny"), rule("x", "Write", kind="transactionalId")) == []
 

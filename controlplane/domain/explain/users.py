@@ -258,7 +258,7 @@ USERS = (
         (Sort.CHECK,),
         "`kfleet user test`: whether the brokers grant what an ALLOW rule says, by their own word. Topics that exist "
         "and groups named in full are asked about; nothing is written or read.",
-        "One line a rule.",
+        "One line a rule. What was asked about and not answered does not pass.",
         "A DENY rule wins over every ALLOW, one that somebody else made included.",
         _DESCRIBE,
     ),
