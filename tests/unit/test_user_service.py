@@ -186,6 +186,24 @@ async def test_a_rotation_is_told_of_when_it_is_done_and_not_before(
     assert (await space.secret("app"))["password"] == space.password_in_kafka("app") != space.passwords.made[0]
 
 
+@pytest.mark.parametrize("kind", ["scram-sha-512", "tls"])
+async def test_a_time_to_come_puts_no_rotation_off(kind: str) -> None:
+    space = await user_space()
+    await space.declare_users(user("app", kind=kind, authentication={"rotateAfter": "1h"}))
+    await space.passes()
+    before, told = await space.secret("app"), (await space.user("app"))["status"]["credential"]
+    marks = space.kube.objects[("secrets", "kafka", "app")]["metadata"]
+    marks["annotations"] = marks["annotations"] | {"kfleet.dev/issued-at": "2099-01-01T00:00:00Z"}
+    await space.passes()
+    assert (await space.secret("app"), (await space.user("app"))["status"]["credential"]) == (before, told)
+    marks = space.kube.objects[("secrets", "kafka", "app")]["metadata"]
+    assert marks["annotations"]["kfleet.dev/issued-at"] == told["issuedAt"]
+    assert "SecretUpdated" in space.events()
+    space.clock.seconds += 3600
+    await space.passes()
+    assert await space.secret("app") != before
+
+
 SETTINGS_RESYNC = 30.0
 
 

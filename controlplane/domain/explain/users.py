@@ -205,8 +205,9 @@ USERS = (
     Entry(
         "SecretUpdated",
         (Sort.EVENT,),
-        "Keys of the Secret were not as they follow from its credentials and the cluster, and are again: somebody "
-        "edited them, or the cluster's addresses or its authority changed. The message names the keys.",
+        "Keys of the Secret, or the annotation kfleet.dev/issued-at, were not as they follow from its credentials and "
+        "the cluster, and are again: somebody edited them, or the cluster's addresses or its authority changed. The "
+        "message names them.",
         "Other keys in the Secret stay as they are. A password that somebody wrote into it is taken if it is 32 to 128 "
         "letters, digits, '-' and '_'.",
     ),
