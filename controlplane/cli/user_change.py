@@ -14,7 +14,7 @@ from controlplane.api.kafka_user import KafkaUser
 from controlplane.cli.ask import confirm, confirm_by_name
 from controlplane.cli.connect import Connection, connect
 from controlplane.cli.errors import CliError, ExitCode
-from controlplane.cli.lookup import USERS
+from controlplane.cli.lookup import USERS, read_as
 from controlplane.cli.operator_lease import operator_seen
 from controlplane.cli.options import Where
 from controlplane.cli.recorded import record
@@ -105,7 +105,7 @@ async def _until(
                     break
                 if event.type == "SYNCED":
                     continue
-                latest = KafkaUser.model_validate(event.object)
+                latest = read_as(KafkaUser, event.object)
                 if done(latest):
                     return latest
     except TimeoutError:

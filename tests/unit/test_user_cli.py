@@ -15,10 +15,12 @@ from support.tenant_users import tenants_user
 from support.users import rule, user
 
 from controlplane.api.kafka_user import KafkaUser
+from controlplane.cli.lookup import USERS
 from controlplane.cli.user_view import Description, description_text
 from controlplane.domain.access.pki import Certificate
 from controlplane.domain.users import probe
 from controlplane.domain.users.probe import Attempt, LoginResult
+from controlplane.ports import Resource
 
 GRANTED = {
     "orders": frozenset({"Read", "Describe"}),
@@ -210,6 +212,55 @@ def test_a_revoked_user_is_not_rotated(api: CannedApi) -> None:
     api.objects["KafkaUser"][0]["metadata"]["annotations"] = {"kfleet.dev/revoked": "true"}
     done = kfleet(api, "user", "rotate", "app", "--yes")
     assert problems_of_error(done, 1, "app is revoked") == []
+
+
+@pytest.mark.parametrize("name", ["", "../secrets/app", "app/status", "App", "a" * 254, "app?watch=true"])
+@pytest.mark.parametrize(
+    ("command", "kind"),
+    [
+        (("user", "describe"), "KafkaUser"),
+        (("user", "test"), "KafkaUser"),
+        (("user", "revoke", "--confirm", "app"), "KafkaUser"),
+        (("cluster", "describe"), "KafkaCluster"),
+        (("tenant", "describe"), "KafkaTenant"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_no_name_leads_nowhere(api: CannedApi, command: tuple[str, ...], kind: str, name: str) -> None:
+    done = kfleet(api, *command, name)
+    assert problems_of_error(done, 2, f"{name!r} is no name of a {kind}") == []
+    assert api.requests == []
+
+
+def test_what_is_no_namespace_leads_nowhere(api: CannedApi) -> None:
+    done = kfleet(api, "user", "describe", "app", "-n", "kafka/secrets/app?")
+    assert problems_of_error(done, 2, "'kafka/secrets/app?' is no name of a namespace") == []
+    assert api.requests == []
+
+
+def test_a_name_stays_in_its_place_of_a_path() -> None:
+    assert USERS.path("a/b", "../secrets/app", "status").endswith(
+        "/namespaces/a%2Fb/kafkausers/..%2Fsecrets%2Fapp/status"
+    )
+    assert Resource("", "v1", "x", "X", namespaced=False).path(name="system:node") == "/api/v1/x/system:node"
+
+
+@pytest.mark.parametrize(
+    "command", [("describe",), ("test",), ("rotate", "--yes"), ("revoke", "--confirm", "app")], ids=" ".join
+)
+def test_a_user_that_this_version_cannot_read_is_told_by_field(api: CannedApi, command: tuple[str, ...]) -> None:
+    api.objects["KafkaUser"][0]["status"]["credential"] = {"rotation": ["pa55-planted"]}
+    done = kfleet(api, "user", *command, "app")
+    assert problems_of_error(done, 1, "KafkaUser app cannot be read: status.credential.rotation") == []
+    assert "pa55-planted" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [("describe", "checkout"), ("list",)], ids=" ".join)
+def test_a_tenant_that_this_version_cannot_read_is_told_by_field(api: CannedApi, command: tuple[str, ...]) -> None:
+    for obj in api.objects["KafkaTenant"]:
+        obj["spec"]["topicPrefix"] = ["x"]
+    done = kfleet(api, "tenant", *command)
+    assert (done.code, "cannot be read: spec.topicPrefix" in done.stderr) == (1, True), done.stderr
 
 
 def test_a_test_without_a_secret_says_so(api: CannedApi) -> None:
