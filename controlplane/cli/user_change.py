@@ -56,6 +56,8 @@ async def revoke_user(where: Where, name: str, seconds: float | None, *, reason:
         _say(f"its credentials are gone then, Secret {user.secret_name} included; {_undo(connection, name)} undoes it")
         if user.is_tls:
             _say("a certificate cannot be called back: it stays out until its last one has expired, undone or not")
+        else:
+            _say("sessions live on for up to 15 minutes: undone sooner, it stays out until the last one has ended")
         confirm_by_name(f"revoke {name}", name, typed)
         # What keeps somebody out must work while the ledger is away.
         await _record(connection, "user revoke", user, {"reason": reason}, urgent=True)

@@ -121,9 +121,9 @@ USERS = (
     Entry(
         "CertificateStillValid",
         _REFUSAL,
-        "The principal was revoked, and certificates made for it have not expired. A certificate cannot be called "
-        "back: lifting the denial would let in whoever has it. That holds for an object that was deleted and declared "
-        "anew too.",
+        "The principal was revoked, and certificates made for it have not expired, or nobody knows of any. A "
+        "certificate cannot be called back: lifting the denial would let in whoever has it. That holds for an object "
+        "that was deleted and declared anew too, with a password or in another tenant.",
         "The principal stays denied, and gets no new certificate, until the last one has expired.",
         "Use another spec.userName. If it is certain that nobody has an old certificate, delete the principal's four "
         "DENY ACLs (All on every topic, group and transactionalId, and on the cluster) with kafka-acls.",
