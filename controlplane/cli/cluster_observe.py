@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from pydantic import ValidationError
-
 from controlplane.api.kafka_cluster import KafkaCluster
-from controlplane.api.validate import explain, problems_of
 from controlplane.bootstrap import cluster_observer
 from controlplane.cli.connect import Connection
-from controlplane.cli.errors import CliError
+from controlplane.cli.lookup import read_as
 from controlplane.domain.observation import ClusterObservation
 from controlplane.ports import Object
 from controlplane.services.access.way import plaintext
@@ -40,11 +37,7 @@ async def observer(connection: Connection) -> AsyncIterator[Observe]:
 
 def read_cluster(obj: Object) -> KafkaCluster:
     """Raises CliError that names the fields which cannot be read."""
-    try:
-        return KafkaCluster.model_validate(obj)
-    except ValidationError as error:
-        name = obj["metadata"]["name"]
-        raise CliError(f"KafkaCluster {name} cannot be read: {explain(problems_of(error))}") from error
+    return read_as(KafkaCluster, obj)
 
 
 def why_silent(observation: ClusterObservation) -> str:

@@ -6,11 +6,11 @@ import secrets
 import sys
 
 from controlplane.api import names
-from controlplane.api.kafka_cluster import KafkaClusterStatus
+from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.cli.ask import confirm_by_name
 from controlplane.cli.connect import connect
 from controlplane.cli.errors import CliError
-from controlplane.cli.lookup import CLUSTERS, find
+from controlplane.cli.lookup import CLUSTERS, find, read_as
 from controlplane.cli.options import Where
 from controlplane.cli.recorded import record
 from controlplane.domain.cluster.status import REFUSALS
@@ -22,7 +22,7 @@ async def replace_node(where: Where, name: str, node: int, typed: str | None) ->
     async with connect(where) as connection:
         found = await find(connection, CLUSTERS, name)
         meta = found["metadata"]
-        status = KafkaClusterStatus.model_validate(found.get("status") or {})
+        status = read_as(KafkaCluster, found).status
         seen = next((one for one in status.nodes if one.id == node), None)
         if seen is not None and seen.state == "Running":
             raise CliError(f"node {node} is {seen.state}: its disk is there, and nothing is replaced")

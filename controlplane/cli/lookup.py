@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from controlplane.api import kafka_cluster, kafka_rebalance, kafka_tenant, kafka_user
 from controlplane.api.group import GROUP, VERSION
-from controlplane.cli.connect import Connection
+from controlplane.cli.connect import Connection, check_name
 from controlplane.cli.errors import CliError
 from controlplane.ports import NotFoundError, Object, Resource
+
+Model = TypeVar("Model", bound=BaseModel)
 
 CLUSTERS = Resource(GROUP, VERSION, kafka_cluster.PLURAL, kafka_cluster.KIND)
 REBALANCES = Resource(GROUP, VERSION, kafka_rebalance.PLURAL, kafka_rebalance.KIND)
@@ -18,8 +23,9 @@ USERS = Resource(GROUP, VERSION, kafka_user.PLURAL, kafka_user.KIND)
 
 
 async def find(connection: Connection, resource: Resource, name: str) -> Object:
-    """One object, of the connection's namespace unless its kind has none. Raises CliError, with the nearest names,
-    when it is not there."""
+    """One object, of the connection's namespace unless its kind has none. Raises CliError for what cannot be a name,
+    and with the nearest names when it is not there."""
+    check_name(name, f"a {resource.kind}")
     try:
         return await connection.kube.get(resource, name, connection.namespace)
     except NotFoundError:
@@ -27,6 +33,17 @@ async def find(connection: Connection, resource: Resource, name: str) -> Object:
     known = sorted(obj["metadata"]["name"] for obj in there)
     where = f" in namespace {connection.namespace}" if resource.namespaced else ""
     raise CliError(f"no {resource.kind} {name}{where}{did_you_mean(name, known)}")
+
+
+def read_as(model: type[Model], obj: Object) -> Model:
+    """`model` is that of the object's kind. Raises CliError that names the fields which this version cannot read."""
+    try:
+        return model.model_validate(obj)
+    except ValidationError as error:
+        from controlplane.api.validate import explain, problems_of  # noqa: PLC0415 - completion does without all kinds
+
+        name = obj["metadata"]["name"]
+        raise CliError(f"{model.__name__} {name} cannot be read: {explain(problems_of(error))}") from error
 
 
 async def objects(connection: Connection, resource: Resource, namespace: str | None) -> Sequence[Object]:

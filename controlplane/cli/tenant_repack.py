@@ -12,7 +12,7 @@ from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.bootstrap import shard_search
 from controlplane.cli.connect import Connection, connect
 from controlplane.cli.errors import CliError
-from controlplane.cli.lookup import CLUSTERS, TENANTS, find, objects
+from controlplane.cli.lookup import CLUSTERS, TENANTS, find, objects, read_as
 from controlplane.cli.options import Where
 from controlplane.cli.render import View, table
 from controlplane.cli.sections import indent
@@ -44,7 +44,7 @@ async def offered(where: Where, text: str) -> Offered:
     else:
         name = text
     async with connect(where) as connection:
-        cluster = KafkaCluster.model_validate(await find(connection, CLUSTERS, name))
+        cluster = read_as(KafkaCluster, await find(connection, CLUSTERS, name))
         tenants = directory(readable(await objects(connection, TENANTS, None)))
         fleet = await _fleet(connection, cluster)
     cell = Cell(cluster.metadata.namespace, cluster.metadata.name)

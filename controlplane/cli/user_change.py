@@ -14,7 +14,7 @@ from controlplane.api.kafka_user import KafkaUser
 from controlplane.cli.ask import confirm, confirm_by_name
 from controlplane.cli.connect import Connection, connect
 from controlplane.cli.errors import CliError, ExitCode
-from controlplane.cli.lookup import USERS
+from controlplane.cli.lookup import USERS, read_as
 from controlplane.cli.operator_lease import operator_seen
 from controlplane.cli.options import Where
 from controlplane.cli.recorded import record
@@ -56,6 +56,8 @@ async def revoke_user(where: Where, name: str, seconds: float | None, *, reason:
         _say(f"its credentials are gone then, Secret {user.secret_name} included; {_undo(connection, name)} undoes it")
         if user.is_tls:
             _say("a certificate cannot be called back: it stays out until its last one has expired, undone or not")
+        else:
+            _say("sessions live on for up to 15 minutes: undone sooner, it stays out until the last one has ended")
         confirm_by_name(f"revoke {name}", name, typed)
         # What keeps somebody out must work while the ledger is away.
         await _record(connection, "user revoke", user, {"reason": reason}, urgent=True)
@@ -70,8 +72,10 @@ def _is_rotated(user: KafkaUser, stamp: str) -> bool:
 
 
 def _is_revoked(user: KafkaUser) -> bool:
+    """While the annotation is there a status that says so is true, whatever pass has written it: the operator takes the
+    word back before it lets anybody in again. Without it the object is one that was read before it was set."""
     ready = find_condition(user.status.conditions, READY)
-    return ready is not None and ready.reason == "Revoked"
+    return names.REVOKED in user.metadata.annotations and ready is not None and ready.reason == "Revoked"
 
 
 async def _record(
@@ -103,7 +107,7 @@ async def _until(
                     break
                 if event.type == "SYNCED":
                     continue
-                latest = KafkaUser.model_validate(event.object)
+                latest = read_as(KafkaUser, event.object)
                 if done(latest):
                     return latest
     except TimeoutError:

@@ -20,6 +20,7 @@ from support.users import UserSpace, rule, user, user_space
 
 from controlplane.adapters.kafka.admins import KafkaPythonAdmins
 from controlplane.adapters.kafka.login import log_in
+from controlplane.domain.access.listeners import REAUTHENTICATE_SECONDS
 from controlplane.ports import KafkaAdmin, NewTopic
 from controlplane.services.users.service import KAFKA_USERS
 
@@ -114,6 +115,7 @@ async def test_a_users_life(
     assert await asyncio.to_thread(Client(second).is_refused)
 
     await space.annotate("app", revoked=None)
+    space.clock.seconds += 2 * REAUTHENTICATE_SECONDS  # what the operator waits for, whatever the broker was told
     await until_ready(space, "app")
     third = await space.secret("app")
     assert await asyncio.to_thread(Client(third).produces, "orders", "")

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from controlplane.domain.check import Check
 from controlplane.domain.users import acls, quotas
 from controlplane.domain.users.credentials import Step, Stored, iterations, next_step
+from controlplane.domain.users.departed import Departed, plan_departed
 from controlplane.domain.users.planner import AccessObservation, DesiredUser, UserPlan, plan_users, winners
 from controlplane.domain.users.quotas import Layer
 from controlplane.domain.users.values import Acl
@@ -52,9 +53,11 @@ def desired_users(draw: st.DrawFn) -> list[DesiredUser]:
                 exclusive=draw(st.booleans()),
                 owned_acls=draw(own),
                 owned_quotas=draw(limits),
+                certified=draw(st.booleans()),
                 not_after=draw(st.none() | st.just(50.0) | st.just(150.0)),
                 anothers=draw(st.booleans()),
                 let_in=draw(st.booleans()),
+                pending=draw(st.booleans()),
                 barred=draw(st.none() | st.just(Check("ForeignPrefix", ok=False))),
                 within=draw(st.none() | st.just("a")),
             )
@@ -87,6 +90,8 @@ def carried_out(
             del scram[user.user]
         merged = {**values.get(user.user, {}), **plan.quotas.changes}
         values[user.user] = {key: value for key, value in merged.items() if value is not None}
+        if plan.forget and not user.out:  # noted down before: whoever is logged in may be so from then on
+            user = replace(user, not_after=200.0)  # noqa: PLW2901
         recorded = not plan.is_empty and plan.may_log_in
         after.append(replace(user, owned_acls=plan.acls.owned, owned_quotas=plan.quotas.owned) if recorded else user)
     acls_after = None if observed.acls is None else frozenset(found)
@@ -260,3 +265,39 @@ def test_from_anywhere_a_password_is_agreed_on(told: str, password: str, followi
 
 def text(secret: SecretStr | None) -> str | None:
     return None if secret is None else secret.get_secret_value()
+
+
+records_of = st.dictionaries(
+    st.sampled_from([f"User:{user}" for user in USERS]),
+    st.builds(
+        Departed,
+        until=st.none() | st.just(50.0) | st.just(150.0),
+        denied=st.booleans(),
+        certificate=st.booleans(),
+        pending=st.booleans(),
+    ),
+)
+
+
+@given(records_of, st.frozensets(st.sampled_from([f"User:{user}" for user in USERS])), observations, st.booleans())
+def test_what_is_to_be_done_for_who_is_gone_ends(
+    records: dict[str, Departed],
+    declared: frozenset[str],
+    observed: AccessObservation,
+    unlisted: bool,  # noqa: FBT001
+) -> None:
+    """Who left unseen is kept out first, which takes a pass of its own. Nobody without a record is touched, and only
+    who left unseen loses a password."""
+    unseen = {principal.removeprefix("User:") for principal, record in records.items() if record.pending}
+    for _ in range(2):
+        plan = plan_departed(records, declared, observed, 100.0, unlisted=unlisted)
+        assert plan.forget <= unseen
+        assert {acl.principal for acl in plan.create | plan.delete} <= records.keys()
+        found = None if observed.acls is None else (observed.acls | plan.create) - plan.delete
+        scram = {user: told for user, told in observed.scram.items() if user not in plan.forget}
+        records, observed = dict(plan.records), AccessObservation(found, scram, observed.quotas)
+    again = plan_departed(records, declared, observed, 100.0, unlisted=unlisted)
+    assert (again.create, again.delete, again.forget, again.records) == (set(), set(), set(), records)
+    for principal in unseen:
+        assert principal not in observed.scram
+        assert f"User:{principal}" not in records or not records[f"User:{principal}"].pending

@@ -113,7 +113,7 @@ COMPUTED: dict[str, tuple[Sort, frozenset[str]]] = {
             {"AsDeclared", "Applying", "AuthorityMissing", "AuthorizationDisabled", "CertificateStillValid"}
             | {"ClusterNotFound", "ClusterNotReady", "CredentialExists", "DenialImpossible", "InvalidSpec"}
             | {"KafkaRefused", "KafkaUnavailable", "ListenerMissing", "PrincipalTaken", "Revoked", "Revoking"}
-            | {"SecretMoved", "SecretRefused", "SecretTaken", "UnexpectedError"}
+            | {"SecretMoved", "SecretRefused", "SecretTaken", "SessionsNotOver", "UnexpectedError"}
             | {"CellLeft", "CellNotNamed", "ForeignPrefix", "NamespaceNotListed", "NamespaceTaken", "PrefixTaken"}
             | {"PrincipalHasRules", "TenantNotFound"}
         ),

@@ -15,10 +15,12 @@ from support.tenant_users import tenants_user
 from support.users import rule, user
 
 from controlplane.api.kafka_user import KafkaUser
+from controlplane.cli.lookup import USERS
 from controlplane.cli.user_view import Description, description_text
 from controlplane.domain.access.pki import Certificate
 from controlplane.domain.users import probe
 from controlplane.domain.users.probe import Attempt, LoginResult
+from controlplane.ports import Resource
 
 GRANTED = {
     "orders": frozenset({"Read", "Describe"}),
@@ -56,6 +58,25 @@ def checked(*acls: dict[str, Any]) -> list[tuple[bool, str]]:
 def test_each_rule_is_held_against_the_brokers_word(acl: dict[str, Any], ok: bool, says: str) -> None:  # noqa: FBT001
     ((found, evidence),) = checked(acl)
     assert (found, says in evidence) == (ok, True), evidence
+
+
+@pytest.mark.parametrize(
+    ("acl", "ok", "says"),
+    [
+        (rule("slow", "Read"), False, "asked about slow and did not answer (no answer within 3 s)"),
+        (rule("s", "Read", patternType="prefixed"), False, "asked about slow and 1 more and did not answer"),
+        (rule("*", "Read"), False, "on open the brokers do not grant Read"),
+        (rule("slow", "Create", kind="group"), True, "there is none to ask about"),
+        (rule("quiet", "Read", kind="group"), False, "asked about quiet and did not answer (gone)"),
+    ],
+)
+def test_what_was_not_answered_does_not_pass(acl: dict[str, Any], ok: bool, says: str) -> None:  # noqa: FBT001
+    silent = {"slow": "no answer within 3 s", "soft": "gone"}
+    result = LoginResult(
+        (Attempt("b:1"),), {"open": frozenset({"Describe"})}, silent_topics=silent, silent_groups={"quiet": "gone"}
+    )
+    (check,) = probe.check_rules(rules_of(acl), result)
+    assert (check.ok, says in check.evidence) == (ok, True), check.evidence
 
 
 def test_rules_that_cannot_be_asked_about_are_left_out() -> None:
@@ -161,11 +182,25 @@ def test_a_revocation_takes_the_name(api: CannedApi) -> None:
     wrong = kfleet(api, "user", "revoke", "app", "--confirm", "ap")
     assert (wrong.code, "nothing was done" in wrong.stderr) == (1, True)
     assert patched(api) == []
-    api.objects["KafkaUser"][0]["status"]["conditions"][0] |= {"status": "False", "reason": "Revoked"}
+    obj = api.objects["KafkaUser"][0]
+
+    def act(_: str) -> None:
+        if patched(api):
+            obj["metadata"]["annotations"] = patched(api)[-1]["annotations"]
+            obj["status"]["conditions"][0] |= {"status": "False", "reason": "Revoked"}
+
+    api.before = act
     done = kfleet(api, "user", "revoke", "app", "--confirm", "app", "--reason", "in a\nlog")
     assert done.code == 0, done.stderr
     assert patched(api) == [{"uid": "uid-app", "annotations": {"kfleet.dev/revoked": "in a log"}}]
     assert "annotate kfu app kfleet.dev/revoked-" in done.stderr
+
+
+def test_a_revocation_is_not_told_of_by_what_an_earlier_one_left(api: CannedApi) -> None:
+    """The annotation was taken away, and nobody has looked yet: what is read may be older than what was asked for."""
+    api.objects["KafkaUser"][0]["status"]["conditions"][0] |= {"status": "False", "reason": "Revoked"}
+    done = kfleet(api, "user", "revoke", "app", "--confirm", "app", "--timeout", "0.5")
+    assert (done.code, "it has not come about within 0.5 s" in done.stderr) == (3, True)
 
 
 def _last_line(done: Run) -> tuple[int, str, str]:
@@ -177,6 +212,55 @@ def test_a_revoked_user_is_not_rotated(api: CannedApi) -> None:
     api.objects["KafkaUser"][0]["metadata"]["annotations"] = {"kfleet.dev/revoked": "true"}
     done = kfleet(api, "user", "rotate", "app", "--yes")
     assert problems_of_error(done, 1, "app is revoked") == []
+
+
+@pytest.mark.parametrize("name", ["", "../secrets/app", "app/status", "App", "a" * 254, "app?watch=true"])
+@pytest.mark.parametrize(
+    ("command", "kind"),
+    [
+        (("user", "describe"), "KafkaUser"),
+        (("user", "test"), "KafkaUser"),
+        (("user", "revoke", "--confirm", "app"), "KafkaUser"),
+        (("cluster", "describe"), "KafkaCluster"),
+        (("tenant", "describe"), "KafkaTenant"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_no_name_leads_nowhere(api: CannedApi, command: tuple[str, ...], kind: str, name: str) -> None:
+    done = kfleet(api, *command, name)
+    assert problems_of_error(done, 2, f"{name!r} is no name of a {kind}") == []
+    assert api.requests == []
+
+
+def test_what_is_no_namespace_leads_nowhere(api: CannedApi) -> None:
+    done = kfleet(api, "user", "describe", "app", "-n", "kafka/secrets/app?")
+    assert problems_of_error(done, 2, "'kafka/secrets/app?' is no name of a namespace") == []
+    assert api.requests == []
+
+
+def test_a_name_stays_in_its_place_of_a_path() -> None:
+    assert USERS.path("a/b", "../secrets/app", "status").endswith(
+        "/namespaces/a%2Fb/kafkausers/..%2Fsecrets%2Fapp/status"
+    )
+    assert Resource("", "v1", "x", "X", namespaced=False).path(name="system:node") == "/api/v1/x/system:node"
+
+
+@pytest.mark.parametrize(
+    "command", [("describe",), ("test",), ("rotate", "--yes"), ("revoke", "--confirm", "app")], ids=" ".join
+)
+def test_a_user_that_this_version_cannot_read_is_told_by_field(api: CannedApi, command: tuple[str, ...]) -> None:
+    api.objects["KafkaUser"][0]["status"]["credential"] = {"rotation": ["pa55-planted"]}
+    done = kfleet(api, "user", *command, "app")
+    assert problems_of_error(done, 1, "KafkaUser app cannot be read: status.credential.rotation") == []
+    assert "pa55-planted" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [("describe", "checkout"), ("list",)], ids=" ".join)
+def test_a_tenant_that_this_version_cannot_read_is_told_by_field(api: CannedApi, command: tuple[str, ...]) -> None:
+    for obj in api.objects["KafkaTenant"]:
+        obj["spec"]["topicPrefix"] = ["x"]
+    done = kfleet(api, "tenant", *command)
+    assert (done.code, "cannot be read: spec.topicPrefix" in done.stderr) == (1, True), done.stderr
 
 
 def test_a_test_without_a_secret_says_so(api: CannedApi) -> None:

@@ -11,11 +11,14 @@ from pydantic import SecretStr
 from support.simulation import DieAt, Killed
 from support.users import KEY, SERVERS, UserSpace, put_authority, put_secret, rule, user, user_space
 
+from controlplane.domain.access.listeners import REAUTHENTICATE_SECONDS
 from controlplane.domain.users.credentials import iterations
+from controlplane.domain.users.departed import SLACK_SECONDS
 from controlplane.domain.users.values import Acl, ScramPassword
 from controlplane.services.keys import users_key
 from controlplane.services.users.service import KAFKA_USERS
 
+SESSIONS_END = REAUTHENTICATE_SECONDS + SLACK_SECONDS
 DENIALS = {
     "deny All on topic *",
     "deny All on group *",
@@ -137,6 +140,70 @@ async def test_a_password_is_rotated_when_asked_and_by_age() -> None:
     assert await space.passes() == pytest.approx(SETTINGS_RESYNC)
 
 
+@pytest.mark.parametrize("trouble", ["times out", "is refused", "the Secret moves", "is spoiled"])
+async def test_a_rotation_is_told_of_when_it_is_done_and_not_before(
+    trouble: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from support.fake_kafka import FakeKafkaAdmin
+    from support.fake_kube import FakeKube
+
+    from controlplane.ports import ConflictError, KafkaError, Object, Resource
+
+    space = await user_space()
+    await space.declare_users(user("app"))
+    await space.passes()
+    before = (await space.user("app"))["status"]["credential"]
+
+    async def fail(self: FakeKafkaAdmin, passwords: list[ScramPassword]) -> dict[str, KafkaError | None]:
+        error = KafkaError("REQUEST_TIMED_OUT", "no answer", retriable=True)
+        if trouble == "times out":
+            raise error
+        return {one.user: error for one in passwords}
+
+    patch = FakeKube.patch
+
+    async def move(
+        self: FakeKube, resource: Resource, name: str, namespace: str | None, body: Object, **more: str
+    ) -> Object:
+        if body.get("data", {}).get(".next-password", "") is None:
+            raise ConflictError(409, "Conflict", "it moved")
+        return await patch(self, resource, name, namespace, body, **more)
+
+    with monkeypatch.context() as broken:
+        if trouble == "the Secret moves":
+            broken.setattr(FakeKube, "patch", move)
+        else:
+            broken.setattr(FakeKafkaAdmin, "upsert_scram", fail)
+        await space.annotate("app", rotate_at="now")
+        await space.passes(2)
+    assert ".next-password" in await space.secret("app"), "begun"
+    assert (await space.user("app"))["status"]["credential"] == before
+    if trouble == "is spoiled":
+        await space.edit_secret("app", **{".next-password": "nothing that could be one"})
+    await space.passes(2)
+    credential = (await space.user("app"))["status"]["credential"]
+    assert (credential["rotation"], credential["issuedAt"] > before["issuedAt"]) == ("now", True)
+    assert (await space.secret("app"))["password"] == space.password_in_kafka("app") != space.passwords.made[0]
+
+
+@pytest.mark.parametrize("kind", ["scram-sha-512", "tls"])
+async def test_a_time_to_come_puts_no_rotation_off(kind: str) -> None:
+    space = await user_space()
+    await space.declare_users(user("app", kind=kind, authentication={"rotateAfter": "1h"}))
+    await space.passes()
+    before, told = await space.secret("app"), (await space.user("app"))["status"]["credential"]
+    marks = space.kube.objects[("secrets", "kafka", "app")]["metadata"]
+    marks["annotations"] = marks["annotations"] | {"kfleet.dev/issued-at": "2099-01-01T00:00:00Z"}
+    await space.passes()
+    assert (await space.secret("app"), (await space.user("app"))["status"]["credential"]) == (before, told)
+    marks = space.kube.objects[("secrets", "kafka", "app")]["metadata"]
+    assert marks["annotations"]["kfleet.dev/issued-at"] == told["issuedAt"]
+    assert "SecretUpdated" in space.events()
+    space.clock.seconds += 3600
+    await space.passes()
+    assert await space.secret("app") != before
+
+
 SETTINGS_RESYNC = 30.0
 
 
@@ -189,6 +256,7 @@ async def test_a_deleted_user_is_denied_first_and_then_forgotten() -> None:
     assert space.kafka.scram == {}
     assert space.kafka.quotas == {}
     await space.declare_users(user("app", rule("orders", "Read")))
+    space.clock.seconds += SESSIONS_END
     await space.passes()
     assert space.acls("app") == {"allow Read on topic orders"}, "declared anew it is let in"
     assert (await space.condition("app"))["status"] == "True"
@@ -211,6 +279,7 @@ async def test_a_revoked_user_is_out_until_the_annotation_goes_and_has_another_p
     await space.passes(die=again)
     assert again.calls == []
     await space.annotate("app", revoked=None, paused=None)
+    space.clock.seconds += SESSIONS_END
     await space.passes()
     assert space.acls("app") == {"allow Read on topic orders"}
     first, second = space.passwords.made

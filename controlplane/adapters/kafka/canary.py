@@ -121,7 +121,7 @@ class Canary:
         topic = self._options.topic
         if not self._options.login:
             return ""
-        granted, _ = allowed_on_topics(client, [topic], ASK_TIMEOUT_S)
+        granted, *_ = allowed_on_topics(client, [topic], ASK_TIMEOUT_S)
         missing = NEEDED - granted.get(topic, NEEDED)
         return f"{' and '.join(sorted(missing))} not allowed; {ALLOW}" if missing else ""
 

@@ -27,24 +27,33 @@ NAMES = {
     AclOperation.ALTER_CONFIGS: "AlterConfigs",
 }
 _REFUSED = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED)
+_MISSING = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.GROUP_ID_NOT_FOUND)
 MAX_TOPICS = 200
 POLL_SECONDS = 0.1
 
 
 def log_in(settings: Mapping[str, str], topics: Sequence[str], groups: Sequence[str], seconds: float) -> LoginResult:
     """One client for each bootstrap server, `seconds` each; what the user may do is asked through the first that lets
-    it in: on every topic that it sees and on those that are named. Raises ValueError for settings that are none."""
-    attempts, first = [], None
+    it in and answers: on every topic that it sees and on those that are named. Raises ValueError for settings that are
+    none."""
+    attempts: list[Attempt] = []
+    way: tuple[AdminClient, list[str]] | None = None
     for server in settings["bootstrap.servers"].split(","):
         client, attempt = _attempt({**settings, "bootstrap.servers": server}, server, seconds)
+        if way is None and not attempt.error:
+            try:
+                way = client, sorted(client.list_topics(timeout=seconds).topics)[:MAX_TOPICS]
+            except KafkaException as error:
+                attempt = Attempt(server, f"it let the user in and did not answer then: {error.args[0].str()}")
         attempts.append(attempt)
-        first = first or (client if not attempt.error else None)
-    if first is None:
+    if way is None:
         return LoginResult(tuple(attempts))
-    seen = sorted(first.list_topics(timeout=seconds).topics)[:MAX_TOPICS]
-    of_topics, refused_topics = allowed_on_topics(first, sorted({*seen, *topics}), seconds)
-    of_groups, refused_groups = _allowed_on_groups(first, sorted(set(groups)), seconds)
-    return LoginResult(tuple(attempts), of_topics, refused_topics, of_groups, refused_groups)
+    client, seen = way
+    of_topics, refused_topics, silent_topics = allowed_on_topics(client, sorted({*seen, *topics}), seconds)
+    of_groups, refused_groups, silent_groups = _allowed_on_groups(client, sorted(set(groups)), seconds)
+    return LoginResult(
+        tuple(attempts), of_topics, refused_topics, of_groups, refused_groups, silent_topics, silent_groups
+    )
 
 
 def _attempt(settings: Mapping[str, str], server: str, seconds: float) -> tuple[AdminClient, Attempt]:
@@ -75,13 +84,13 @@ def _attempt(settings: Mapping[str, str], server: str, seconds: float) -> tuple[
     return client, Attempt(server, refusals[0].str())
 
 
-Asked = tuple[dict[str, frozenset[str]], frozenset[str]]
-"""(operations by name, names that may not be asked about)"""
+Asked = tuple[dict[str, frozenset[str]], frozenset[str], dict[str, str]]
+"""(operations by name, names that may not be asked about, names that were not answered about and why)"""
 
 
 def allowed_on_topics(client: AdminClient, names: Sequence[str], seconds: float) -> Asked:
     if not names:
-        return {}, frozenset()
+        return {}, frozenset(), {}
     return _answers(
         client.describe_topics(
             TopicCollection(list(names)), include_authorized_operations=True, request_timeout=seconds
@@ -92,23 +101,25 @@ def allowed_on_topics(client: AdminClient, names: Sequence[str], seconds: float)
 
 def _allowed_on_groups(client: AdminClient, names: list[str], seconds: float) -> Asked:
     if not names:
-        return {}, frozenset()
+        return {}, frozenset(), {}
     return _answers(
         client.describe_consumer_groups(names, include_authorized_operations=True, request_timeout=seconds), seconds
     )
 
 
 def _answers(futures: Mapping[str, Future[Any]], seconds: float) -> Asked:
-    """What does not exist, or did not answer in time, is in neither."""
-    granted, refused = {}, set()
+    """What does not exist is in none of them."""
+    granted, refused, silent = {}, set(), {}
     for name, future in futures.items():
         try:
             found = future.result(timeout=seconds + 1)
         except KafkaException as error:
             if error.args[0].code() in _REFUSED:
                 refused.add(name)
+            elif error.args[0].code() not in _MISSING:
+                silent[name] = error.args[0].str()
         except TimeoutError:
-            continue
+            silent[name] = f"no answer within {seconds:g} s"
         else:
             granted[name] = frozenset(NAMES[one] for one in found.authorized_operations or () if one in NAMES)
-    return granted, frozenset(refused)
+    return granted, frozenset(refused), silent

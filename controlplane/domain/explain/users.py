@@ -121,12 +121,25 @@ USERS = (
     Entry(
         "CertificateStillValid",
         _REFUSAL,
-        "The principal was revoked, and certificates made for it have not expired. A certificate cannot be called "
-        "back: lifting the denial would let in whoever has it. That holds for an object that was deleted and declared "
-        "anew too.",
+        "The principal was revoked, and certificates made for it have not expired, or nobody knows of any. A "
+        "certificate cannot be called back: lifting the denial would let in whoever has it. That holds for an object "
+        "that was deleted and declared anew too, with a password or in another tenant.",
         "The principal stays denied, and gets no new certificate, until the last one has expired.",
         "Use another spec.userName. If it is certain that nobody has an old certificate, delete the principal's four "
         "DENY ACLs (All on every topic, group and transactionalId, and on the cluster) with kafka-acls.",
+        _DESCRIBE,
+    ),
+    Entry(
+        "SessionsNotOver",
+        _REFUSAL,
+        "The user was revoked or deleted a short time ago, and is to be let in again. A session that was logged in "
+        "with the former password lives until it has to prove itself again: with the denial gone it would have the "
+        "user's rights, which may be another tenant's by now.",
+        "The principal stays denied, without a password and a Secret, until the time in the message: 16 minutes after "
+        "its password was deleted. Then it is let in.",
+        "Wait, or use another spec.userName in a new object. If it is certain that nobody is logged in, delete the "
+        "principal's four DENY ACLs (All on every topic, group and transactionalId, and on the cluster) with "
+        "kafka-acls.",
         _DESCRIBE,
     ),
     Entry(
@@ -153,8 +166,8 @@ USERS = (
         "gone. While whenNoAcl is Allow it is denied nothing: it is the password that is gone.",
         "Four DENY ACLs bite at the next request of every connection, open ones included. Without them open "
         "connections end when they have to prove themselves again (15 minutes). The rest stays as declared.",
-        "Take the annotation away to let the user in again; it gets new credentials then. A user with a certificate "
-        "stays out until that has expired.",
+        "Take the annotation away to let the user in again; it gets new credentials once its last session has ended, "
+        "16 minutes after it was revoked. A user with a certificate stays out until that has expired.",
         _DESCRIBE,
     ),
     Entry(
@@ -192,8 +205,9 @@ USERS = (
     Entry(
         "SecretUpdated",
         (Sort.EVENT,),
-        "Keys of the Secret were not as they follow from its credentials and the cluster, and are again: somebody "
-        "edited them, or the cluster's addresses or its authority changed. The message names the keys.",
+        "Keys of the Secret, or the annotation kfleet.dev/issued-at, were not as they follow from its credentials and "
+        "the cluster, and are again: somebody edited them, or the cluster's addresses or its authority changed. The "
+        "message names them.",
         "Other keys in the Secret stay as they are. A password that somebody wrote into it is taken if it is 32 to 128 "
         "letters, digits, '-' and '_'.",
     ),
@@ -245,7 +259,7 @@ USERS = (
         (Sort.CHECK,),
         "`kfleet user test`: whether the brokers grant what an ALLOW rule says, by their own word. Topics that exist "
         "and groups named in full are asked about; nothing is written or read.",
-        "One line a rule.",
+        "One line a rule. What was asked about and not answered does not pass.",
         "A DENY rule wins over every ALLOW, one that somebody else made included.",
         _DESCRIBE,
     ),

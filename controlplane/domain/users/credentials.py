@@ -93,10 +93,11 @@ def next_step(
     now: float,
     rotate_after: float | None,
     rotation: str,
+    spent: bool = False,
 ) -> Step:
     """`told` is the number of iterations that Kafka has, None for no credential; `rotation` the request that stands,
-    empty for none."""
-    if stored.password is None or not is_acceptable(stored.password):
+    empty for none. `spent`: Kafka has none since its user was kept out, and what the Secret has is not used again."""
+    if stored.password is None or not is_acceptable(stored.password) or spent:
         return Step.CREATE
     if stored.next is not None and is_usable(user, stored.next, Stored(stored.password)):
         return Step.PROMOTE if told == iterations(user, stored.next) else Step.TELL_NEXT

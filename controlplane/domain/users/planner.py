@@ -13,15 +13,18 @@
   following, so that others have theirs.
 - A tenant's user gets no principal that somebody has given rules to beside kfleet: it would have them too.
 - A certificate that was revoked is still valid for whoever has it. Its principal is let in again only when every
-  certificate made for it has expired.
+  certificate made for it has expired, also one that logs in with a password now. A session lives on after its password
+  is gone: until the last one has ended the principal stays denied too, and a password that was not taken goes.
 - The plan of a world in which the plan was carried out is empty.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from controlplane.api.conditions import timestamp
+from controlplane.domain.access.listeners import REAUTHENTICATE_SECONDS
 from controlplane.domain.check import Check
 from controlplane.domain.users.acls import AclPlan, plan_acls, revocation
 from controlplane.domain.users.quotas import Layer, QuotaPlan, effective, plan_quotas
@@ -31,16 +34,19 @@ from controlplane.domain.users.values import ALLOW, Acl
 UNGUARDED = "AuthorizationDisabled"
 UNDENIABLE = "DenialImpossible"
 ANOTHERS = "CredentialExists"
+SESSIONS = "SessionsNotOver"
 
 
 @dataclass(frozen=True, slots=True)
 class DesiredUser:
     """What one object asks for. `key` is its namespace/name; times are seconds since the epoch.
 
-    `owned_acls` and `owned_quotas` are what kfleet has made for it before, from its status. `not_after` is when the
-    last certificate made for it expires, None for none. `anothers`: Kafka's password of this name was not made for it.
-    `let_in`: it has had credentials. `barred`: why it may have nothing new. `layers` None: what its quotas are is not
-    known, and they stay. `within` is the prefix that a tenant's user is confined to.
+    `owned_acls` and `owned_quotas` are what kfleet has made for it before, from its status. `certified`: there may be
+    certificates of its principal, its own or of who had it before. `not_after` is when the last of them expires, or the
+    last session with a former password ends; None where nobody knows. `anothers`: Kafka's password of this name was not
+    made for it. `let_in`: it has had credentials. `pending`: who had its principal before left while the cluster was
+    away, and has not been kept out yet. `barred`: why it may have nothing new. `layers` None: what its quotas are is
+    not known, and they stay. `within` is the prefix that a tenant's user is confined to.
     """
 
     key: str
@@ -56,9 +62,11 @@ class DesiredUser:
     exclusive: bool = False
     owned_acls: frozenset[Acl] = frozenset()
     owned_quotas: Mapping[str, float] = field(default_factory=dict)
+    certified: bool = False
     not_after: float | None = None
     anothers: bool = False
     let_in: bool = False
+    pending: bool = False
     barred: Check | None = None
     within: str | None = None
 
@@ -93,6 +101,11 @@ class UserPlan:
     def may_log_in(self) -> bool:
         """Whether there are to be credentials. Without an authorizer there are: they are no less needed then."""
         return self.refusal is None or self.refusal.name == UNGUARDED or self.kept
+
+    @property
+    def waits_for_sessions(self) -> bool:
+        """It is let in once nobody can be logged in with a former password; until then its revocation goes on."""
+        return self.refusal is not None and self.refusal.name == SESSIONS
 
     @property
     def is_empty(self) -> bool:
@@ -137,10 +150,10 @@ def plan_user(user: DesiredUser, observed: AccessObservation, now: float, *, unl
         denials = revocation(user.principal) - user.owned_acls if unlisted else frozenset[Acl]()
         acls = AclPlan(delete=denials & (observed.acls or frozenset()), owned=user.owned_acls)
         return UserPlan(barred, acls, quotas, kept=True) if user.let_in else UserPlan(barred, acls)
-    forget = user.out and not user.tls and user.user in observed.scram
+    told = not user.tls and user.user in observed.scram
     if observed.acls is None:
-        return UserPlan(refusal=_unguarded(user), quotas=quotas, forget=forget)
-    refusal = _undeniable(user) if unlisted else _still_valid(user, observed.acls, now)
+        return UserPlan(refusal=_unguarded(user), quotas=quotas, forget=told and user.out)
+    refusal = _undeniable(user) if unlisted else _still_about(user, observed.acls, now, told=told)
     denied = revocation(user.principal) if not unlisted and (user.out or refusal) else frozenset()
     declared = frozenset() if user.deleting else user.acls
     acls = plan_acls(
@@ -150,7 +163,8 @@ def plan_user(user: DesiredUser, observed: AccessObservation, now: float, *, unl
         observed.acls,
         exclusive=user.exclusive and not user.deleting,
     )
-    return UserPlan(refusal, acls, quotas, forget)
+    plan = UserPlan(refusal, acls, quotas)
+    return replace(plan, forget=told and (user.out or plan.waits_for_sessions))
 
 
 def _taken_away(user: DesiredUser, observed: AccessObservation) -> UserPlan:
@@ -220,19 +234,36 @@ def _undeniable(user: DesiredUser) -> Check | None:
     )
 
 
-def _still_valid(user: DesiredUser, acls: frozenset[Acl], now: float) -> Check | None:
-    """A denial of an earlier revocation, of a principal that logs in with certificates."""
-    if user.out or not user.tls or not (revocation(user.principal) - user.acls) & acls:
+def _still_about(user: DesiredUser, acls: frozenset[Acl], now: float, *, told: bool) -> Check | None:
+    """A denial of an earlier revocation, of a principal that somebody may still be: with a certificate, or logged in
+    with a former password, which a revocation that was cut short has not taken (`told`: Kafka has it). A denial of a
+    password user that nobody noted down is lifted at once."""
+    if user.out or not (user.pending or (revocation(user.principal) - user.acls) & acls):
         return None
+    if user.pending and not user.certified:
+        return _sessions_not_over(user, now + REAUTHENTICATE_SECONDS)
     if user.not_after is not None and now >= user.not_after:
-        return None
+        return _sessions_not_over(user, now + REAUTHENTICATE_SECONDS) if told else None
+    if not user.certified:
+        return _sessions_not_over(user, user.not_after) if user.not_after is not None else None
+    until = f" ({timestamp(user.not_after)})" if user.not_after is not None else ", which nobody here knows"
     return Check(
         "CertificateStillValid",
         ok=False,
         evidence=f"spec.userName: {user.principal} was revoked, and a certificate cannot be called back: whoever has "
         "it would be let in again.",
-        remedy="Choose another spec.userName, or wait until the last certificate has expired (status.credential"
-        ".notAfter). If it is certain that none is about any more, delete the four DENY ACLs of the principal.",
+        remedy=f"Choose another spec.userName, or wait until the last certificate has expired{until}. If it is certain "
+        "that none is about any more, delete the four DENY ACLs of the principal.",
+    )
+
+
+def _sessions_not_over(user: DesiredUser, until: float) -> Check:
+    return Check(
+        SESSIONS,
+        ok=False,
+        evidence=f"spec.userName: {user.principal} was kept out a short time ago, and whoever was logged in with its "
+        f"former password may be so until {timestamp(until)}: let in now, they would be too.",
+        remedy="It is let in then by itself.",
     )
 
 

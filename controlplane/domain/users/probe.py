@@ -28,13 +28,15 @@ class Attempt:
 @dataclass(frozen=True, slots=True)
 class LoginResult:
     """Operations that the user may do by the name of the resource, of those that exist; `refused_*` are names of which
-    it is not even told whether they do."""
+    it is not even told whether they do, `silent_*` those that nobody has answered about, with the reason."""
 
     attempts: tuple[Attempt, ...]
     topics: Mapping[str, frozenset[str]] = field(default_factory=dict)
     refused_topics: frozenset[str] = frozenset()
     groups: Mapping[str, frozenset[str]] = field(default_factory=dict)
     refused_groups: frozenset[str] = frozenset()
+    silent_topics: Mapping[str, str] = field(default_factory=dict)
+    silent_groups: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_secret(user: KafkaUser, data: Mapping[str, str]) -> Check:
@@ -91,21 +93,25 @@ def named(rules: Sequence[AclRule], kind: ResourceType) -> list[str]:
 def _of_rule(rule: AclRule, result: LoginResult) -> list[Check]:
     name, prefixed = rule.resource.name or "", rule.resource.pattern_type is PatternType.PREFIXED
     if rule.resource.type is ResourceType.TOPIC:
-        granted, refused = result.topics, result.refused_topics
+        granted, refused, silent = result.topics, result.refused_topics, result.silent_topics
     elif rule.resource.type is ResourceType.GROUP and not prefixed and name != "*":
-        granted, refused = result.groups, result.refused_groups
+        granted, refused, silent = result.groups, result.refused_groups, result.silent_groups
     else:
         return []
     told = f"{', '.join(rule.operations)} on {rule.resource.type.value} {name}{'*' if prefixed else ''}"
     wanted = _wanted(rule)
     if prefixed or name == "*":
         asked = sorted(one for one in granted if not prefixed or one.startswith(name))
+        unknown = sorted(one for one in silent if not prefixed or one.startswith(name))
     else:
         asked = [name] if name in granted or (name in refused and "Describe" in wanted) else []
-    if not asked:
-        return [Check("MayAsDeclared", ok=True, evidence=f"{told}: there is none to ask about.")]
+        unknown = [name] if name in silent else []
     lacking = {one: sorted(wanted - granted.get(one, frozenset())) for one in asked}
     first = next((one for one in asked if lacking[one]), None)
+    if first is None and unknown:
+        return [_unanswered(told, unknown, silent[unknown[0]])]
+    if not asked:
+        return [Check("MayAsDeclared", ok=True, evidence=f"{told}: there is none to ask about.")]
     if first is None:
         return [Check("MayAsDeclared", ok=True, evidence=f"{told}: as declared ({len(asked)} asked).")]
     return [
@@ -116,6 +122,16 @@ def _of_rule(rule: AclRule, result: LoginResult) -> list[Check]:
             remedy="A deny rule wins over it, or the operator has not got to it: kfleet user describe.",
         )
     ]
+
+
+def _unanswered(told: str, unknown: Sequence[str], why: str) -> Check:
+    more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+    return Check(
+        "MayAsDeclared",
+        ok=False,
+        evidence=f"{told}: the brokers were asked about {unknown[0]}{more} and did not answer ({why}).",
+        remedy="Try again, with a longer --timeout; if it stays so look at the cluster: kfleet cluster health.",
+    )
 
 
 def _wanted(rule: AclRule) -> set[str]:

@@ -14,6 +14,8 @@ from typing import Literal, TypeVar
 
 from pydantic import SecretStr
 
+from controlplane.api import names
+from controlplane.api.conditions import seconds
 from controlplane.api.kafka_user import MAX_TRUSTED, KafkaUser
 from controlplane.domain.access.pki import Inspection, Leaf
 from controlplane.domain.users import certificates
@@ -53,6 +55,8 @@ WARNING: Literal["Warning"] = "Warning"
 AT_ONCE = 16
 """Requests to the API server at the same time."""
 NEW_PASSWORD_TRIES = 16
+AHEAD_SECONDS = 60.0
+"""How far an operator's clock may have been ahead of its successor's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,8 @@ class Case:
     """Iterations that Kafka has."""
     rotation: str
     rotate_after: float | None
+    spent: bool = False
+    """The password in the Secret was taken from Kafka, to keep its user out."""
     problem: Obstacle | None = None
     events: list[Told] = field(default_factory=list)
     drifted: int = 0
@@ -100,6 +106,14 @@ class Case:
     @property
     def login(self) -> files.Login:
         return files.Login(self.entrance.bootstrap_servers, self.ca)
+
+    @property
+    def met(self) -> str:
+        """The rotation that was done last; until the new password is the only one the Secret says what was asked."""
+        if self.held.stored.next is None:
+            return self.held.stored.rotation
+        credential = self.user.status.credential
+        return credential.rotation if credential is not None else ""
 
     @property
     def had_credentials(self) -> bool:
@@ -124,6 +138,8 @@ class Credentials:
     async def bring_about(self, admin: KafkaAdmin, cases: Iterable[Case], signer: Signer) -> None:
         """Every case is settled or has a problem afterwards. Raises KafkaError when Kafka cannot be asked at all."""
         usable = [case for case in cases if self._may_begin(case)]
+        for case in usable:
+            self._trust_in_time(case)
         await self._passwords_of(admin, [case for case in usable if not case.user.is_tls])
         await each(
             (case for case in usable if case.user.is_tls), lambda case: self._guarded(case, self._certify(case, signer))
@@ -149,6 +165,17 @@ class Credentials:
                 "Delete it, or give spec.secretName another name.",
             )
         return case.problem is None
+
+    def _trust_in_time(self, case: Case) -> None:
+        """A time to come puts a rotation off for as long as somebody likes: what the status tells counts then."""
+        stored, credential = case.held.stored, case.user.status.credential
+        if stored.issued_at is None or stored.issued_at <= self._clock.now() + AHEAD_SECONDS:
+            return
+        told = seconds(credential.issued_at) if credential is not None and credential.issued_at is not None else None
+        known = told if told is not None and told <= self._clock.now() else None
+        case.held = replace(case.held, stored=replace(stored, issued_at=known))
+        note = f"Secret {case.user.secret_name}: annotation {names.ISSUED_AT} had a time to come, and is put right"
+        case.events.append(Told(WARNING, "SecretUpdated", note))
 
     async def _passwords_of(self, admin: KafkaAdmin, cases: list[Case]) -> None:
         steps = {case.user.user_name: self._step(case) for case in cases}
@@ -179,6 +206,7 @@ class Credentials:
             now=self._clock.now(),
             rotate_after=case.rotate_after,
             rotation=case.rotation,
+            spent=case.spent,
         )
 
     async def _prepare(self, case: Case, step: Step) -> None:
@@ -193,7 +221,7 @@ class Credentials:
             data=files.contents(case.login, files.Identity(case.user.user_name, password)),
             next=following,
             issued_at=now if step is Step.CREATE or stored.issued_at is None else stored.issued_at,
-            rotation=case.rotation if step.needs_password else stored.rotation,
+            rotation=case.rotation if step.needs_password else stored.rotation if following is not None else case.met,
         )
         was_there = case.held.obj is not None
         case.held, keys = await secrets.write(self._kube, case.user, case.held, wanted)
@@ -209,7 +237,7 @@ class Credentials:
 
     def _tell_of_new(self, case: Case, *, was_there: bool) -> None:
         name = case.user.secret_name
-        if not case.had_credentials:
+        if not case.had_credentials or case.spent:
             case.events.append(Told(NORMAL, "CredentialsIssued", f"Secret {name} has the credentials"))
             return
         case.drifted += 1

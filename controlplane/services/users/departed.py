@@ -1,4 +1,5 @@
-"""Users who are gone and may still come back with what they have: remembered in a ConfigMap beside the cluster.
+"""Users who are gone, or kept out, and may still come back with what they have: remembered in a ConfigMap beside the
+cluster.
 
 It has names of principals and times, nothing secret. Without an owner reference, as the volumes have none: who was kept
 out of the data stays kept out of it. Losing it costs what it knew: denials stay for ever, and those that could not be
@@ -13,13 +14,28 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from controlplane.api import names
+from controlplane.domain.access.pki import Certificate
 from controlplane.domain.cluster import naming
 from controlplane.domain.users.departed import Departed, DepartedPlan, Records, plan_departed, with_departing
 from controlplane.domain.users.layers import CellState
 from controlplane.domain.users.planner import AccessObservation
-from controlplane.ports import Acl, Clock, KafkaAdmin, KubeApi, KubeError, NotFoundError, Object, UnreachableError
+from controlplane.ports import (
+    NAMESPACE_TERMINATING,
+    Acl,
+    Clock,
+    KafkaAdmin,
+    KubeApi,
+    KubeError,
+    NotFoundError,
+    Object,
+    Pki,
+    PkiError,
+    UnreachableError,
+)
 from controlplane.services.cluster.observe import CONFIG_MAPS
 from controlplane.services.queue import Key
+from controlplane.services.users import secrets
+from controlplane.services.users.credentials import each
 from controlplane.services.users.entry import Entry
 
 log = logging.getLogger(__name__)
@@ -39,8 +55,10 @@ class Memory:
 
 
 class Departures:
-    def __init__(self, kube: KubeApi, clock: Clock) -> None:
-        self._kube, self._clock = kube, clock
+    """`lifetime` is that of a new certificate, in seconds."""
+
+    def __init__(self, kube: KubeApi, pki: Pki, clock: Clock, *, lifetime: float) -> None:
+        self._kube, self._pki, self._clock, self._lifetime = kube, pki, clock, lifetime
 
     async def read(self, key: Key, entries: Iterable[Entry]) -> Memory:
         """Entries are told what is remembered of their principals. Raises UnreachableError."""
@@ -58,18 +76,38 @@ class Departures:
             entry.departed = memory.records.get(entry.user.principal)
         return memory
 
-    async def remember(self, memory: Memory, leaving: Sequence[Entry], cell: CellState) -> None:
-        """Before anything else is done for who is about to be gone."""
-        records = with_departing(memory.records, [entry.desired(cell) for entry in leaving], self._clock.now())
+    async def remember(
+        self, memory: Memory, leaving: Sequence[Entry], cell: CellState, *, pending: bool = False
+    ) -> None:
+        """Before anything else is done for who is about to be gone or kept out. `pending`: nothing can be done in Kafka
+        now. Raises UnreachableError."""
+        await each((entry for entry in leaving if entry.user.is_tls), self._look_for_certificate)
+        users = [entry.desired(cell) for entry in leaving]
+        records = with_departing(memory.records, users, self._clock.now(), pending=pending)
         if not await self._write(memory, records):
             for entry in leaving:
                 entry.unremembered = True
+
+    async def _look_for_certificate(self, entry: Entry) -> None:
+        """A pass that was cut short has put the last one into the Secret and into no status. One that cannot be seen
+        any more may have been made just now."""
+        found: Sequence[Certificate] = ()
+        known = entry.departed is not None and entry.departed.certificate
+        try:
+            held = await secrets.read(self._kube, entry.user)
+            found = self._pki.read(held.certificate) if held.ours and held.certificate else ()
+        except (KubeError, PkiError):
+            known = False
+        if found:
+            entry.last_certificate = found[0].not_after
+        elif not known:
+            entry.last_certificate = self._clock.now() + self._lifetime
 
     def plan(
         self, memory: Memory, entries: Iterable[Entry], observed: AccessObservation, *, unlisted: bool
     ) -> DepartedPlan:
         declared = {entry.user.principal for entry in entries}
-        return plan_departed(memory.records, declared, observed.acls, self._clock.now(), unlisted=unlisted)
+        return plan_departed(memory.records, declared, observed, self._clock.now(), unlisted=unlisted)
 
     async def settle(self, memory: Memory, plan: DepartedPlan) -> None:
         """What is known once everything was done; if it cannot be written it is found out again."""
@@ -86,6 +124,8 @@ class Departures:
         except UnreachableError:
             raise
         except KubeError as error:
+            if error.reason == NAMESPACE_TERMINATING or (memory.obj is None and isinstance(error, NotFoundError)):
+                return True  # the volumes go with the namespace: there is nothing that anybody could come back to
             log.warning("%s: users that are gone cannot be remembered: %s", memory.key, error.message)
             return False
         memory.records = dict(records)
@@ -110,13 +150,28 @@ async def change(admin: KafkaAdmin, acls: frozenset[Acl], *, create: bool) -> bo
     return True
 
 
+async def forget(admin: KafkaAdmin, users: frozenset[str]) -> bool:
+    """As `change`. Raises KafkaError."""
+    if not users:
+        return False
+    for user, error in (await admin.delete_scram(sorted(users))).items():
+        if error is not None:
+            log.warning("the password of %s, which is gone: %s", user, error.message)
+    return True
+
+
 def to_text(records: Records) -> str:
-    found = {principal: {"until": one.until, "denied": one.denied} for principal, one in sorted(records.items())}
+    found = {
+        principal: {"until": one.until, "denied": one.denied, "certificate": one.certificate}
+        | ({"pending": True} if one.pending else {})
+        for principal, one in sorted(records.items())
+    }
     return json.dumps(found, separators=(",", ":"))
 
 
 def from_text(text: str) -> dict[str, Departed]:
-    """The inverse; what cannot be read is left out: its denial stays."""
+    """The inverse; what cannot be read is left out: its denial stays. One that does not say what its user logged in
+    with may be a certificate's."""
     try:
         found = json.loads(text)
     except ValueError:
@@ -125,7 +180,8 @@ def from_text(text: str) -> dict[str, Departed]:
     for principal, one in found.items() if isinstance(found, dict) else ():
         until = one.get("until") if isinstance(one, dict) else ""
         if until is None or (isinstance(until, (int, float)) and not isinstance(until, bool)):
-            records[principal] = Departed(until, bool(one.get("denied")))
+            certificate, pending = one.get("certificate") is not False, one.get("pending") is True
+            records[principal] = Departed(until, bool(one.get("denied")), certificate, pending)
     return records
 
 

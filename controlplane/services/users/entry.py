@@ -13,7 +13,7 @@ from controlplane.domain.check import Check
 from controlplane.domain.users import acls, quotas
 from controlplane.domain.users.departed import Departed
 from controlplane.domain.users.layers import CellState, layers
-from controlplane.domain.users.planner import DesiredUser
+from controlplane.domain.users.planner import AccessObservation, DesiredUser
 from controlplane.domain.users.quotas import Layer
 from controlplane.ports import KafkaError, Object
 from controlplane.services.users.credentials import Case, Obstacle, Told
@@ -39,7 +39,9 @@ class Entry:
     anothers: bool = False
     """Kafka has a password of this name, and nothing says that it was made for this user."""
     departed: Departed | None = None
-    """What is remembered of one who had its principal before."""
+    """What is remembered of its principal: of one who had it before, or was kept out."""
+    last_certificate: float | None = None
+    """When the certificate ends that its Secret has, or may have had, as it goes out."""
     unremembered: bool = False
     """It is being deleted, and that could not be noted down for later: it is not let go."""
     unrecorded: bool = False
@@ -98,23 +100,46 @@ class Entry:
             exclusive=user.spec.exclusive,
             owned_acls=acls.from_texts(user.principal, user.status.acls),
             owned_quotas=quotas.from_texts(user.status.quotas),
+            certified=self._certified,
             not_after=self._not_after,
             anothers=self.anothers,
             let_in=self.let_in,
+            pending=self.pending,
             barred=self.barred,
             within=self._prefix,
         )
 
+    def is_spent(self, observed: AccessObservation) -> bool:
+        """The password that its Secret may still have was taken from Kafka to keep it out."""
+        denials = acls.revocation(self.user.principal) - acls.declared(
+            self.user.principal, self.user.spec.authorization.acls
+        )
+        was_out = self.departed is not None or bool(denials & (observed.acls or frozenset()))
+        return was_out and self.user.user_name not in observed.scram
+
+    @property
+    def pending(self) -> bool:
+        """Who had its principal before is still to be kept out: the cluster was away."""
+        return self.departed is not None and self.departed.pending
+
+    @property
+    def _certified(self) -> bool:
+        """Where nothing is remembered of who had its principal before it may be a certificate's."""
+        before = self.departed.certificate if self.departed is not None else not self.let_in
+        return self.user.is_tls or before
+
     @property
     def _not_after(self) -> float | None:
-        """When the last certificate of its principal expires, those of who had it before among them; None for none, and
-        where nobody knows."""
+        """When the last certificate of its principal expires and its last session ends, those of who had it before
+        among them; None where nobody knows, and for none."""
         credential = self.user.status.credential
         own = credential.not_after if credential is not None else None
-        before = self.departed.until if self.departed is not None else 0.0
-        if before is None or (own is None and self.departed is None):
-            return None
-        return max(before, seconds(own) if own is not None else 0.0)
+        ends = [seconds(own) if own is not None else None, self.last_certificate]
+        if self.departed is not None:
+            if self.departed.until is None or self.pending:
+                return None
+            ends.append(self.departed.until)
+        return max((end for end in ends if end is not None), default=None)
 
     def layers(self, cell: CellState) -> tuple[Layer, ...] | None:
         """None where they are not known: its tenant is gone, or it has no part in it at the moment."""

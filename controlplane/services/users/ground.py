@@ -25,7 +25,7 @@ from controlplane.ports import (
 from controlplane.services.access import secrets
 from controlplane.services.access.way import way_to
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
-from controlplane.services.cluster.observe import PODS
+from controlplane.services.cluster.observe import CLAIMS, PODS
 from controlplane.services.queue import Key
 from controlplane.services.users.credentials import Case, Obstacle, Signer
 
@@ -91,6 +91,12 @@ class GroundReader:
         except KafkaError as error:
             ground.reason, ground.message = "KafkaUnavailable", error.message
         return ground
+
+    async def may_return(self, ground: Ground) -> bool:
+        """Whether volumes are left that a cluster of this name takes over. Raises KubeError."""
+        ours = f"{names.CLUSTER}={ground.key.name},{names.APP_MANAGED_BY}={names.MANAGED_BY_KFLEET}"
+        claims = await self._kube.list(CLAIMS, ground.key.namespace, labels=ours)
+        return any("deletionTimestamp" not in claim["metadata"] for claim in claims)
 
     async def authority(self, ground: Ground, entrance: Entrance) -> str | Obstacle | None:
         """What clients of this listener trust (PEM); None without TLS."""

@@ -19,13 +19,14 @@ from controlplane.api import names
 from controlplane.api.access import WhenNoAcl
 from controlplane.api.duration import parse_seconds
 from controlplane.api.kafka_cluster import KafkaCluster
+from controlplane.api.kafka_user import KafkaUserStatus
 from controlplane.domain.check import Check, explain
 from controlplane.domain.shedding.tighten import Shed
 from controlplane.domain.tenants.directory import Directory
 from controlplane.domain.users.credentials import MIN_ROTATE_AFTER
 from controlplane.domain.users.layers import CellState
 from controlplane.domain.users.login import entrance
-from controlplane.domain.users.planner import AccessObservation, UserPlan, plan_users
+from controlplane.domain.users.planner import SESSIONS, AccessObservation, UserPlan, plan_users
 from controlplane.domain.users.values import DENY, Acl
 from controlplane.ports import (
     Clock,
@@ -57,13 +58,20 @@ from controlplane.services.users.credentials import (
     secret_refused,
     unexpected,
 )
-from controlplane.services.users.departed import Departures, Memory, change
+from controlplane.services.users.departed import Departures, Memory, change, forget
 from controlplane.services.users.entry import Entry
 from controlplane.services.users.ground import Ground, GroundReader
 from controlplane.services.users.report import Reporter
 from controlplane.services.users.residents import residents
 from controlplane.services.users.shares import Shares
-from controlplane.services.users.status import Standing, is_recorded, owned_status
+from controlplane.services.users.status import (
+    REVOKED,
+    Standing,
+    is_recorded,
+    no_longer_revoked,
+    owned_status,
+    says_revoked,
+)
 from controlplane.settings import OperatorSettings
 
 log = logging.getLogger(__name__)
@@ -86,8 +94,10 @@ class UserService:
     ) -> None:
         self._kube, self._clock, self._settings = kube, clock, settings
         self._ground = GroundReader(kube, admins, by_name=settings.addressing == "DNS")
-        self._credentials = Credentials(kube, pki, passwords, clock, lifetime=settings.user_certificate_lifetime)
-        self._shares, self._report, self._departures = Shares(), Reporter(kube, clock, events), Departures(kube, clock)
+        lifetime = settings.user_certificate_lifetime
+        self._credentials = Credentials(kube, pki, passwords, clock, lifetime=lifetime)
+        self._departures = Departures(kube, pki, clock, lifetime=lifetime)
+        self._shares, self._report = Shares(), Reporter(kube, clock, events)
 
     async def reconcile(self, key: Key) -> float | None:
         """`key` names the cluster. None when it has no users: an event will wake us."""
@@ -98,7 +108,7 @@ class UserService:
             return None
         ground = await self._ground.read(key)
         if ground.is_gone:
-            await self._each((entry for entry in entries if entry.deleting), self._let_go)
+            await self._leave(ground, [entry for entry in entries if entry.deleting], memory)
         if ground.admin is None:
             if not entries:
                 return None if ground.is_gone else self._settings.busy_interval
@@ -116,6 +126,15 @@ class UserService:
             return self._settings.busy_interval
         await self._write_all(entries, standings, plans, cell)
         return self._next_look(entries, standings)
+
+    async def _leave(self, ground: Ground, leaving: list[Entry], memory: Memory) -> None:
+        """There is nobody to be kept out of. What they have may come back with the cluster's volumes, so that who had
+        something is noted down before there is no object that says so."""
+        if leaving and await self._ground.may_return(ground):
+            await self._each((entry for entry in leaving if not entry.let_in), self._find_owner)
+            known = [e for e in leaving if e.held_back and not e.anothers and e.refusal is None]
+            await self._departures.remember(memory, known, CellState(), pending=True)
+        await self._each((entry for entry in leaving if not entry.unremembered), self._let_go)
 
     async def _bring_about(
         self, ground: Ground, admin: KafkaAdmin, entries: list[Entry], directory: Directory, memory: Memory
@@ -137,6 +156,7 @@ class UserService:
         await self._each(usable, lambda entry: self._claim(entry, plans.get(entry.key)))
         going = {e.key: e for e in usable if e.key in plans and not e.skip and (e.out or not e.unrecorded)}
         changed = await change(admin, gone.create, create=True)
+        changed |= await forget(admin, gone.forget)
         changed |= await self._keep_out(admin, going, plans)
         recorded = {key: entry for key, entry in going.items() if not entry.unrecorded}
         changed |= await self._let_in(ground, admin, recorded, plans, observed)
@@ -195,16 +215,21 @@ class UserService:
             if not entry.held_back and plan.may_log_in:
                 await self._set_finalizers(entry, [*entry.user.metadata.finalizers, names.USER_FINALIZER])
             if not plan.is_empty and not is_recorded(entry.user, plan):
-                status = owned_status(entry.user, plan)
-                written = await self._kube.replace(
-                    KAFKA_USERS, entry.obj | {"status": status.to_object()}, subresource="status"
-                )
-                entry.obj["metadata"]["resourceVersion"] = written["metadata"]["resourceVersion"]
-                entry.user = entry.user.model_copy(update={"status": status})
+                await self._record(entry, owned_status(entry.user, plan))
+            if plan.may_log_in and not entry.out and says_revoked(entry.user.status):
+                await self._record(entry, no_longer_revoked(entry.user, self._clock.now()))
         except (ConflictError, NotFoundError):
             entry.skip = True
         else:
             entry.unrecorded = False
+
+    async def _record(self, entry: Entry, status: KafkaUserStatus) -> None:
+        """Raises ConflictError, NotFoundError."""
+        written = await self._kube.replace(
+            KAFKA_USERS, entry.obj | {"status": status.to_object()}, subresource="status"
+        )
+        entry.obj["metadata"]["resourceVersion"] = written["metadata"]["resourceVersion"]
+        entry.user = entry.user.model_copy(update={"status": status})
 
     async def _keep_out(self, admin: KafkaAdmin, going: Mapping[str, Entry], plans: Mapping[str, UserPlan]) -> bool:
         """Denials first, which bite at the next request; then the credentials, in Kafka and in Secrets."""
@@ -218,7 +243,8 @@ class UserService:
                 if error is not None and error.code != "RESOURCE_NOT_FOUND":
                     entry.errors.append(error)
         # A Secret is what says whose a password is: it stays until Kafka has the password no more.
-        await self._each((entry for entry in going.values() if entry.out and not entry.errors), self._forget_secret)
+        forgotten = [e for key, e in going.items() if (e.out or plans[key].waits_for_sessions) and not e.errors]
+        await self._each(forgotten, self._forget_secret)
         return changed or bool(out)
 
     async def _forget_secret(self, entry: Entry) -> None:
@@ -290,6 +316,7 @@ class UserService:
                 held=held,
                 told=observed.scram.get(entry.user.user_name),
                 rotation=entry.user.metadata.annotations.get(names.ROTATE_AT, "")[:64],
+                spent=not entry.user.is_tls and entry.is_spent(observed),
                 rotate_after=max(parse_seconds(rotate_after), MIN_ROTATE_AFTER) if rotate_after is not None else None,
             )
 
@@ -350,7 +377,7 @@ class UserService:
         if entry.deleting:
             return Standing(ok=False, reason="Revoking", message="It is being deleted: revoked first.", waiting=True)
         if refusal is not None:
-            return Standing(ok=False, reason=refusal.name, message=explain([refusal]))
+            return Standing(ok=False, reason=refusal.name, message=explain([refusal]), later=refusal.name == SESSIONS)
         if entry.errors:
             error = refused(entry.errors[0])
             return Standing(ok=False, reason=error.reason, message=error.message, waiting=error.waiting)
@@ -360,7 +387,7 @@ class UserService:
             return Standing(ok=False, reason="Applying", message="Kafka does not show everything yet.", waiting=True)
         if entry.revoked:
             told = f"annotation {names.REVOKED} is set: the user is kept out. Take it away to let it in again."
-            return Standing(ok=False, reason="Revoked", message=told)
+            return Standing(ok=False, reason=REVOKED, message=told)
         return Standing(ok=True, reason="AsDeclared")
 
     @staticmethod
@@ -401,13 +428,17 @@ class UserService:
 def _is_unknown(entry: Entry, observed: AccessObservation) -> bool:
     """Kafka has a password of this name, and its status tells of none. A tenant's users take over nobody's."""
     user = entry.user
-    told = entry.let_in or (user.spec.exclusive and not entry.of_tenant)
+    told = entry.let_in or entry.pending or (user.spec.exclusive and not entry.of_tenant)
     return not user.is_tls and user.user_name in observed.scram and not told
 
 
 def _is_leaving(entry: Entry, plan: UserPlan | None) -> bool:
-    """It is being deleted, was let in or may have been, and has its principal."""
-    return entry.deleting and entry.held_back and not entry.anothers and plan is not None and plan.has_principal
+    """It has its principal, was let in or may have been, and is being deleted, or is about to be kept out."""
+    if entry.anothers or plan is None or not plan.has_principal:
+        return False
+    if entry.deleting:
+        return entry.held_back
+    return plan.forget or (entry.revoked and any(acl.permission == DENY for acl in plan.acls.create))
 
 
 def _lets_unlisted_through(ground: Ground) -> bool:

@@ -27,18 +27,21 @@ from controlplane.domain.users.quotas import from_texts as quotas_from_texts
 from controlplane.domain.users.quotas import to_texts as quota_texts
 from controlplane.services.users.credentials import Case
 
+REVOKED = "Revoked"
 DRIFT_SECONDS = 300.0
 """How often the count of corrections moves at most: who fights over an ACL must not make a status flap."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One condition's worth: the reason and, unless it holds, words for people. `waiting`: it may end by itself."""
+    """One condition's worth: the reason and, unless it holds, words for people. `waiting`: it may end by itself, at any
+    moment; `later`: it does, and nothing is gained by looking often."""
 
     ok: bool
     reason: str
     message: str = ""
     waiting: bool = False
+    later: bool = False
 
 
 def owned_status(user: KafkaUser, plan: UserPlan) -> KafkaUserStatus:
@@ -49,6 +52,22 @@ def owned_status(user: KafkaUser, plan: UserPlan) -> KafkaUserStatus:
 def is_recorded(user: KafkaUser, plan: UserPlan) -> bool:
     acls = from_texts(user.principal, user.status.acls)
     return acls == plan.acls.owned and quotas_from_texts(user.status.quotas) == dict(plan.quotas.owned)
+
+
+def says_revoked(status: KafkaUserStatus) -> bool:
+    ready = c.find_condition(status.conditions, c.READY)
+    return ready is not None and ready.reason == REVOKED
+
+
+def no_longer_revoked(user: KafkaUser, now: float) -> KafkaUserStatus:
+    """Its status before it is let in again: as long as one says that it is kept out, it is. Who revokes it in the next
+    moment takes that for the answer."""
+    told = "It is being let in again."
+    generation = user.metadata.generation
+    conditions = c.set_condition(
+        user.status.conditions, c.READY, False, "Applying", told, observed_generation=generation, now=now
+    )
+    return user.status.model_copy(update={"conditions": conditions})
 
 
 def user_status(
@@ -65,7 +84,7 @@ def user_status(
     """`plan` is the one after everything was done, None where Kafka was not asked: what was known stays then, and that
     of `credentials` and `layers` where nothing is known of them now."""
     old = user.status
-    waiting = not ready.ok and ready.waiting
+    waiting = not ready.ok and (ready.waiting or ready.later)
     conditions = old.conditions
     for kind, value, standing in (
         (c.READY, ready.ok, ready),
@@ -135,7 +154,7 @@ def _credential(user: KafkaUser, case: Case | None) -> CredentialStatus | None:
         issued_at=c.timestamp(stored.issued_at) if stored.issued_at is not None else None,
         rotate_at=c.timestamp(case.rotate_at) if case.rotate_at is not None else None,
         not_after=c.timestamp(not_after) if not_after is not None else old.not_after if old is not None else None,
-        rotation=stored.rotation,
+        rotation=case.met,
         trusts=case.trusts if case.trusts is not None else old.trusts if old is not None else (),
         signed_by=case.signed_by or (old.signed_by if old is not None else None),
     )
