@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaException
 from support.cell import Cell, combined_cluster, topic
+from support.enrolment import make_namespaces
 from support.leaks import key_lines, leaks, places
 from support.sandbox import Sandbox
 from support.secure_clients import secret
@@ -85,7 +86,7 @@ def ledger_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", autouse=True)
 def users(cell: Cell, ledger: Path, sandbox: Sandbox) -> Iterator[None]:
     cell.operator.stop()
-    sandbox.kubectl("create", "namespace", team(cell))
+    make_namespaces(sandbox.kubectl, team(cell))
     cell.operator.settings["KFLEET_WATCH_NAMESPACES"] = json.dumps([cell.namespace, team(cell)])
     cell.operator.settings["KFLEET_LEDGER_URL"] = f"sqlite:///{ledger}"
     cell.operator.start()
