@@ -112,6 +112,8 @@ class TopicService:
             return ("ClusterNotReady", f"KafkaCluster {key.name!r} is not up yet."), None, 0
         ours = f"{names.CLUSTER}={key.name},{names.APP_MANAGED_BY}={names.MANAGED_BY_KFLEET}"
         way = await way_to(self._kube, cluster, by_name=self._settings.addressing == "DNS")
+        if way.refused is not None:
+            return (way.refused.name, way.refusal), None, 0
         servers = way.bootstrap(observe_nodes(await self._kube.list(PODS, key.namespace, labels=ours), []))
         if not servers or not way.is_open:
             return ("ClusterNotReady", f"KafkaCluster {key.name!r} has no running broker."), None, 0
