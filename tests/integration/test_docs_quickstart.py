@@ -137,7 +137,9 @@ def test_the_pages_lead_to_a_login_that_works(cell: Cell, tmp_path: Path) -> Non
     )
     assert (stranger.returncode, "wants a login (--config)" in stranger.stderr) == (1, True)
 
-    (authority,) = blocks("access.md")
+    enrol, authority = blocks("access.md")
+    shell.follow("kubectl -n kafka delete rolebinding kfleet-secrets")
+    shell.follow(enrol)
     shell.follow(authority)
     assert "BEGIN CERTIFICATE" in (tmp_path / "ca.crt").read_text()
 

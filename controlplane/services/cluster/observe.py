@@ -123,9 +123,7 @@ async def observe_world(
     return replace(world, users=await _users(kube, world))
 
 
-async def _access(
-    kube: KubeApi, certificates: Certificates | None, world: World
-) -> tuple[Access | None, Check | None]:
+async def _access(kube: KubeApi, certificates: Certificates | None, world: World) -> tuple[Access | None, Check | None]:
     """(what is known of certificates, why nothing may be known of them)."""
     if certificates is None:
         return None, None

@@ -62,8 +62,8 @@ class Reporter:
         """Told before the object goes: afterwards there is no status to tell it in."""
         user = entry.user
         note = (
-            f"{user.principal} is kept out. Secret {user.secret_name} is not deleted, namespace {user.metadata.namespace} "
-            "is not enrolled; what it has lets nobody in, and Kubernetes deletes it with its owner"
+            f"{user.principal} is kept out. Secret {user.secret_name} stays: namespace {user.metadata.namespace} is "
+            "not enrolled; what it has lets nobody in, and Kubernetes deletes it with its owner"
         )
         await self._events.record(entry.obj, WARNING, "SecretLeft", note)
 
