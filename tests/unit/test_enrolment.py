@@ -23,6 +23,7 @@ from controlplane.api.names import CERTIFICATES
 from controlplane.api.rbac import enrolling
 from controlplane.domain.access.enrolment import FRESH_SECONDS, NOT_ENROLLED, is_fresh
 from controlplane.domain.users.values import ScramPassword
+from controlplane.services.cluster.kind import KAFKA_CLUSTERS
 from controlplane.services.events import EventRecorder
 from controlplane.services.keys import topics_key
 from controlplane.services.topic_status import KAFKA_TOPICS
@@ -181,6 +182,24 @@ async def test_topics_and_users_of_such_a_cluster_are_told_what_they_wait_for(ga
     await topics(namespace)
     assert ready_of(namespace, "kafkausers", "app")["status"] == "True"
     assert ready_of(namespace, "kafkatopics", "orders")["status"] == "True"
+
+
+async def test_users_go_with_such_a_cluster(gate: Gate) -> None:
+    """A namespace that is deleted: the binding is gone before the objects are, and nothing can be asked of brokers."""
+    namespace = Namespace()
+    await namespace.declare(rollout={"soak": "2s"}, **SECURE)
+    await run_until_ready(namespace, DieAt())
+    space = beside(namespace)
+    await space.declare_users(user("app"))
+    await space.service().reconcile(USERS_KEY)
+    assert (await space.condition("app"))["status"] == "True"
+    gate.closed.add("kafka")
+    await space.delete("app")
+    await space.service().reconcile(USERS_KEY)
+    assert (await space.condition("app"))["reason"] == NOT_ENROLLED, "it has to be kept out while there is a cluster"
+    await namespace.kube.delete(KAFKA_CLUSTERS, "cell", "kafka")
+    await space.service().reconcile(USERS_KEY)
+    assert not space.has_user("app")
 
 
 async def declare_topic(namespace: Namespace) -> None:

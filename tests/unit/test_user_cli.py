@@ -168,6 +168,19 @@ def test_a_revocation_takes_the_name(api: CannedApi) -> None:
     assert "annotate kfu app kfleet.dev/revoked-" in done.stderr
 
 
+def test_a_secret_that_stays_is_not_said_to_be_gone(api: CannedApi) -> None:
+    conditions = api.objects["KafkaUser"][0]["status"]["conditions"]
+    conditions[0] |= {"status": "False", "reason": "Revoked"}
+    before = kfleet(api, "user", "revoke", "app", "--confirm", "app")
+    assert "is kept out, and its credentials are gone" in before.stderr, "the control"
+    credentials = next(one for one in conditions if one["type"] == "CredentialsCurrent")
+    credentials |= {"status": "False", "reason": "NamespaceNotEnrolled", "message": "Enrol it."}
+    done = kfleet(api, "user", "revoke", "app", "--confirm", "app")
+    assert done.code == 0, done.stderr
+    assert "is kept out; Secret app stays. Enrol it." in done.stderr
+    assert "its credentials are gone\n" not in done.stderr
+
+
 def _last_line(done: Run) -> tuple[int, str, str]:
     """An error comes after what would be done was said."""
     return done.code, done.stdout, done.stderr.splitlines(keepends=True)[-1]
