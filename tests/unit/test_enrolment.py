@@ -11,6 +11,7 @@ import pytest
 import yaml
 from pydantic import SecretStr
 from support.cell import topic
+from support.fake_kube import FakeKube
 from support.refused_secrets import Gate, closed_gate
 from support.simulation import KEY, SETTINGS, DieAt, Killed, Namespace, passes, run_until_ready, service
 from support.tenant_users import condition_in, declare_in, declare_tenants, settle, tenant, tenants_user
@@ -21,8 +22,12 @@ from support.users import UserSpace, beside, rule, user, user_space
 from controlplane.api.conditions import Condition, timestamp
 from controlplane.api.names import CERTIFICATES
 from controlplane.api.rbac import enrolling
+from controlplane.cli.errors import CliError, ExitCode
+from controlplane.cli.local import refuse_without_secrets
 from controlplane.domain.access.enrolment import FRESH_SECONDS, NOT_ENROLLED, is_fresh
 from controlplane.domain.users.values import ScramPassword
+from controlplane.ports import Resource, UnreachableError
+from controlplane.services.access.secrets import PROBE
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
 from controlplane.services.events import EventRecorder
 from controlplane.services.keys import topics_key
@@ -217,6 +222,20 @@ def ready_of(namespace: Namespace, kind: str, name: str) -> dict[str, Any]:
     return next(one for one in found if one["type"] == "Ready")
 
 
+async def test_whoever_does_the_operators_work_needs_secrets_of_their_own(gate: Gate) -> None:
+    """`--local`, which would say of the operator what is refused to a person."""
+    namespace = Namespace()
+    await namespace.declare(**SECURE)
+    secure = await namespace.kube.get(KAFKA_CLUSTERS, "cell", "kafka")
+    await refuse_without_secrets(namespace.kube, secure)
+    gate.closed.add("kafka")
+    with pytest.raises(CliError, match=r"Secrets are refused: secrets .* is forbidden: User") as refused:
+        await refuse_without_secrets(namespace.kube, secure)
+    assert refused.value.code is ExitCode.DENIED
+    del secure["spec"]["security"]
+    await refuse_without_secrets(namespace.kube, secure)
+
+
 # Users.
 
 
@@ -272,6 +291,26 @@ async def test_a_user_keeps_what_it_has_where_its_namespace_is_enrolled_no_more(
     await space.passes(2)
     assert (await space.condition("app"))["reason"] == "AsDeclared"
     assert await space.secret("app") != secret, "the rotation was waited with, not forgotten"
+
+
+async def test_who_is_kept_out_does_not_wait_for_an_api_server_that_cannot_tell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    space = await user_space()
+    await space.declare_users(user("app", rule()))
+    await space.passes()
+    real = FakeKube.get
+
+    async def fail(self: FakeKube, resource: Resource, name: str, namespace: str | None = None) -> Any:
+        if name == PROBE:
+            raise UnreachableError(500, "InternalError", "the key server is away")
+        return await real(self, resource, name, namespace)
+
+    monkeypatch.setattr(FakeKube, "get", fail)
+    await space.annotate("app", revoked="1")
+    await space.passes()
+    assert (await space.condition("app"))["reason"] == "Revoked"
+    assert not space.has_secret("app")
 
 
 async def test_somebody_is_kept_out_all_the_same_and_the_secret_goes_later(gate: Gate) -> None:

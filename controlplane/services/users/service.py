@@ -35,6 +35,7 @@ from controlplane.ports import (
     KafkaAdmins,
     KafkaError,
     KubeApi,
+    KubeError,
     NotFoundError,
     Passwords,
     Pki,
@@ -182,13 +183,17 @@ class UserService:
 
     async def _look_for_enrolment(self, entries: Iterable[Entry]) -> None:
         """One question a namespace, however many users it has. Who has no credentials yet gets nothing where no Secret
-        can be made for them. Raises KubeError, in a group."""
+        can be made for them."""
         there: dict[str, list[Entry]] = {}
         for entry in entries:
             there.setdefault(entry.user.metadata.namespace, []).append(entry)
 
         async def look(namespace: str) -> None:
-            found = await unenrolled(self._kube, namespace)
+            try:
+                found = await unenrolled(self._kube, namespace)
+            except KubeError as error:  # who is kept out does not wait for it; what it means for Secrets they will say
+                log.warning("namespace %s: whether it is enrolled cannot be told: %s", namespace, error.message)
+                return
             for entry in there[namespace]:
                 entry.unenrolled = found
                 if not entry.let_in:
