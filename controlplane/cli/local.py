@@ -124,8 +124,8 @@ async def _cluster(connection: Connection, namespace: str, cluster: str) -> Obje
 
 
 async def refuse_without_secrets(kube: KubeApi, obj: Object) -> None:
-    """Raises CliError where the work takes Secrets that are refused to whoever runs this: the cluster's status would say
-    it of the operator."""
+    """Raises CliError where the work takes Secrets that are refused to whoever runs this. The status would say it of
+    the operator."""
     if (obj["spec"].get("security") or {}).get("nodes") != NodeSecurity.MUTUAL_TLS:
         return
     try:

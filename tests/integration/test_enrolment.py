@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from support.accounts import person
+from support.audit import OPERATOR_USER, enrolled, with_secrets
 from support.cell import Cell, combined_cluster, make_cell
 from support.enrolment import make_namespaces
 from support.sandbox import Sandbox, wait
@@ -134,6 +135,12 @@ def test_then_the_cluster_goes_on_by_itself(cell: Cell) -> None:
     cell.wait("the authority", lambda: "secret/cell-cluster-ca" in cell.kubectl("get", "secrets", "-o", "name"), 60)
     cell.wait("the refusal to be over", lambda: cell.condition("Ready")["reason"] != NOT_ENROLLED, 60)
     cell.kubectl("delete", "kafkaclusters.kfleet.dev", "cell")
+
+
+def test_the_audit_log_tells_the_same(cell: Cell, sandbox: Sandbox) -> None:
+    log = sandbox.paths.audit_log
+    assert {OPEN, cell.namespace} <= with_secrets(log, OPERATOR_USER) & enrolled(log)
+    assert CLOSED not in with_secrets(log, OPERATOR_USER) | enrolled(log), "what is forbidden is no use"
 
 
 def test_what_the_role_grants_is_what_the_table_says(sandbox: Sandbox) -> None:
