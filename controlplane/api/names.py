@@ -7,6 +7,8 @@ FIELD_MANAGER = "kfleet"
 
 OPERATOR = "kfleet-operator"
 OPERATOR_NAMESPACE = "kfleet"
+SECRETS_ROLE = "kfleet-secrets"
+"""ClusterRole for Secrets, and the usual name of the RoleBinding that enrols a namespace by it."""
 
 # Recommended Kubernetes labels.
 APP_NAME = "app.kubernetes.io/name"

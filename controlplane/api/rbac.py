@@ -1,7 +1,8 @@
 """What the operator may do, in one table: the chart's roles are generated from it and tests read it.
 
-`OPERATOR` is the whole of it. No wildcards; Secrets one by one by name, never listed or watched. A test compares the
-table with the API server's audit log, so a verb that nothing uses is found.
+`OPERATOR` is what it may do in every namespace, `SECRETS` what more it may do in those that are enrolled: somebody
+binds that role to its account there, and the chart does nowhere. No wildcards; Secrets one by one by name, never listed
+or watched. A test compares the tables with the API server's audit log, so a verb that nothing uses is found.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from controlplane.api import approval, kafka_cluster, kafka_rebalance, kafka_ten
 from controlplane.api.approval_policies import ADMISSION_GROUP, ENFORCING
 from controlplane.api.group import GROUP
 from controlplane.api.names import OPERATOR as OPERATOR_NAME
-from controlplane.api.names import OPERATOR_NAMESPACE
+from controlplane.api.names import OPERATOR_NAMESPACE, SECRETS_ROLE
 
 Object = dict[str, Any]
 RBAC_GROUP = "rbac.authorization.k8s.io"
@@ -24,7 +25,7 @@ READ = ("get", "list", "watch")
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """`verbs` on `resource` of API group `group`, in every namespace; only on the objects of these `names`, if any.
+    """`verbs` on `resource` of API group `group`, wherever its role is bound; only on objects of these `names`, if any.
 
     Server-side apply of an object that may not exist yet takes `patch` and `create`.
     """
@@ -89,13 +90,24 @@ OPERATOR: tuple[Grant, ...] = (
         "configuration of nodes, addresses of controllers, large plans; delete is for plans that no status names",
     ),
     Grant("", "namespaces", ("get",), "whether one is going, and what an operation began must not keep it"),
-    Grant(
-        "", "secrets", ("get", "create", "patch", "delete"), "authorities, certificates, users' credentials; by name"
-    ),
     Grant("policy", "poddisruptionbudgets", ("list", "get", "create", "patch"), "the drain gate"),
     Grant("", "events", ("create", "get", "patch"), "Events, repeats counted"),
     Grant("coordination.k8s.io", "leases", ("get", "create", "update"), "one active operator; one operation a cell"),
 )
+
+SECRETS: tuple[Grant, ...] = (
+    Grant(
+        "", "secrets", ("get", "create", "patch", "delete"), "authorities, certificates, users' credentials; by name"
+    ),
+)
+"""ClusterRole SECRETS_ROLE. A RoleBinding of it is all that enrols a namespace; the chart binds it nowhere."""
+
+
+def enrolling(namespace: str) -> str:
+    """The command that enrols a namespace, for a shell. Who holds what it grants there, as `admin` does, may run it."""
+    bound = f"--clusterrole={SECRETS_ROLE} --serviceaccount={OPERATOR_NAMESPACE}:{OPERATOR_NAME}"
+    return f"kubectl create rolebinding {SECRETS_ROLE} -n {namespace} {bound}"
+
 
 USER_READ = READ
 USER_WRITE = ("create", "update", "patch", "delete", "deletecollection")
@@ -144,8 +156,8 @@ def _aggregated(name: str, plurals: tuple[str, ...], verbs: tuple[str, ...], int
 
 
 def objects() -> list[Object]:
-    """ServiceAccount, the operator's role with its binding, the users' aggregated roles, the approvers' role and
-    that of who declares tenants."""
+    """ServiceAccount, the operator's role with its binding, the one for Secrets without any, the users' aggregated
+    roles, the approvers' role and that of who declares tenants."""
     return [
         {
             "apiVersion": "v1",
@@ -154,6 +166,7 @@ def objects() -> list[Object]:
         },
         _role(OPERATOR_NAME, rules(OPERATOR)),
         _operator_binding(),
+        _role(SECRETS_ROLE, rules(SECRETS)),
         _aggregated("kfleet-view", VIEWABLE, USER_READ, ("view", "edit", "admin")),
         _aggregated("kfleet-edit", EDITABLE, USER_WRITE, ("edit", "admin")),
         _role(approval.ROLE, rules(APPROVER)),

@@ -8,6 +8,7 @@ from typing import Any
 from controlplane.api import approval, owned_config, rbac
 from controlplane.api.crd import INT_OR_STRING, KINDS, PRESERVE, Kind, openapi_schema
 from controlplane.api.group import API_VERSION
+from controlplane.api.names import SECRETS_ROLE
 from controlplane.api.owned_config import OwnedConfig
 from controlplane.api.rules import VALIDATIONS
 
@@ -77,6 +78,18 @@ within 30 s all the same, by the regular look at each cluster. Without `persiste
 tied to its machine (VolumeUnreadable). `--local` asks with the rights of whoever runs it.
 """
 
+_ENROLMENT = f"""\
+The chart binds this role nowhere. A RoleBinding enrols a namespace, and taking that away ends it:
+
+```sh
+{rbac.enrolling("NAMESPACE")}
+```
+
+Kubernetes lets everybody bind a role who may create RoleBindings in the namespace and holds there what the role grants:
+who is bound to `admin` does. Namespaces with a KafkaCluster that has `spec.security`, or with KafkaUsers, need it
+(NamespaceNotEnrolled in [explain.md](../explain.md)).
+"""
+
 
 def rbac_page() -> str:
     users = (
@@ -89,6 +102,9 @@ def rbac_page() -> str:
         "In every namespace:\n",
         *_grants(rbac.OPERATOR),
         _WITHOUT,
+        f"In namespaces that are enrolled, by `{SECRETS_ROLE}`, and nowhere else:\n",
+        *_grants(rbac.SECRETS),
+        _ENROLMENT,
         "# What people may do\n",
         "| ClusterRole | | resources | verbs |",
         "| --- | --- | --- | --- |",

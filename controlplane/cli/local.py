@@ -18,14 +18,16 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, NoReturn
 
 from controlplane import bootstrap
+from controlplane.api.access import NodeSecurity
 from controlplane.cli.connect import Connection
 from controlplane.cli.errors import CliError, ExitCode
 from controlplane.cli.lookup import CLUSTERS
 from controlplane.cli.op_find import Carried, carried
 from controlplane.cli.op_watch import watch
 from controlplane.cli.operator_settings import operator_settings
-from controlplane.ports import KubeError, NotFoundError, Object
+from controlplane.ports import ForbiddenError, KubeApi, KubeError, NotFoundError, Object
 from controlplane.sandbox.progress import Progress
+from controlplane.services.access import secrets
 from controlplane.services.cluster.plan import ClusterPlan
 from controlplane.services.keys import cluster_key
 from controlplane.services.lease import LEASES, LeaseGuard, LeaseHolder, LeaseLostError
@@ -86,6 +88,7 @@ async def _operator(
 ) -> AsyncIterator[asyncio.Event]:
     """An operator for one cluster while the body runs; the event is set once its status says what this one found."""
     obj = await _cluster(connection, namespace, cluster)
+    await refuse_without_secrets(connection.kube, obj)
     identity = f"{await connection.user()}@{socket.gethostname()}-{os.getpid()}"
     settings = await operator_settings(
         connection, namespace, cluster, identity=identity, watch_namespaces=[namespace], health_port=0
@@ -118,6 +121,19 @@ async def _cluster(connection: Connection, namespace: str, cluster: str) -> Obje
         return await connection.kube.get(CLUSTERS, cluster, namespace)
     except NotFoundError as error:
         raise CliError(f"no KafkaCluster {cluster} in namespace {namespace}") from error
+
+
+async def refuse_without_secrets(kube: KubeApi, obj: Object) -> None:
+    """Raises CliError where the work takes Secrets that are refused to whoever runs this. The status would say it of
+    the operator."""
+    if (obj["spec"].get("security") or {}).get("nodes") != NodeSecurity.MUTUAL_TLS:
+        return
+    try:
+        await secrets.read(kube, secrets.PROBE, obj["metadata"]["namespace"])
+    except ForbiddenError as error:
+        raise CliError(
+            f"--local works with certificates, and Secrets are refused: {error.message}", ExitCode.DENIED
+        ) from None
 
 
 class ClusterWrites:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from controlplane.api import names
-from controlplane.api.conditions import READY, find_condition
+from controlplane.api.conditions import CREDENTIALS_CURRENT, READY, find_condition
 from controlplane.api.kafka_user import KafkaUser
 from controlplane.cli.ask import confirm, confirm_by_name
 from controlplane.cli.connect import Connection, connect
@@ -20,6 +20,7 @@ from controlplane.cli.options import Where
 from controlplane.cli.recorded import record
 from controlplane.cli.user_read import user_of
 from controlplane.cli.user_view import state_line
+from controlplane.domain.access.enrolment import NOT_ENROLLED
 from controlplane.domain.health.checks import operator_check
 from controlplane.ports import ConflictError
 from controlplane.settings import OperatorSettings
@@ -62,8 +63,12 @@ async def revoke_user(where: Where, name: str, seconds: float | None, *, reason:
         # What keeps somebody out must work while the ledger is away.
         await _record(connection, "user revoke", user, {"reason": reason}, urgent=True)
         await _annotate(connection, user, names.REVOKED, " ".join(reason.split())[:MAX_REASON] or "true")
-        await _until(connection, user, seconds, _is_revoked)
-        _say(f"{user.principal} is kept out, and its credentials are gone")
+        done = await _until(connection, user, seconds, _is_revoked)
+        kept = find_condition(done.status.conditions, CREDENTIALS_CURRENT)
+        if kept is not None and kept.reason == NOT_ENROLLED:
+            _say(f"{user.principal} is kept out; Secret {user.secret_name} stays. {kept.message}")
+        else:
+            _say(f"{user.principal} is kept out, and its credentials are gone")
 
 
 def _is_rotated(user: KafkaUser, stamp: str) -> bool:

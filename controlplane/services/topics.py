@@ -18,6 +18,7 @@ from controlplane.api.roles import Role
 from controlplane.api.tenant_ref import CELL_PATH
 from controlplane.api.validate import check_home
 from controlplane.api.validate import explain as explain_problems
+from controlplane.domain.access.enrolment import NOT_ENROLLED
 from controlplane.domain.check import Check, explain
 from controlplane.domain.cluster.observe import observe_nodes
 from controlplane.domain.tenants.directory import Cell, Directory
@@ -78,7 +79,7 @@ class TopicService:
         if admin is None:
             await self._write_all(key, declared, Outcome({entry.key: _not_yet(entry, *waiting) for entry in declared}))
             # An event of the cluster wakes us when it appears; while it comes up its address is looked for.
-            missing = waiting[0] == "ClusterNotFound"
+            missing = waiting[0] in ("ClusterNotFound", NOT_ENROLLED)
             return self._settings.resync_interval if missing else self._settings.busy_interval
         try:
             outcome = await self._bring_about(key, admin, declared, known, brokers)
@@ -112,6 +113,8 @@ class TopicService:
             return ("ClusterNotReady", f"KafkaCluster {key.name!r} is not up yet."), None, 0
         ours = f"{names.CLUSTER}={key.name},{names.APP_MANAGED_BY}={names.MANAGED_BY_KFLEET}"
         way = await way_to(self._kube, cluster, by_name=self._settings.addressing == "DNS")
+        if way.refused is not None:
+            return (way.refused.name, way.refusal), None, 0
         servers = way.bootstrap(observe_nodes(await self._kube.list(PODS, key.namespace, labels=ours), []))
         if not servers or not way.is_open:
             return ("ClusterNotReady", f"KafkaCluster {key.name!r} has no running broker."), None, 0

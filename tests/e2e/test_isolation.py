@@ -18,6 +18,7 @@ import pytest
 import yaml
 from confluent_kafka import Producer
 from support.cell import Cell, combined_cluster
+from support.enrolment import make_namespaces
 from support.isolation import Client, Outcome, saturated
 from support.noisy import FLUSHED, Noise
 from support.secure_clients import secret
@@ -123,8 +124,7 @@ def shard(cell: Cell, name: str) -> set[int]:
 def tenants(cell: Cell) -> Iterator[Cell]:
     """The cluster with its tenants, each with a topic and a user."""
     names = [namespace(cell, name) for name in PRIORITIES]
-    for name in names:
-        cell.kubectl("create", "namespace", name)
+    make_namespaces(cell.kubectl, *names)
     cell.operator.stop()
     cell.operator.settings["KFLEET_WATCH_NAMESPACES"] = json.dumps([cell.namespace, *names])
     cell.operator.settings["KFLEET_DELAY_INTERVAL"] = "0.5"

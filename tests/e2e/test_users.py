@@ -15,12 +15,16 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaException
 from support.cell import Cell, combined_cluster, topic
+from support.enrolment import enrol
 from support.leaks import key_lines, leaks, places
 from support.sandbox import Sandbox
 from support.secure_clients import secret
 from support.tenant_users import tenant, tenants_user
 from support.user_clients import DENIED, Busy, Client, java_offsets, java_quotas
 from support.users import rule, user
+
+from controlplane.api.names import SECRETS_ROLE
+from controlplane.domain.access.enrolment import NOT_ENROLLED
 
 KFLEET = Path(sys.executable).parent / "kfleet"
 VERSION = "4.3.1"
@@ -85,7 +89,9 @@ def ledger_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", autouse=True)
 def users(cell: Cell, ledger: Path, sandbox: Sandbox) -> Iterator[None]:
     cell.operator.stop()
+    # Neither namespace is enrolled at first.
     sandbox.kubectl("create", "namespace", team(cell))
+    cell.kubectl("delete", "rolebinding", SECRETS_ROLE)
     cell.operator.settings["KFLEET_WATCH_NAMESPACES"] = json.dumps([cell.namespace, team(cell)])
     cell.operator.settings["KFLEET_LEDGER_URL"] = f"sqlite:///{ledger}"
     cell.operator.start()
@@ -98,6 +104,9 @@ def users(cell: Cell, ledger: Path, sandbox: Sandbox) -> Iterator[None]:
         user("app", *writes, quotas={"producerByteRate": "10Mi"}),
         user("cert", rule("orders", "Write", "Read"), kind="tls"),
     )
+    cell.wait("the refusal to be told", lambda: cell.condition("Ready")["reason"] == NOT_ENROLLED, 60)
+    assert cell.kubectl("get", "pods,pvc,secrets", "-o", "name") == ""
+    enrol(cell.kubectl, cell.namespace)
     cell.wait_ready(240)
     for name in ("orders", "secrets", "shop-v1"):
         cell.wait_topic(name)
@@ -232,6 +241,9 @@ def test_a_tenants_users_share_its_quotas_and_keep_to_its_names(cell: Cell, tmp_
     wait_ready(cell, "nosy", reason="ForeignPrefix")
     assert "spec.authorization.acls[0].resource.name: '*'" in condition(cell, "nosy")["message"]
     beside = replace(cell, namespace=team(cell))
+    wait_ready(beside, "shop-app", "shop-job", reason=NOT_ENROLLED)
+    assert beside.kubectl("get", "secrets", "-o", "name") == ""
+    enrol(beside.kubectl, beside.namespace)
     wait_ready(beside, "shop-app", "shop-job")
     wait_ready(beside, "shop-bad", reason="ForeignPrefix")
     assert "acls[1].resource.name: 'orders' does not begin with 'shop.'" in condition(beside, "shop-bad")["message"]
@@ -255,6 +267,28 @@ def test_a_tenants_users_share_its_quotas_and_keep_to_its_names(cell: Cell, tmp_
     shown = kfleet(beside, "user", "describe", "shop-app").stdout
     assert "divided by 2 users, byte rates also by 3 brokers" in shown
     assert re.search(r"producer_byte_rate +1048576 +declared +1048576 +2097152", shown), shown
+
+
+def test_a_namespace_that_is_enrolled_no_more_keeps_its_users(cell: Cell) -> None:
+    beside = replace(cell, namespace=team(cell))
+    app, job = (of_user(beside, name) for name in ("shop-app", "shop-job"))
+    client = Client(job)
+    assert client.produces("shop.orders.v1", "")
+    beside.kubectl("delete", "rolebinding", SECRETS_ROLE)
+    wait_ready(beside, "shop-app", "shop-job", reason=NOT_ENROLLED)
+    assert Client(app).produces("shop.orders.v1", ""), "a new connection with what the Secret has"
+    assert secret(beside, "shop-app") == app
+    assert beside.get(USERS, "shop-app")["status"]["binding"] == {"name": "shop-app"}
+    beside.kubectl("delete", USERS, "shop-job", "--timeout=60s")
+    assert client.produces("shop.orders.v1", DENIED), "on the connection that was open"
+    assert Client(job).is_refused()
+    (told,) = [event for event in beside.events() if event["reason"] == "SecretLeft"]
+    assert "Secret shop-job stays" in told["message"]
+    gone = "Kubernetes to delete what belonged to it"
+    beside.wait(gone, lambda: "secret/shop-job" not in beside.kubectl("get", "secrets", "-o", "name"), 60)
+    enrol(beside.kubectl, beside.namespace)
+    wait_ready(beside, "shop-app")
+    assert secret(beside, "shop-app") == app, "nothing had to be made anew"
 
 
 def test_a_revoked_user_is_refused_on_the_connection_that_is_open(cell: Cell) -> None:

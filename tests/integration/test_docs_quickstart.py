@@ -97,9 +97,9 @@ class Shell:
 
 @pytest.fixture(scope="module")
 def cell(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cell]:
-    """An operator for namespace kafka; the pages make all the rest."""
+    """An operator for namespace kafka; the pages make all the rest, and enrol it."""
     directory = tmp_path_factory.mktemp("quickstart")
-    with make_cell(sandbox, "quickstart", directory, "kafka") as made:
+    with make_cell(sandbox, "quickstart", directory, "kafka", enrolled=False) as made:
         made.name = "quickstart"
         made.operator.stop()
         made.operator.settings["KFLEET_LEDGER_URL"] = f"sqlite:///{directory}/ledger.db"
@@ -137,7 +137,9 @@ def test_the_pages_lead_to_a_login_that_works(cell: Cell, tmp_path: Path) -> Non
     )
     assert (stranger.returncode, "wants a login (--config)" in stranger.stderr) == (1, True)
 
-    (authority,) = blocks("access.md")
+    enrol, authority = blocks("access.md")
+    shell.follow("kubectl -n kafka delete rolebinding kfleet-secrets")
+    shell.follow(enrol)
     shell.follow(authority)
     assert "BEGIN CERTIFICATE" in (tmp_path / "ca.crt").read_text()
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from controlplane.api.names import SECRETS_ROLE
 from controlplane.api.rbac import Grant
 
 OPERATOR_USER = "system:serviceaccount:kfleet:kfleet-operator"
@@ -15,9 +16,9 @@ Use = tuple[str, str, str]
 """(API group, resource with subresource, verb)"""
 
 
-def _events(audit_log: Path, user: str) -> Iterator[dict[str, Any]]:
-    """Events of one user about resources, answered and not forbidden, oldest first, whatever the API server has put
-    aside in files of their own included; a line still being written is left out."""
+def _events(audit_log: Path, user: str | None) -> Iterator[dict[str, Any]]:
+    """Events of one user, or of all, about resources, answered and not forbidden, oldest first, whatever the API server
+    has put aside in files of their own included; a line still being written is left out."""
     found: dict[str, dict[str, Any]] = {}
     # The present file first: if it is put aside meanwhile, it is among the others then, and what is read twice is one.
     for path in (audit_log, *sorted(audit_log.parent.glob(f"{audit_log.stem}-*{audit_log.suffix}"))):
@@ -25,7 +26,7 @@ def _events(audit_log: Path, user: str) -> Iterator[dict[str, Any]]:
             if not line.endswith("\n"):
                 break
             event: dict[str, Any] = json.loads(line)
-            if event["user"]["username"] == user and "objectRef" in event and _code(event) != 403:
+            if user in (None, event["user"]["username"]) and "objectRef" in event and _code(event) != 403:
                 found[f"{event['auditID']} {event['stage']}"] = event
     yield from sorted(found.values(), key=lambda event: str(event["requestReceivedTimestamp"]))
 
@@ -45,6 +46,27 @@ def uses(audit_log: Path, user: str) -> set[Use]:
             # A server-side apply that made the object: authorised as patch and as create, logged as patch.
             found.add((ref.get("apiGroup", ""), resource, "create"))
     return found
+
+
+def with_secrets(audit_log: Path, user: str) -> set[str]:
+    """Namespaces in which `user` was let to any Secret, also to one that is not there."""
+    return {event["objectRef"].get("namespace", "") for event in _events(audit_log, user) if _is(event, "secrets")}
+
+
+def enrolled(audit_log: Path) -> set[str]:
+    """Namespaces in which somebody has bound the role for Secrets, at any time."""
+    return {
+        event["objectRef"]["namespace"]
+        for event in _events(audit_log, None)
+        if _is(event, "rolebindings")
+        and event["verb"] in ("create", "patch")
+        and event["objectRef"].get("name") == SECRETS_ROLE
+        and 200 <= _code(event) < 300
+    }
+
+
+def _is(event: dict[str, Any], resource: str) -> bool:
+    return bool(event["objectRef"]["resource"] == resource)
 
 
 def pods_done(audit_log: Path, user: str, verb: str, namespace: str) -> Counter[str]:

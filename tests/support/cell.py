@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 from confluent_kafka.admin import AdminClient
+from support.enrolment import enrol
 from support.operator import HOME, OperatorProcess, write_kubeconfig
 from support.sandbox import Sandbox
 
@@ -181,11 +182,15 @@ class Cell:
 
 
 @contextmanager
-def make_cell(sandbox: Sandbox, name: str, directory: Path, namespace: str | None = None) -> Iterator[Cell]:
+def make_cell(
+    sandbox: Sandbox, name: str, directory: Path, namespace: str | None = None, *, enrolled: bool = True
+) -> Iterator[Cell]:
     """A namespace with an operator of its own, which runs under the chart's ServiceAccount. Both go at the end."""
     namespace = namespace or f"e2e-{name}"
     kubectl = ensure_control_plane(Silence()) / "kubectl"
     sandbox.kubectl("create", "namespace", namespace)
+    if enrolled:
+        enrol(sandbox.kubectl, namespace)
     token = sandbox.kubectl("create", "token", OPERATOR, "-n", HOME, "--duration=3h").strip()
     admin = from_kubeconfig(sandbox.kubeconfig)
     kubeconfig = directory / "operator.yaml"

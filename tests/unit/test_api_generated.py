@@ -166,7 +166,7 @@ def test_who_asked_is_held_to_where_plans_are_approved_or_windows_can_be_waived(
         assert "oldObject.spec.rollout.approval == 'Required'" in expression, "windows alone ask for no verb"
 
 
-def test_roles_have_no_wildcards_and_secrets_are_asked_for_by_name() -> None:
+def test_roles_have_no_wildcards_and_secrets_are_asked_for_by_name_where_a_namespace_is_enrolled() -> None:
     roles = [item for item in rbac.objects() if "rules" in item]
     assert roles
     for role in roles:
@@ -174,14 +174,20 @@ def test_roles_have_no_wildcards_and_secrets_are_asked_for_by_name() -> None:
             words = {*entry["apiGroups"], *entry["resources"], *entry["verbs"]}
             assert not any("*" in word for word in words)
             if "secrets" in entry["resources"]:
-                assert role["metadata"]["name"] == "kfleet-operator"
+                assert role["metadata"]["name"] == "kfleet-secrets"
                 assert not {"list", "watch", "update", "deletecollection"} & set(entry["verbs"])
 
 
+def test_nothing_binds_the_role_for_secrets_but_what_people_make() -> None:
+    bound = [item for item in rbac.objects() if item["kind"].endswith("Binding")]
+    assert [(item["kind"], item["roleRef"]["name"]) for item in bound] == [("ClusterRoleBinding", "kfleet-operator")]
+
+
 def test_no_grant_stands_twice_and_data_is_never_deleted() -> None:
-    table = [(grant.group, grant.resource) for grant in rbac.OPERATOR]
+    grants = (*rbac.OPERATOR, *rbac.SECRETS)
+    table = [(grant.group, grant.resource) for grant in grants]
     assert len(table) == len(set(table))
-    deletable = {grant.resource for grant in rbac.OPERATOR if {"delete", "deletecollection"} & set(grant.verbs)}
+    deletable = {grant.resource for grant in grants if {"delete", "deletecollection"} & set(grant.verbs)}
     deletion = (
         "nodes come back from their volumes, plans are made anew, the credentials of a user that is revoked and the "
         "Services of a listener that is gone go"

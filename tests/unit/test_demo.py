@@ -15,6 +15,7 @@ import yaml
 from pydantic import SecretStr
 from support.sandbox import wait
 
+from controlplane.api.names import SECRETS_ROLE
 from controlplane.cli.demo import QUICKSTART, SHOWN, Upgrade, _next_steps
 from controlplane.cli.demo_canary import CanaryProcess
 from controlplane.cli.demo_cluster import CLUSTER, NAMESPACE, TOPIC, USER, DemoCluster, ready_condition
@@ -213,7 +214,7 @@ def test_the_demo_asks_for_what_the_example_declares() -> None:
         for document in yaml.safe_load_all(file.read_text())
     }
     named = [("Namespace", NAMESPACE), ("KafkaCluster", CLUSTER), ("KafkaTopic", TOPIC), ("KafkaUser", USER)]
-    assert found == set(named)
+    assert found == {*named, ("RoleBinding", SECRETS_ROLE)}
 
 
 def test_what_to_try_next_is_what_a_shell_and_kubectl_can_read() -> None:

@@ -91,14 +91,14 @@ COMPUTED: dict[str, tuple[Sort, frozenset[str]]] = {
         Sort.REASON,
         frozenset(
             {"AsDeclared", "ClusterNotFound", "ClusterNotReady", "Creating", "KafkaRefused", "KafkaUnavailable"}
-            | {"WaitingForBrokers"}
+            | {"NamespaceNotEnrolled", "WaitingForBrokers"}
         ),
     ),
     f"{SERVICES}/topic_status.py::write::record": (
         Sort.EVENT,
         frozenset(
             {"AsDeclared", "ClusterNotFound", "ClusterNotReady", "Creating", "KafkaRefused", "KafkaUnavailable"}
-            | {"WaitingForBrokers"}
+            | {"NamespaceNotEnrolled", "WaitingForBrokers"}
         ),
     ),
     f"{SERVICES}/users/status.py::user_status::set_condition": (Sort.REASON, ELSEWHERE),
@@ -107,6 +107,7 @@ COMPUTED: dict[str, tuple[Sort, frozenset[str]]] = {
     f"{SERVICES}/users/service.py::write_problem::Standing": (Sort.REASON, ELSEWHERE),
     f"{SERVICES}/users/service.py::look::Obstacle": (Sort.REASON, ELSEWHERE),
     f"{SERVICES}/users/homes.py::_refused::Standing": (Sort.REASON, ELSEWHERE),
+    f"{SERVICES}/users/report.py::_of_credentials::Standing": (Sort.REASON, ELSEWHERE),
     f"{SERVICES}/users/report.py::write::record": (
         Sort.EVENT,
         frozenset(
@@ -115,7 +116,7 @@ COMPUTED: dict[str, tuple[Sort, frozenset[str]]] = {
             | {"KafkaRefused", "KafkaUnavailable", "ListenerMissing", "PrincipalTaken", "Revoked", "Revoking"}
             | {"SecretMoved", "SecretRefused", "SecretTaken", "SessionsNotOver", "UnexpectedError"}
             | {"CellLeft", "CellNotNamed", "ForeignPrefix", "NamespaceNotListed", "NamespaceTaken", "PrefixTaken"}
-            | {"PrincipalHasRules", "TenantNotFound"}
+            | {"PrincipalHasRules", "NamespaceNotEnrolled", "TenantNotFound"}
         ),
     ),
     f"{NODE}/images.py::tell::normal": (Sort.EVENT, ELSEWHERE),

@@ -203,6 +203,21 @@ def test_a_revocation_is_not_told_of_by_what_an_earlier_one_left(api: CannedApi)
     assert (done.code, "it has not come about within 0.5 s" in done.stderr) == (3, True)
 
 
+def test_a_secret_that_stays_is_not_said_to_be_gone(api: CannedApi) -> None:
+    obj = api.objects["KafkaUser"][0]
+    obj["metadata"]["annotations"] = {"kfleet.dev/revoked": "true"}
+    conditions = obj["status"]["conditions"]
+    conditions[0] |= {"status": "False", "reason": "Revoked"}
+    before = kfleet(api, "user", "revoke", "app", "--confirm", "app")
+    assert "is kept out, and its credentials are gone" in before.stderr, "the control"
+    credentials = next(one for one in conditions if one["type"] == "CredentialsCurrent")
+    credentials |= {"status": "False", "reason": "NamespaceNotEnrolled", "message": "Enrol it."}
+    done = kfleet(api, "user", "revoke", "app", "--confirm", "app")
+    assert done.code == 0, done.stderr
+    assert "is kept out; Secret app stays. Enrol it." in done.stderr
+    assert "its credentials are gone\n" not in done.stderr
+
+
 def _last_line(done: Run) -> tuple[int, str, str]:
     """An error comes after what would be done was said."""
     return done.code, done.stdout, done.stderr.splitlines(keepends=True)[-1]

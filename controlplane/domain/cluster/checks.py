@@ -39,6 +39,8 @@ def _all(world: World, layout: Layout) -> Iterator[Check]:
     spec = world.cluster.spec
     for path, message in check_cluster(world.cluster):
         yield Check("InvalidSpec", ok=False, evidence=f"{path}: {message}")
+    if world.unenrolled is not None:
+        yield world.unenrolled
     yield from access_checks.refusals(world)
     yield from external.refusals(world)
     yield versions.check_known(spec.version)

@@ -308,8 +308,8 @@ def restore_steps(world: World, layout: Layout, refused: frozenset[str]) -> tupl
     drain takes another one.
 
     A bad spec touches nothing, and a node that was drained or was being restarted meanwhile must not stay down for it.
-    Certificates are renewed all the same, and brokers told where they are: a spec may be refused for longer than they
-    last.
+    Certificates are renewed all the same, and brokers told where they are, if their certificates can follow: a spec may
+    be refused for longer than they last.
     What a disk holds is marked all the same, or it could be lost unseen.
     When the volumes themselves are in doubt nothing is started.
     """
@@ -321,7 +321,8 @@ def restore_steps(world: World, layout: Layout, refused: frozenset[str]) -> tupl
             steps.append(RemoveEndedPod(node.pod.name, node.pod.uid, node.pod.resource_version))
         elif node.pod is None and (again := _as_it_was(world, node)):
             steps.append(again)
-    renewals = (*access_steps(world, None), *external.steps(world)) if world.formed else ()
+    told = world.formed and world.unenrolled is None
+    renewals = (*access_steps(world, None), *external.steps(world)) if told else ()
     return (*renewals, *steps, *_marks(world))
 
 
@@ -348,7 +349,7 @@ def start_pod(
 def _certified(world: World, node_id: int, pod: Manifest) -> Manifest:
     """Which certificates a pod starts with, whatever else it is made from; without any it has no such annotation."""
     digest = world.certificates.get(node_id)
-    if digest is None and world.access is not None:
+    if digest is None and (world.access is not None or world.unenrolled is not None):
         digest = FIRST_EPOCH
     if digest:
         pod["metadata"]["annotations"][names.CERTIFICATES] = digest

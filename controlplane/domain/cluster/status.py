@@ -12,6 +12,7 @@ from controlplane.api.access import BrokerAddress, CertificateStatus, Listener, 
 from controlplane.api.kafka_cluster import KafkaClusterStatus, NodeStatus, Replacement, RolledBack
 from controlplane.api.operation import Operation
 from controlplane.domain import versions
+from controlplane.domain.access.enrolment import NOT_ENROLLED
 from controlplane.domain.check import Check, explain
 from controlplane.domain.cluster import access_checks, drain, entrances, growth, naming, setup
 from controlplane.domain.cluster.layout import Layout
@@ -67,7 +68,7 @@ def cluster_status(
         metadata_version=versions.level_name(level) if level is not None else old.metadata_version,
         bootstrap_servers=bootstrap or old.bootstrap_servers,
         listeners=_listeners(world, ways) or old.listeners,
-        certificates=_certificates(world),
+        certificates=_certificates(world) if world.unenrolled is None else old.certificates,
         when_no_acl=access_checks.when_no_acl(world),
         nodes=nodes,
         last_handled_reconcile_at=cluster.metadata.annotations.get(names.RECONCILE_AT, "")[:64] or None,
@@ -119,7 +120,9 @@ def _conditions(
         entries[c.ROLLED_BACK] = (True, record.reason, _rolled_back(world, record))
     elif c.find_condition(world.cluster.status.conditions, c.ROLLED_BACK) is not None:
         entries[c.ROLLED_BACK] = (False, "NotRolledBack", "")
-    if certificates:
+    if world.unenrolled is not None:
+        entries[c.CERTIFICATES] = (False, NOT_ENROLLED, "Nobody renews certificates while Secrets are refused.")
+    elif certificates:
         entries[c.CERTIFICATES] = (False, certificates[0].name, explain(certificates))
     elif world.access is not None and access_checks.in_use(world):
         entries[c.CERTIFICATES] = (True, "CertificatesValid", "")
@@ -186,6 +189,8 @@ def _disks(nodes: Sequence[NodeStatus]) -> tuple[Check, ...]:
 
 def _available(world: World) -> Entry:
     kafka = world.observation.kafka
+    if world.unenrolled is not None:
+        return False, NOT_ENROLLED, "Nobody asks the brokers: the operator is refused its certificate."
     if kafka is None or not kafka.brokers:
         return False, "NoBrokerAnswers", "No broker answers on its replication listener."
     offline = [p for p in kafka.partitions if p.leader is None]

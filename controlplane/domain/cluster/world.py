@@ -11,6 +11,7 @@ from typing import Any
 from controlplane.api import names
 from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.domain.access.values import Access
+from controlplane.domain.check import Check
 from controlplane.domain.cluster import naming
 from controlplane.domain.cluster.layout import Lost
 from controlplane.domain.cluster.manifests import POD_TEMPLATE
@@ -62,7 +63,9 @@ class World:
     stuck: frozenset[str] = frozenset()
     certificates: Mapping[int, str] = field(default_factory=dict)
     access: Access | None = None
-    """Authorities and certificates; None where nodes talk in plaintext."""
+    """Authorities and certificates; None where nodes talk in plaintext, and where the operator may not look."""
+    unenrolled: Check | None = None
+    """Why the operator may have no Secrets in the cluster's namespace, where it needs some."""
     retired: frozenset[int] = frozenset()
     """Ids of nodes that have left for good and whose claims are kept: no node is made under such an id."""
     retired_claims: frozenset[str] = frozenset()

@@ -20,6 +20,22 @@ ACCESS = (
         _SHOW,
     ),
     Entry(
+        "NamespaceNotEnrolled",
+        (Sort.CHECK, Sort.REASON, Sort.EVENT),
+        "The operator may have no Secrets in a namespace in which it needs some: those with the certificates of a "
+        "KafkaCluster that has spec.security, or with the credentials of a KafkaUser. It may only where a RoleBinding "
+        "of ClusterRole kfleet-secrets says so.",
+        "Nothing new is made, and nothing half: no cluster, and no user in Kafka without a Secret. What was made "
+        "before goes on working. A user's rules and quotas follow its object, and it can be revoked and deleted; its "
+        "Secret stays. Of a cluster only its pods are looked after: no certificate is renewed, topics and users wait.",
+        "Run the command that the message has; whoever has the role admin in the namespace may. It goes on by itself "
+        "at the next look (KFLEET_RESYNC_INTERVAL).",
+        (
+            "kubectl get rolebinding -n NAMESPACE",
+            "kubectl auth can-i get secrets -n NAMESPACE --as=system:serviceaccount:kfleet:kfleet-operator",
+        ),
+    ),
+    Entry(
         "CertificatesValid",
         (Sort.REASON,),
         "Every authority has its key, and no certificate of the cluster ends soon.",

@@ -95,7 +95,8 @@ USERS = (
         "The API server did not take the user's Secret: RBAC, a policy, a quota of the namespace, or a namespace that "
         "is being deleted.",
         "It tries again at every pass. Kafka is not told of credentials that no Secret has.",
-        "The message has the API server's words. The operator needs get, create, patch and delete on Secrets.",
+        "The message has the API server's words. The operator needs get, create, patch and delete on Secrets: the "
+        "ClusterRole kfleet-secrets has them.",
         ("kubectl describe resourcequota",),
     ),
     Entry(
@@ -228,6 +229,16 @@ USERS = (
         "The denial stays until the user is let in again; that of a deleted user until its last session or certificate "
         "has ended.",
         see=_DESCRIBE,
+    ),
+    Entry(
+        "SecretLeft",
+        (Sort.EVENT,),
+        "A user was deleted in a namespace that is not enrolled: it is kept out, and the operator may not delete its "
+        "Secret.",
+        "Nothing further: Kubernetes deletes what belonged to an object that is gone. What the Secret has lets nobody "
+        "in.",
+        "If it is still there after a minute, delete it.",
+        ("kfleet explain NamespaceNotEnrolled",),
     ),
     Entry(
         "SecretComplete",

@@ -49,11 +49,13 @@ def lifetimes(settings: OperatorSettings) -> Lifetimes:
 
 
 async def observe_access(kube: KubeApi, tools: Certificates, world: World) -> Access | None:
-    """None for a cluster in plaintext. `world` has everything else that Kubernetes knows. Raises KubeError."""
+    """None for a cluster in plaintext. `world` has everything else that Kubernetes knows. Raises KubeError; where the
+    operator may have no Secrets it is after one question."""
     cluster, nodes = world.cluster, world.observation.nodes
     if not cluster.spec.mutual_tls:
         return None
     look = _Look(kube, tools.pki, cluster)
+    own = await look.ours(naming.operator_tls(cluster.metadata.name))
     cluster_ca, clients_ca = await asyncio.gather(
         look.authority(naming.cluster_ca(cluster.metadata.name)),
         look.authority(naming.clients_ca(cluster.metadata.name)),
@@ -62,7 +64,7 @@ async def observe_access(kube: KubeApi, tools: Certificates, world: World) -> Ac
     known = {node.id: one for node, one in zip(nodes, held, strict=True) if one is not None}
     cluster_ca = _in_use(cluster_ca, listeners.CLUSTER_CA, known.values())
     clients_ca = _in_use(clients_ca, listeners.CLIENTS_CA, known.values())
-    operator, client = await look.operator(cluster_ca)
+    operator, client = look.operator(own, cluster_ca)
     way = Way(cluster, client, tools.by_name)
     given = [item for item in cluster.spec.listeners if item.certificate_secret_ref is not None]
     sent = {item.name: entrances.hosts(world, item, by_name=tools.by_name) for item in given}
@@ -116,7 +118,7 @@ class _Look:
     taken: set[str] = field(default_factory=set)
 
     async def authority(self, name: str) -> Authority:
-        key_secret, public = await asyncio.gather(self._ours(naming.authority_key(name)), self._ours(name))
+        key_secret, public = await asyncio.gather(self.ours(naming.authority_key(name)), self.ours(name))
         published = texts(public).get(CA_CRT, "") if public is not None else None
         if key_secret is None:
             return Authority(name, published=published)
@@ -163,7 +165,7 @@ class _Look:
 
     async def of_node(self, node: NodeObservation, authority: Authority) -> Held | None:
         name = naming.node_tls(self.cluster.metadata.name, node.pool, node.id)
-        secret = await self._ours(name)
+        secret = await self.ours(name)
         if secret is None:
             return None
         data, marks = texts(secret), secret["metadata"].get("annotations") or {}
@@ -180,8 +182,7 @@ class _Look:
             given={file: hosts for file, text in given.items() if (hosts := self._names(text))},
         )
 
-    async def operator(self, authority: Authority) -> tuple[Held | None, ClientTls | None]:
-        secret = await self._ours(naming.operator_tls(self.cluster.metadata.name))
+    def operator(self, secret: Object | None, authority: Authority) -> tuple[Held | None, ClientTls | None]:
         if secret is None:
             return None, None
         data = texts(secret)
@@ -206,7 +207,7 @@ class _Look:
             return Given(name, found.leaf, problem=wrong, public=public)
         return Given(name, found.leaf, problem=is_not_for(lacking), missing=lacking, public=public)
 
-    async def _ours(self, name: str) -> Object | None:
+    async def ours(self, name: str) -> Object | None:
         """A Secret of ours; one of that name that is not is noted, and left alone."""
         secret = await secrets.read(self.kube, name, self.cluster.metadata.namespace)
         if secret is None or is_ours(secret, self.cluster.metadata.name):

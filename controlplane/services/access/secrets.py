@@ -8,11 +8,15 @@ import re
 from collections.abc import Mapping
 
 from controlplane.api import names
+from controlplane.domain.access.enrolment import not_enrolled
 from controlplane.domain.access.values import ClientTls
+from controlplane.domain.check import Check
 from controlplane.domain.cluster.access import CA_CRT, NEXT_CRT, OLD_CRT, TLS_CRT, TLS_KEY
-from controlplane.ports import KubeApi, NotFoundError, Object, Resource
+from controlplane.ports import ForbiddenError, KubeApi, NotFoundError, Object, Resource
 
 SECRETS = Resource("", "v1", "secrets", "Secret")
+PROBE = "kfleet-enrolment"
+"""A Secret that nobody makes: what is asked about is the right to ask."""
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -22,6 +26,15 @@ async def read(kube: KubeApi, name: str, namespace: str) -> Object | None:
         return await kube.get(SECRETS, name, namespace)
     except NotFoundError:
         return None
+
+
+async def unenrolled(kube: KubeApi, namespace: str) -> Check | None:
+    """Why this account may have no Secrets in a namespace, None where it may. Raises KubeError."""
+    try:
+        await read(kube, PROBE, namespace)
+    except ForbiddenError as error:
+        return not_enrolled(namespace, error.message)
+    return None
 
 
 def texts(secret: Object) -> dict[str, str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from controlplane.api.kafka_cluster import KafkaCluster
+from controlplane.domain.access.enrolment import not_enrolled
 from controlplane.domain.access.values import ClientTls
+from controlplane.domain.check import Check, explain
 from controlplane.domain.cluster import naming, properties
 from controlplane.domain.observation import NodeObservation
 from controlplane.ports import ForbiddenError, KubeApi
@@ -14,11 +16,18 @@ from controlplane.services.access import secrets
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """`by_name`: at the names that certificates say, where addresses do not stick to pods (addressing DNS)."""
+    """`by_name`: at the names that certificates say, where addresses do not stick to pods (addressing DNS).
+    `refused`: why this account is not let to the certificate."""
 
     cluster: KafkaCluster
     tls: ClientTls | None
     by_name: bool
+    refused: Check | None = None
+
+    @property
+    def refusal(self) -> str:
+        """`refused` in words, for objects that name the cluster; empty for none."""
+        return f"KafkaCluster {self.cluster.metadata.name!r}: {explain([self.refused])}" if self.refused else ""
 
     @property
     def is_open(self) -> bool:
@@ -54,17 +63,17 @@ def plaintext(nodes: tuple[NodeObservation, ...]) -> list[str]:
 
 async def way_to(kube: KubeApi, cluster: KafkaCluster, *, by_name: bool) -> Way:
     """With the operator's certificate, if it is there and this account may read it. Raises KubeError."""
-    return Way(cluster, await _operator_tls(kube, cluster), by_name)
+    try:
+        return Way(cluster, await _operator_tls(kube, cluster), by_name)
+    except ForbiddenError as error:
+        return Way(cluster, None, by_name, refused=not_enrolled(cluster.metadata.namespace, error.message))
 
 
 async def _operator_tls(kube: KubeApi, cluster: KafkaCluster) -> ClientTls | None:
     if not cluster.spec.mutual_tls:
         return None
     meta = cluster.metadata
-    try:
-        secret = await secrets.read(kube, naming.operator_tls(meta.name), meta.namespace)
-    except ForbiddenError:
-        return None
+    secret = await secrets.read(kube, naming.operator_tls(meta.name), meta.namespace)
     if secret is None or not secrets.is_ours(secret, meta.name):
         return None
     return secrets.client_tls(secrets.texts(secret))

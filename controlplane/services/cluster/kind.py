@@ -7,6 +7,7 @@ from controlplane.api import names
 from controlplane.api.group import GROUP, VERSION
 from controlplane.api.kafka_cluster import ApprovalPolicy, KafkaCluster, KafkaClusterStatus, RolledBack
 from controlplane.api.operation import Operation, OperationStatus, OperationStep
+from controlplane.domain.access.enrolment import is_fresh
 from controlplane.domain.check import Check
 from controlplane.domain.cluster import setup
 from controlplane.domain.cluster.access import AccessStep
@@ -106,7 +107,7 @@ class ClusterKind:
             preparations=found.setup,
             action=found.change if found.change is not None else found.roll,
             begun=found.begun,
-            settled=found.settled,
+            settled=found.settled and not (world.unenrolled is not None and is_fresh(status.conditions, now)),
             brief=isinstance(found.roll, rolling.AwaitNode) and all(check.name in BRIEF for check in found.roll.checks),
             yields=_yields(found),
         )

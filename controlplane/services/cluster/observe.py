@@ -14,6 +14,9 @@ from controlplane.api.group import GROUP, VERSION
 from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.api.kafka_user import KIND, PLURAL, KafkaUser
 from controlplane.api.tenant_ref import CELL_PATH
+from controlplane.domain.access.enrolment import not_enrolled
+from controlplane.domain.access.values import Access
+from controlplane.domain.check import Check
 from controlplane.domain.cluster import addresses, growth, users
 from controlplane.domain.cluster.access import epochs
 from controlplane.domain.cluster.access_checks import stages
@@ -103,16 +106,32 @@ async def observe_world(
         retired=retired,
         retired_claims=marked,
     )
-    access = await observe_access(kube, certificates, world) if certificates is not None else None
-    way = Way(cluster, access.client, access.by_name) if access else await way_to(kube, cluster, by_name=by_name)
+    access, unenrolled = await _access(kube, certificates, world)
+    if unenrolled is not None:
+        way = Way(cluster, None, by_name, refused=unenrolled)
+    elif access is not None:
+        way = Way(cluster, access.client, access.by_name)
+    else:
+        way = await way_to(kube, cluster, by_name=by_name)
     kafka, quorum = await _observe_kafka(admins, cluster, nodes, way)
     world = replace(
         world,
         observation=replace(world.observation, as_of=clock.now(), quorum=quorum, kafka=kafka),
         certificates=epochs(nodes, access) if access is not None else {},
         access=access,
+        unenrolled=unenrolled,
     )
     return replace(world, users=await _users(kube, world))
+
+
+async def _access(kube: KubeApi, certificates: Certificates | None, world: World) -> tuple[Access | None, Check | None]:
+    """(what is known of certificates, why nothing may be known of them)."""
+    if certificates is None:
+        return None, None
+    try:
+        return await observe_access(kube, certificates, world), None
+    except ForbiddenError as error:
+        return None, not_enrolled(world.cluster.metadata.namespace, error.message)
 
 
 async def _users(kube: KubeApi, world: World) -> tuple[UserState, ...]:

@@ -59,6 +59,8 @@ class Cells:
         servers = way.bootstrap(nodes)
         if not servers:
             raise KafkaUnreachableError(f"no broker of {cell} has an address")
+        if way.refused is not None:
+            raise KafkaUnreachableError(way.refusal)
         if not way.is_open:
             raise KafkaUnreachableError(f"there is no certificate to ask the brokers of {cell} with")
         return self._admins.get(cell, servers, way.tls)

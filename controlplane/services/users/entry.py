@@ -46,6 +46,8 @@ class Entry:
     """It is being deleted, and that could not be noted down for later: it is not let go."""
     unrecorded: bool = False
     """What is to be made for it could not be recorded: it is kept out if that is due, and let in no further."""
+    unenrolled: Check | None = None
+    """Why the operator may have no Secrets in its namespace."""
     skip: bool = False
     """It moved or went away meanwhile: its event wakes another pass."""
 

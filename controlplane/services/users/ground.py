@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from controlplane.api import names
 from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.api.kafka_user import KafkaUser
+from controlplane.domain.access.enrolment import NOT_ENROLLED
 from controlplane.domain.cluster import naming
 from controlplane.domain.cluster.access import CA_CRT, CA_KEY
 from controlplane.domain.cluster.observe import observe_nodes
@@ -50,6 +51,11 @@ class Ground:
     authorities: dict[str, str | None] = field(default_factory=dict)
     """What is trusted (PEM) by Secret, as far as it was asked for; None where it is missing."""
 
+    @property
+    def is_coming(self) -> bool:
+        """Whether it may end by itself."""
+        return not self.is_gone and self.reason != NOT_ENROLLED
+
     def told(self, user: KafkaUser) -> str:
         """Why this user has to wait."""
         if not self.is_gone:
@@ -82,6 +88,9 @@ class GroundReader:
             return ground
         ours = f"{names.CLUSTER}={key.name},{names.APP_MANAGED_BY}={names.MANAGED_BY_KFLEET}"
         way = await way_to(self._kube, cluster, by_name=self._by_name)
+        if way.refused is not None:
+            ground.reason, ground.message = way.refused.name, way.refusal
+            return ground
         servers = way.bootstrap(observe_nodes(await self._kube.list(PODS, key.namespace, labels=ours), []))
         if not servers or not way.is_open:
             ground.message = f"KafkaCluster {key.name!r} has no running broker."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from controlplane.api import conditions as c
+from controlplane.domain.check import explain
 from controlplane.domain.users.layers import CellState
 from controlplane.domain.users.planner import UserPlan
 from controlplane.ports import Clock, ConflictError, KubeApi, NotFoundError
@@ -57,9 +58,20 @@ class Reporter:
                 entry.obj, kind, ready.reason, ready.message or f"{user.principal} is as declared"
             )
 
+    async def left_behind(self, entry: Entry) -> None:
+        """Told before the object goes: afterwards there is no status to tell it in."""
+        user = entry.user
+        note = (
+            f"{user.principal} is kept out. Secret {user.secret_name} stays: namespace {user.metadata.namespace} is "
+            "not enrolled; what it has lets nobody in, and Kubernetes deletes it with its owner"
+        )
+        await self._events.record(entry.obj, WARNING, "SecretLeft", note)
+
 
 def _of_credentials(entry: Entry, ready: Standing, plan: UserPlan | None) -> Standing | None:
     """None where nothing is known now: what was known stays."""
+    if entry.unenrolled is not None:
+        return Standing(ok=False, reason=entry.unenrolled.name, message=explain([entry.unenrolled]))
     about_others = ready.ok or ready.reason in _NOT_ABOUT_CREDENTIALS or (plan is not None and plan.kept)
     if entry.case is not None and entry.case.problem is None and about_others:
         return Standing(ok=True, reason="Current")

@@ -20,6 +20,7 @@ from controlplane.api.access import WhenNoAcl
 from controlplane.api.duration import parse_seconds
 from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.api.kafka_user import KafkaUserStatus
+from controlplane.domain.access.enrolment import is_fresh
 from controlplane.domain.check import Check, explain
 from controlplane.domain.shedding.tighten import Shed
 from controlplane.domain.tenants.directory import Directory
@@ -36,11 +37,13 @@ from controlplane.ports import (
     KafkaAdmins,
     KafkaError,
     KubeApi,
+    KubeError,
     NotFoundError,
     Passwords,
     Pki,
     UnreachableError,
 )
+from controlplane.services.access.secrets import unenrolled
 from controlplane.services.cluster.observe import KAFKA_USERS as KAFKA_USERS
 from controlplane.services.events import EventRecorder
 from controlplane.services.queue import Key
@@ -111,13 +114,13 @@ class UserService:
             await self._leave(ground, [entry for entry in entries if entry.deleting], memory)
         if ground.admin is None:
             if not entries:
-                return None if ground.is_gone else self._settings.busy_interval
+                return None if ground.is_gone else self._pause(ground, entries)
             standings = {
-                e.key: Standing(ok=False, reason=ground.reason, message=ground.told(e.user), waiting=not ground.is_gone)
+                e.key: Standing(ok=False, reason=ground.reason, message=ground.told(e.user), waiting=ground.is_coming)
                 for e in entries
             }
             await self._write_all(entries, standings, {}, None)
-            return self._settings.resync_interval if ground.is_gone else self._settings.busy_interval
+            return self._pause(ground, entries)
         try:
             standings, plans, cell = await self._bring_about(ground, ground.admin, entries, directory, memory)
         except KafkaError as error:
@@ -136,11 +139,21 @@ class UserService:
             await self._departures.remember(memory, known, CellState(), pending=True)
         await self._each((entry for entry in leaving if not entry.unremembered), self._let_go)
 
+    def _pause(self, ground: Ground, entries: Iterable[Entry]) -> float:
+        """Until the next look where there is no way to brokers."""
+        soon = ground.is_coming or (not ground.is_gone and self._any_fresh(entries))
+        return self._settings.busy_interval if soon else self._settings.resync_interval
+
+    def _any_fresh(self, entries: Iterable[Entry]) -> bool:
+        now = self._clock.now()
+        return any(is_fresh(entry.user.status.conditions, now) for entry in entries)
+
     async def _bring_about(
         self, ground: Ground, admin: KafkaAdmin, entries: list[Entry], directory: Directory, memory: Memory
     ) -> tuple[dict[str, Standing], dict[str, UserPlan], CellState]:
         """(Ready by key, the plans of what is left, what quotas came of). Raises KafkaError."""
         usable = [entry for entry in entries if entry.refusal is None]
+        await self._look_for_enrolment(usable)
         await self._each((entry for entry in entries if entry.refusal and entry.deleting), self._let_go)
         observed = await observe(admin)
         await self._each((entry for entry in usable if _is_unknown(entry, observed)), self._find_owner)
@@ -168,7 +181,7 @@ class UserService:
         left = self._departures.plan(memory, entries, observed, unlisted=unlisted)
         await self._departures.settle(memory, left)
         through = [e for e in usable if e.deleting and not e.unremembered and self._is_out(plans.get(e.key))]
-        await self._each(through, self._let_go)
+        await self._each(through, self._take_leave)
         standings = {entry.key: self._standing(entry, plans.get(entry.key), observed) for entry in entries}
         return standings, plans, cell
 
@@ -189,10 +202,33 @@ class UserService:
         await each(entries, guarded)
         return failed
 
+    async def _look_for_enrolment(self, entries: Iterable[Entry]) -> None:
+        """One question a namespace, however many users it has. Who has no credentials yet gets nothing where no Secret
+        can be made for them."""
+        there: dict[str, list[Entry]] = {}
+        for entry in entries:
+            there.setdefault(entry.user.metadata.namespace, []).append(entry)
+
+        async def look(namespace: str) -> None:
+            try:
+                found = await unenrolled(self._kube, namespace)
+            except KubeError as error:  # who is kept out does not wait for it; what it means for Secrets they will say
+                log.warning("namespace %s: whether it is enrolled cannot be told: %s", namespace, error.message)
+                return
+            for entry in there[namespace]:
+                entry.unenrolled = found
+                if not entry.let_in:
+                    entry.barred = found or entry.barred
+
+        await each(there, look)
+
     async def _find_owner(self, entry: Entry) -> None:
         """Of a password that no status tells of: a pass that was killed has left a Secret. Where none can be read the
-        password is another's."""
+        password is another's; who is not let in for that anyhow is told why."""
         entry.anothers = True
+        if entry.unenrolled is not None:
+            entry.anothers = entry.out
+            return
         try:
             held = await secrets.read(self._kube, entry.user)
         except ForbiddenError as error:
@@ -249,6 +285,8 @@ class UserService:
 
     async def _forget_secret(self, entry: Entry) -> None:
         """What a Secret held is known to others by now: it is not used again."""
+        if entry.unenrolled is not None:
+            return
         try:
             held = await secrets.read(self._kube, entry.user)
             deleted = await secrets.delete(self._kube, entry.user, held)
@@ -290,6 +328,9 @@ class UserService:
 
     async def _cases(self, ground: Ground, entries: Sequence[Entry], observed: AccessObservation) -> None:
         async def look(entry: Entry) -> None:
+            if entry.unenrolled is not None:
+                entry.problem = Obstacle(entry.unenrolled.name, explain([entry.unenrolled]))
+                return
             found = entrance(ground.cluster, entry.user)
             if isinstance(found, Check):
                 entry.problem = Obstacle(found.name, explain([found]))
@@ -352,6 +393,11 @@ class UserService:
         """Nothing is left of a user that is being deleted (or it never had the principal)."""
         return plan is not None and plan.is_empty
 
+    async def _take_leave(self, entry: Entry) -> None:
+        if entry.unenrolled is not None and entry.let_in:
+            await self._report.left_behind(entry)
+        await self._let_go(entry)
+
     async def _let_go(self, entry: Entry) -> None:
         if not entry.held_back:
             return
@@ -387,6 +433,8 @@ class UserService:
             return Standing(ok=False, reason="Applying", message="Kafka does not show everything yet.", waiting=True)
         if entry.revoked:
             told = f"annotation {names.REVOKED} is set: the user is kept out. Take it away to let it in again."
+            if entry.unenrolled is not None:
+                told += f" Secret {entry.user.secret_name!r} stays: condition {c.CREDENTIALS_CURRENT} says why."
             return Standing(ok=False, reason=REVOKED, message=told)
         return Standing(ok=True, reason="AsDeclared")
 
@@ -417,8 +465,9 @@ class UserService:
         due = [entry for entry in entries if not entry.skip and (entry.out or not entry.paused)]
         await self._each(await self._each(due, write), write_problem)
 
-    def _next_look(self, entries: Iterable[Entry], standings: Mapping[str, Standing]) -> float:
-        if any(standing.waiting for standing in standings.values()):
+    def _next_look(self, entries: Sequence[Entry], standings: Mapping[str, Standing]) -> float:
+        refused = (entry for entry in entries if entry.unenrolled is not None)
+        if any(standing.waiting for standing in standings.values()) or self._any_fresh(refused):
             return self._settings.busy_interval
         now = self._clock.now()
         due = [e.case.rotate_at - now for e in entries if e.case is not None and e.case.rotate_at is not None]

@@ -17,6 +17,7 @@ from controlplane.api.kafka_user import (
     KafkaUserStatus,
     QuotaLayerStatus,
 )
+from controlplane.domain.access.enrolment import NOT_ENROLLED
 from controlplane.domain.tenants.quotas import Division
 from controlplane.domain.users.acls import from_texts
 from controlplane.domain.users.acls import to_texts as acl_texts
@@ -137,7 +138,7 @@ def quota_layers(layers: Iterable[Layer], division: Division | None) -> tuple[Qu
 
 def _binding(user: KafkaUser, ready: Standing, case: Case | None) -> Binding | None:
     if case is None:
-        return user.status.binding if ready.waiting else None
+        return user.status.binding if ready.waiting or ready.reason == NOT_ENROLLED else None
     return Binding(name=user.secret_name) if case.held.obj is not None and case.held.ours else None
 
 
