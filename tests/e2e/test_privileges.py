@@ -1,16 +1,18 @@
-"""Least privilege, from the API server's audit log of every end-to-end test before this one.
+"""Least privilege, from the API servers' audit logs of every end-to-end test before this one.
 
-Run by itself it fails: nothing was done yet. `make e2e` runs all of them, in order, on one sandbox.
+Run by itself it fails: nothing was done yet. `make e2e` runs all of them, this one last, on one sandbox.
 """
 
 from __future__ import annotations
 
+import pytest
 from support.audit import OPERATOR_USER, unused, uses
 from support.sandbox import Sandbox
 
 from controlplane.api import rbac
 
 
+@pytest.mark.usefixtures("alone")
 def test_the_operator_uses_every_verb_it_is_granted(sandbox: Sandbox) -> None:
     """The control is a grant that nothing uses."""
     used = uses(sandbox.paths.audit_log, OPERATOR_USER)
