@@ -63,11 +63,11 @@ test: check integration e2e
 
 integration: images
 	@echo 'test: integration, on a sandbox and on real brokers (usually 10 minutes; 9 more the first time, to build Kubernetes)'
-	@$(PYTEST) -n $(WORKERS) --dist loadfile tests/integration tests/contract
+	@$(PYTEST) -n $(WORKERS) --dist loadfile tests/integration
 
 e2e: images
 	@echo 'test: end to end, real clusters under traffic (usually 25 minutes)'
-	@$(PYTEST) tests/e2e
+	@$(PYTEST) -n $(WORKERS) --dist loadfile tests/e2e
 
 crds: $(STAMP)
 	@$(BIN)/python -m controlplane.api.generate

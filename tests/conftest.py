@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support.order import ModuleScheduling, rank
 
 # Two busy cores make any deadline a coin toss, that of drawing examples too; what a property costs is seen in the
 # suite's durations. New examples are looked for where people work; CI draws the same ones for the same code, so that
@@ -31,6 +32,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_threa
 
 if TYPE_CHECKING:
     from support.sandbox import Sandbox
+    from xdist.remote import Producer
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ModuleScheduling | None:
+    return ModuleScheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    root = Path(__file__).parent
+    items.sort(key=lambda item: rank(item.path.relative_to(root).with_suffix("").as_posix()))
 
 
 @pytest.fixture(scope="session")

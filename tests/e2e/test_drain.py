@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.audit import keep
 from support.cell import Cell, combined_cluster, topic
-from support.sandbox import Sandbox
+from support.sandbox import Sandbox, shared_sandbox
 from support.traffic import Traffic
 
 TOPIC = "orders"
@@ -25,8 +26,18 @@ EVERYWHERE = {"key": "kubernetes.io/hostname", "operator": "Exists"}
 FLAGS = ("--ignore-daemonsets", "--delete-emptydir-data", "--force")
 
 
+@pytest.fixture(scope="module")
+def sandbox(sandbox: Sandbox) -> Iterator[Sandbox]:
+    """Of its own: whoever has pods on a cordoned machine minds it, and other modules run beside this one. Like the
+    shared one it is taken down by the next run if this one is killed."""
+    root = sandbox.paths.root
+    with shared_sandbox(root.parents[1], f"{root.name}-drain") as own:
+        yield own
+        keep(sandbox.paths.audit_log, "drain", own.paths.audit_log)
+
+
 def drain(cell: Cell, machine: str, *, seconds: int) -> subprocess.CompletedProcess[str]:
-    """As an administrator would; only this namespace's pods, since the sandbox is shared."""
+    """As an administrator would."""
     selector = "--pod-selector=kfleet.dev/cluster=cell"
     command = [str(cell.kubectl_binary), "--kubeconfig", str(cell.kubeconfig), "drain", machine, selector]
     return subprocess.run(

@@ -2,6 +2,7 @@
 saturated request handlers to exactly the quotas of before. In order.
 
 Every broker has one request handler. The noisy tenant keeps those of its shard waiting for the disk, not computing.
+What others compute meanwhile would be measured too: nobody else's tests run beside these.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from support.users import rule
 
 from controlplane.adapters.kafka.admins import KafkaPythonAdmins
 from controlplane.domain.access.values import ClientTls
+
+pytestmark = pytest.mark.usefixtures("alone")
 
 VERSION = "4.3.1"
 TENANTS, USERS, TOPICS = "kafkatenants.kfleet.dev", "kafkausers.kfleet.dev", "kafkatopics.kfleet.dev"
@@ -101,8 +104,7 @@ def flow(cell: Cell, name: str, partitions: int, replicas: int, config: Object) 
 
 def condition(cell: Cell, kind: str, name: str, of: str) -> str:
     """Status of Ready; "" where nothing is known of this generation."""
-    where = [] if kind == TENANTS else ["-n", namespace(cell, of)]
-    found = json.loads(cell.kubectl("get", kind, name, *where, "-o", "json"))
+    found = cell.get(kind, name, namespace(cell, of))
     for one in found.get("status", {}).get("conditions", []):
         if one["type"] == "Ready" and one["observedGeneration"] == found["metadata"]["generation"]:
             return str(one["status"])
@@ -115,7 +117,7 @@ def secret_of(cell: Cell, name: str) -> dict[str, str]:
 
 
 def shard(cell: Cell, name: str) -> set[int]:
-    found = json.loads(cell.kubectl("get", TENANTS, namespace(cell, name), "-o", "json"))
+    found = cell.get(TENANTS, namespace(cell, name))
     (of_cell,) = found["status"]["cells"]
     return set(of_cell["shard"])
 

@@ -1,6 +1,6 @@
-"""Least privilege, from the API server's audit log of every end-to-end test before this one.
+"""Least privilege, from the API servers' audit logs of every end-to-end test before this one.
 
-Run by itself it fails: nothing was done yet. `make e2e` runs all of them, in order, on one sandbox.
+Run by itself it fails: nothing was done yet. `make e2e` runs all of them, this one last, on one sandbox.
 """
 
 from __future__ import annotations
@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from support.audit import OPERATOR_USER, enrolled, unused, uses, with_secrets
 from support.sandbox import Sandbox
 
 from controlplane.api import rbac
 
 
+@pytest.mark.usefixtures("alone")
 def test_the_operator_uses_every_verb_it_is_granted(sandbox: Sandbox) -> None:
     """The control is a grant that nothing uses."""
     used = uses(sandbox.paths.audit_log, OPERATOR_USER)
@@ -23,6 +25,7 @@ def test_the_operator_uses_every_verb_it_is_granted(sandbox: Sandbox) -> None:
     assert unused((*granted, planted), used) == {("", "secrets", "list")}
 
 
+@pytest.mark.usefixtures("alone")
 def test_it_had_secrets_only_where_somebody_enrolled_the_namespace(sandbox: Sandbox, tmp_path: Path) -> None:
     """The control is one request in another namespace."""
     log = sandbox.paths.audit_log

@@ -212,12 +212,14 @@ def test_a_plan_that_the_world_has_overtaken_is_refused(ready: Cell, people: tup
         stdin=json.dumps(asked("late", goal, by=alice.user)),
     )
     cell.wait("a plan to wait", lambda: reason(cell, "late") == "AwaitingApproval", 90)
+    cell.operator.stop()  # it might see what comes before it is approved
     turned = replicas(cell).of(BULK)[0][::-1]
     reassign(cell.bootstrap(), BULK, turned)
     cell.wait("it to be turned", lambda: replicas(cell).of(BULK)[0] == turned, 60)
     before = replicas(cell)
     approved = bob.kfleet("approve", "kafkarebalance/late", "-n", cell.namespace, "--yes")
     assert approved.returncode == 0, approved.stderr
+    cell.operator.start()
     cell.wait("it to end", lambda: reason(cell, "late", "Failed") == "Failed", 90)
     ended = status(cell, "late")["lastOperation"]
     assert ended["ending"]["why"]["name"] == "PlanStale"

@@ -16,7 +16,7 @@ from support.faults.replication import reassign
 from support.replicas import replicas
 
 TOPICS = "kafkatopics.kfleet.dev"
-TENANT, SHOP, BATCH, ELSEWHERE = "e2e-shop", "e2e-shop", "e2e-shop-batch", "e2e-elsewhere"
+TENANT, SHOP, BATCH, ELSEWHERE = "e2e-store", "e2e-store", "e2e-store-batch", "e2e-elsewhere"
 Object = dict[str, Any]
 
 
@@ -26,9 +26,9 @@ def tenant(cell: Cell) -> Object:
         "kind": "KafkaTenant",
         "metadata": {"name": TENANT},
         "spec": {
-            "owner": {"team": "shop"},
+            "owner": {"team": "store"},
             "namespaces": [SHOP, BATCH],
-            "topicPrefix": "shop.",
+            "topicPrefix": "store.",
             "cells": [{"kind": "KafkaCluster", "namespace": cell.namespace, "name": cell.name}],
             "shard": {"size": 2},
             "limits": {"partitions": 10},
@@ -39,7 +39,7 @@ def tenant(cell: Cell) -> Object:
 def of_tenant(name: str, namespace: str, partitions: int = 1, topic_name: str = "") -> Object:
     obj = topic(name, partitions=partitions, replicas=2, tenantRef={"name": TENANT})
     del obj["spec"]["clusterRef"]
-    obj["spec"]["topicName"] = topic_name or f"shop.{name}"
+    obj["spec"]["topicName"] = topic_name or f"store.{name}"
     obj["metadata"]["namespace"] = namespace
     return obj
 
@@ -70,7 +70,7 @@ def apply(cell: Cell, *objects: Object) -> None:
 
 
 def status(cell: Cell, name: str, namespace: str) -> Object:
-    found: Object = json.loads(cell.kubectl("get", TOPICS, name, "-n", namespace, "-o", "json")).get("status") or {}
+    found: Object = cell.get(TOPICS, name, namespace).get("status") or {}
     return found
 
 
@@ -86,7 +86,7 @@ def wait_reason(cell: Cell, name: str, namespace: str, reason: str) -> str:
 
 
 def shard(cell: Cell) -> set[int]:
-    (place,) = json.loads(cell.kubectl("get", "kften", TENANT, "-o", "json"))["status"]["cells"]
+    (place,) = cell.get("kafkatenants.kfleet.dev", TENANT)["status"]["cells"]
     return set(place["shard"])
 
 
@@ -97,7 +97,7 @@ def test_a_topic_lands_on_its_shard(ready: Cell) -> None:
         assert status(ready, name, namespace)["cell"] == f"{ready.namespace}/{ready.name}"
     seen = replicas(ready)
     assert len(shard(ready)) == 2
-    for name in ("shop.orders", "shop.nightly"):
+    for name in ("store.orders", "store.nightly"):
         placed = seen.of(name)
         assert {broker for brokers in placed.values() for broker in brokers} == shard(ready)
         leaders = [brokers[0] for brokers in placed.values()]
@@ -111,24 +111,24 @@ def test_what_is_not_the_tenants_is_refused_by_name(ready: Cell) -> None:
         of_tenant("stolen", ELSEWHERE),
         of_tenant("outside", SHOP, topic_name="outside"),
         of_tenant("beyond", BATCH, 5),
-        topic("taken", topicName="shop.taken"),
+        topic("taken", topicName="store.taken"),
     )
     foreign = wait_reason(ready, "stolen", ELSEWHERE, "NamespaceNotListed")
     assert f"KafkaTenant '{TENANT}' does not list namespace '{ELSEWHERE}'" in foreign
-    assert "'outside' does not begin with 'shop.'" in wait_reason(ready, "outside", SHOP, "TopicOutsidePrefix")
+    assert "'outside' does not begin with 'store.'" in wait_reason(ready, "outside", SHOP, "TopicOutsidePrefix")
     beyond = wait_reason(ready, "beyond", BATCH, "TenantLimitExceeded")
     assert "5 more on top of 6 are 1 beyond limits.partitions (10)" in beyond
     assert f"KafkaTenant '{TENANT}'" in wait_reason(ready, "taken", ready.namespace, "PrefixOfTenant")
     names = {one.topic for one in replicas(ready).placed}
-    assert not names & {"shop.stolen", "outside", "shop.beyond", "shop.taken"}
+    assert not names & {"store.stolen", "outside", "store.beyond", "store.taken"}
 
 
 def test_partitions_are_added_on_the_shard_as_far_as_the_limit_goes(ready: Cell) -> None:
     grown = json.dumps({"spec": {"partitions": 8}})
     ready.kubectl("patch", TOPICS, "orders", "-n", SHOP, "--type=merge", "-p", grown)
     ready.wait("8 partitions", lambda: status(ready, "orders", SHOP)["partitions"] == 8, 60)
-    ready.wait("every broker to know them", lambda: len(replicas(ready).of("shop.orders")) == 8, 60)
-    placed = replicas(ready).of("shop.orders")
+    ready.wait("every broker to know them", lambda: len(replicas(ready).of("store.orders")) == 8, 60)
+    placed = replicas(ready).of("store.orders")
     assert {broker for brokers in placed.values() for broker in brokers} == shard(ready)
     assert {[brokers[0] for brokers in placed.values()].count(broker) for broker in shard(ready)} == {4}
     assert "5 more on top of 10" in condition(ready, "beyond", BATCH)["message"]
@@ -138,9 +138,9 @@ def test_what_is_moved_by_hand_is_told_and_comes_back(ready: Cell) -> None:
     where = shard(ready)
     (stranger,) = set(ready.pods()) - where
     ready.kubectl("annotate", "kften", TENANT, "kfleet.dev/paused=true")  # else it might be back before we look
-    reassign(ready.bootstrap(), "shop.orders", [stranger, min(where)])
+    reassign(ready.bootstrap(), "store.orders", [stranger, min(where)])
     ready.wait("Drifted", lambda: condition(ready, "orders", SHOP, "Drifted")["status"] == "True", 60)
     assert f"on brokers {stranger}." in condition(ready, "orders", SHOP, "Drifted")["message"]
     ready.kubectl("annotate", "kften", TENANT, "kfleet.dev/paused-")
     ready.wait("not any more", lambda: condition(ready, "orders", SHOP, "Drifted")["status"] == "False", 120)
-    assert {broker for brokers in replicas(ready).of("shop.orders").values() for broker in brokers} == where
+    assert {broker for brokers in replicas(ready).of("store.orders").values() for broker in brokers} == where

@@ -18,14 +18,14 @@ from support.traffic import Traffic
 
 KIND = "kafkatenants.kfleet.dev"
 MOVES = "kafkarebalances.kfleet.dev"
-TENANT, TOPIC = "e2e-shop", "shop.orders"
+TENANT, TOPIC = "e2e-stock", "stock.orders"
 MIB = 4
 Object = dict[str, Any]
 
 
-def tenant(cell: Cell, name: str = TENANT, *, prefix: str = "shop.", **spec: Any) -> Object:
+def tenant(cell: Cell, name: str = TENANT, *, prefix: str = "stock.", **spec: Any) -> Object:
     wanted = {
-        "owner": {"team": "shop"},
+        "owner": {"team": "stock"},
         "namespaces": [cell.namespace],
         "topicPrefix": prefix,
         "cells": [{"namespace": cell.namespace, "name": cell.name}],
@@ -149,7 +149,7 @@ def test_what_cannot_be_is_refused_or_said(placed: Cell) -> None:
     assert "spec.shard.maxOverlap: must be less" in cell.kubectl("apply", "-f", "-", stdin=json.dumps(odd), check=False)
     renamed = cell.kubectl("patch", KIND, TENANT, "--type=merge", "-p", '{"spec": {"topicPrefix": "x."}}', check=False)
     assert "spec.topicPrefix: immutable" in renamed
-    cell.apply(tenant(cell, "e2e-late", prefix="shop.more."))
+    cell.apply(tenant(cell, "e2e-late", prefix="stock.more."))
     cell.wait("it to say so", lambda: condition(cell, "Ready", "e2e-late")["reason"] == "NamespaceTaken", 30)
     assert "spec.topicPrefix" in condition(cell, "Ready", "e2e-late")["message"]
     cell.kubectl("delete", KIND, "e2e-late")

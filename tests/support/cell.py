@@ -1,6 +1,6 @@
 """One Kafka cluster under test on a real API server: a namespace, an operator process, kubectl, and waiting.
 
-Everything a test does goes through kubectl, as a user would; everything it waits for is a condition with a generous
+What a test does to it goes through kubectl, as a user would; everything it waits for is a condition with a generous
 limit, and what stood in the way is part of the failure. What has to happen in the middle of a roll happens inside
 `Cell.held`: the roll stands there until it is done, however slow the test, the machine or both are.
 """
@@ -8,6 +8,7 @@ limit, and what stood in the way is part of the failure. What has to happen in t
 from __future__ import annotations
 
 import json
+import secrets
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ import yaml
 from confluent_kafka.admin import AdminClient
 from support.enrolment import enrol
 from support.operator import HOME, OperatorProcess, write_kubeconfig
+from support.reads import KINDS, reader
 from support.sandbox import Sandbox
 
 from controlplane.adapters.kubernetes.config import from_kubeconfig
@@ -30,6 +32,7 @@ from controlplane.sandbox.progress import Silence
 Object = dict[str, Any]
 OPERATOR = "kfleet-operator"
 HELD = "kfleet-test/held"
+"""What pods that are held lack: an extended resource, with a name of its own each time."""
 PATIENCE = 3
 """Limits are what a busy machine of two cores needs; nothing is judged by them, so each is waited for this many times
 over."""
@@ -70,8 +73,12 @@ class Cell:
         body = json.dumps({"spec": spec})
         self.kubectl("patch", kind, name or self.name, "--type=merge", "-p", body)
 
-    def get(self, kind: str, name: str = "") -> Object:
-        document: Object = json.loads(self.kubectl("get", kind, *([name] if name else []), "-o", "json"))
+    def get(self, kind: str, name: str = "", namespace: str = "") -> Object:
+        """One object, or the list of all; of the cell's namespace unless another one is named."""
+        where = namespace or self.namespace
+        if kind in KINDS:
+            return reader(self.kubeconfig).get(KINDS[kind], name, where)
+        document: Object = json.loads(self.kubectl("get", kind, *([name] if name else []), "-n", where, "-o", "json"))
         return document
 
     def cluster(self) -> Object:
@@ -110,7 +117,7 @@ class Cell:
         return str(servers[0])
 
     def lease_holder(self) -> str:
-        lease = json.loads(self.kubectl("get", "lease", f"operator-{self.namespace}", "-n", HOME, "-o", "json"))
+        lease = self.get("lease", f"operator-{self.namespace}", HOME)
         return str(lease["spec"]["holderIdentity"])
 
     def wait(self, what: str, condition: Callable[[], Any], timeout: float = 120.0) -> Any:
@@ -126,14 +133,29 @@ class Cell:
     @contextmanager
     def held(self) -> Iterator[Callable[[str], object]]:
         """Pods made in here stay Pending, and a roll stands at the first of them: its middle can neither be missed nor
-        be over too soon. What is yielded lets those of one zone start before the end."""
+        be over too soon. What is yielded lets those of one zone start before the end.
+
+        By default of their namespace they ask for what no machine has. A cordon or a taint would touch all pods there
+        are, and a cordoned machine is one that the operator leaves, or stops nobody on.
+        """
         nodes = {node["metadata"]["labels"][ZONE]: node["metadata"]["name"] for node in self.get("nodes")["items"]}
-        # A taint, not a cordon: a cordoned machine is one that the operator leaves, or stops nobody on.
-        self.kubectl("taint", "--overwrite", "nodes", *nodes.values(), f"{HELD}=true:NoSchedule")
+        lacking = f"{HELD}-{secrets.token_hex(4)}"
+        limit = {"type": "Container", "default": {lacking: "1"}, "defaultRequest": {lacking: "1"}}
+        meta = {"name": "held"}
+        self.apply({"apiVersion": "v1", "kind": "LimitRange", "metadata": meta, "spec": {"limits": [limit]}})
+        probe = ("run", "probe", "--image=probe", "--dry-run=server", "-o", "json")
+        self.wait("pods to be held", lambda: lacking in self.kubectl(*probe), 10)
+        given = json.dumps({"status": {key: {lacking: "1000"} for key in ("capacity", "allocatable")}})
+
+        def let_start(zone: str) -> None:
+            self.kubectl("patch", "node", nodes[zone], "--subresource=status", "--type=merge", "-p", given)
+
         try:
-            yield lambda zone: self.kubectl("taint", "nodes", nodes[zone], f"{HELD}-")
+            yield let_start
         finally:
-            self.kubectl("taint", "nodes", *nodes.values(), f"{HELD}-", check=False)
+            self.kubectl("delete", "limitrange", "held")
+            for zone in nodes:
+                let_start(zone)
 
     def wait_topic(self, name: str) -> None:
         def ready() -> bool:

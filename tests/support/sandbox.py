@@ -150,6 +150,12 @@ def shared_sandbox(state: Path, name: str) -> Iterator[Sandbox]:
                 sandbox.down(purge=True)
 
 
+def wait_until_alone(sandbox: Sandbox, seconds: float) -> None:
+    """Until no other live process uses a shared sandbox: what it keeps of them is complete then."""
+    users = _users_file(sandbox.paths.root)
+    wait("the other test processes to end", lambda: _live_users(users) <= {os.getpid()}, seconds)
+
+
 def purge_abandoned() -> None:
     """Take down shared sandboxes whose test runs were killed: nobody else would."""
     register = claims.runtime_home() / "sandboxes.json"
