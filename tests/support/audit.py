@@ -15,12 +15,17 @@ Use = tuple[str, str, str]
 """(API group, resource with subresource, verb)"""
 
 
+def log_files(audit_log: Path) -> list[Path]:
+    """The present file first, then those that the API server has put aside."""
+    return [audit_log, *sorted(audit_log.parent.glob(f"{audit_log.stem}-*{audit_log.suffix}"))]
+
+
 def _events(audit_log: Path, user: str) -> Iterator[dict[str, Any]]:
     """Events of one user about resources, answered and not forbidden, oldest first, whatever the API server has put
     aside in files of their own included; a line still being written is left out."""
     found: dict[str, dict[str, Any]] = {}
     # The present file first: if it is put aside meanwhile, it is among the others then, and what is read twice is one.
-    for path in (audit_log, *sorted(audit_log.parent.glob(f"{audit_log.stem}-*{audit_log.suffix}"))):
+    for path in log_files(audit_log):
         for line in path.read_text().splitlines(keepends=True):
             if not line.endswith("\n"):
                 break
