@@ -7,6 +7,7 @@ lives for ten minutes. The record goes to docs/evidence once all scenarios have 
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets as randomness
 import subprocess
@@ -20,9 +21,9 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import NewTopic
 from support import access_verdict as verdict
-from support.access_stage import LONG, VERSION, Hall, Place, Scene, said, served
+from support.access_stage import LEAVERS, LONG, MEMBERS, VERSION, Hall, Place, Scene, said, served
 from support.access_verdict import complaints, scenario_problems
-from support.doors import HOUR, let_in, pki
+from support.doors import HOUR, Doors, anonymous_is_answered, let_in, pki
 from support.evidence import write_record
 from support.following import Steady, steady
 from support.leaks import key_lines
@@ -174,31 +175,38 @@ def test_operator_killed_in_each_stage_of_a_succession(hall: Hall) -> None:
 def test_strangers_at_every_door(hall: Hall) -> None:
     with hall.scenario(verdict.REFUSED) as scene:
         place = hall.combined()
-        doors, app, shop = place.doors(), place.user("app"), place.user("shop")
-        known = {
-            "replication": doors.operator,
-            "passwords": scram(doors.cluster_ca, "app", app["password"]),
-            "certificates": doors.user("bob"),
-            "given": scram(doors.cluster_ca, "shop", shop["password"]),
-        }
-        found = let_in(doors, known, user="app", password=app["password"])
+        doors, app = place.doors(), place.user("app")
+        known = {"controller": doors.operator, "replication": doors.operator}
+        known |= {door: place.login(name) for name, door in MEMBERS.items()}
         scene.figures["doors"] = sorted(doors.every)
-        scene.check("those that are known get in", ok={("known", door) for door in known} <= found)
-        others = sorted(case for case in found if case[0] != "known")
-        scene.check(f"nobody else does{others or ''}", ok=not others)
+        scene.check("every listener has somebody who is known there", ok=known.keys() == doors.every.keys())
+        nobody_else(scene, doors, known, user="app", password=app["password"])
+
+
+def nobody_else(scene: Scene, doors: Doors, known: Mapping[str, dict[str, Any]], *, user: str, password: str) -> None:
+    found = let_in(doors, known, user=user, password=password)
+    scene.check("those that are known get in", ok={("known", door) for door in known} <= found)
+    others = sorted(case for case in found if case[0] != "known")
+    scene.check(f"nobody else does{others or ''}", ok=not others)
+    scene.check(
+        "control: who asks without a certificate is answered where none is asked for", ok=anonymous_is_answered(doors)
+    )
 
 
 def test_outside_of_acls(hall: Hall) -> None:
     with hall.scenario(verdict.OUTSIDE) as scene:
         place = hall.combined()
         doors = place.doors()
-        for name, door in (("app", "passwords"), ("cert", "certificates"), ("shop", "given")):
-            found = place.user(name)
-            client, settings = Client(found), place.mounts.settings(name) or {}
+        scene.figures["doors"] = sorted(MEMBERS.values())
+        scene.check(
+            "every users' listener", ok={*MEMBERS.values()} == doors.every.keys() - {"controller", "replication"}
+        )
+        for name, door in MEMBERS.items():
+            client = Client(place.user(name))
             scene.check(f"{name} writes where it may, through {door}", ok=client.produces("orders", ""))
             scene.check(f"{name} does not write elsewhere", ok=client.produces("secrets", DENIED))
             scene.check(f"{name} sees no other topic", ok=client.topics() == {"orders"})
-            scene.check(f"{name} makes no topic", ok=not makes_topic(doors.every[door], settings))
+            scene.check(f"{name} makes no topic", ok=not makes_topic(doors.every[door], place.login(name)))
 
 
 def makes_topic(server: str, settings: Mapping[str, Any]) -> bool:
@@ -214,19 +222,22 @@ def makes_topic(server: str, settings: Mapping[str, Any]) -> bool:
 
 
 def test_revoked_on_a_live_connection(hall: Hall) -> None:
+    """Through every listener; a password is refused from then on, a certificate that still counts is denied."""
     with hall.scenario(verdict.REVOKED) as scene:
         place = hall.combined()
-        for name in ("leaver", "leaver-cert"):
+        scene.figures["doors"] = sorted(LEAVERS.values())
+        of_certificates = place.doors().of_certificates
+        for name, door in LEAVERS.items():
             found = place.user(name)
             client = Client(found)
             scene.check(f"{name} writes", ok=client.produces("orders", ""))
             done = place.kfleet("user", "revoke", name, "--confirm", name, "--reason", "campaign")
             scene.check(f"kfleet user revoke {name}", ok=done.returncode == 0)
             scene.check(f"{name} is denied on the connection that was open", ok=client.produces("orders", DENIED))
-            if name == "leaver":
-                scene.check("its password is refused", ok=Client(found).is_refused())
-            else:
+            if door in of_certificates:
                 scene.check("its certificate is denied", ok=Client(found).produces("orders", DENIED))
+            else:
+                scene.check("its password is refused", ok=Client(found).is_refused())
 
 
 def test_credentials_rotated_with_running_clients(hall: Hall) -> None:
@@ -364,7 +375,8 @@ def test_no_secret_is_anywhere_else(hall: Hall) -> None:
         scene.check("there were secrets to find", ok=len(place.mounts.seen) > 20)
     with hall.scenario(verdict.CONTROL) as scene:
         planted = randomness.token_urlsafe(24)
-        event = {"apiVersion": "v1", "kind": "Event", "metadata": {"name": "planted"}, "message": f"password={planted}"}
+        body = base64.b64encode(f"sasl.password={planted}".encode()).decode()
+        event = {"apiVersion": "v1", "kind": "Event", "metadata": {"name": "planted"}, "message": f"data: {body}"}
         involved = {"kind": "KafkaCluster", "name": "cell", "namespace": place.cell.namespace}
         place.cell.apply(event | {"involvedObject": involved})
         with place.cell.operator.log.open("a") as log:
@@ -375,7 +387,9 @@ def test_no_secret_is_anywhere_else(hall: Hall) -> None:
         finally:
             process.communicate(b"\n")
         log_file = str(place.cell.operator.log)
-        scene.check("a planted secret", ok={"objects", log_file, f"cmdline of process {process.pid}"} <= where)
+        scene.check(
+            "a planted secret, also in base64", ok={"objects", log_file, f"cmdline of process {process.pid}"} <= where
+        )
         app = Steady(place.mounts, "app", "orders")
         with steady(place.cell, app):
             place.cell.wait("enough traffic", lambda: len(app.acknowledged) > verdict.MINIMUM_ACKNOWLEDGED, 60)
@@ -404,8 +418,10 @@ def test_pools_apart_and_by_name(hall: Hall) -> None:
         pools.check("no controller has a users' listener", ok=not served(min_of(addresses, roles, "controllers"), 9093))
         for name, door in (("app", "passwords"), ("cert", "certificates")):
             pools.check(f"{name} writes through {door}", ok=Client(place.user(name)).produces("orders", ""))
-        strangers = let_in(doors, {"replication": doors.operator}, user="app", password=place.user("app")["password"])
-        pools.check(f"nobody else gets in: {sorted(strangers)}", ok=strangers == {("known", "replication")})
+        known = {"controller": doors.operator, "replication": doors.operator}
+        known |= {"passwords": place.login("app"), "certificates": place.login("cert")}
+        pools.figures["doors"] = sorted(doors.every)
+        nobody_else(pools, doors, known, user="app", password=place.user("app")["password"])
         servers = cell.cluster()["status"]["bootstrapServers"]
         named.figures["bootstrapServers"] = servers
         named.check("clients are given names", ok=all(".svc:" in server for server in servers))
@@ -424,16 +440,11 @@ def test_pools_apart_and_by_name(hall: Hall) -> None:
             "brokers tell their names", ok=len(advertised) == 2 and all(host.endswith(".svc") for host in advertised)
         )
         by_address = f"{addresses[max(addresses)]}:9093"
-        settings = elsewhere(place.mounts.settings("app"))
+        settings = place.login("app")
         named.check("who comes by address refuses the certificate", ok=not is_let_in(by_address, settings))
         unnamed = settings | {"ssl.endpoint.identification.algorithm": "none"}
         named.check("control: one that does not look at names is served", ok=is_let_in(by_address, unnamed))
         named.check("who comes by name is served", ok=is_let_in(doors.passwords, settings))
-
-
-def elsewhere(settings: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A user's settings without where its Secret says that the brokers are."""
-    return {key: value for key, value in (settings or {}).items() if key != "bootstrap.servers"}
 
 
 def certificates_of(pem: str) -> str:

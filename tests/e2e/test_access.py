@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import base64
+import json
 import secrets as randomness
 import subprocess
 import sys
@@ -24,9 +25,11 @@ from confluent_kafka.admin import (
     ScramMechanism,
     UserScramCredentialUpsertion,
 )
+from support.audit import log_files
 from support.cell import Cell, combined_cluster, topic
-from support.doors import HOUR, Doors, doors_of, let_in, pki
+from support.doors import HOUR, Doors, anonymous_is_answered, doors_of, let_in, pki
 from support.leaks import key_lines, leaks, places
+from support.sandbox import Sandbox
 from support.secure_clients import (
     SECONDS,
     SecureTraffic,
@@ -112,12 +115,19 @@ def make_user(doors: Doors, name: str, password: str) -> None:
 def test_who_is_not_known_is_refused_on_every_listener(doors: Doors) -> None:
     """Each attempt by a real client; those that are known are its control."""
     make_user(doors, "alice", PASSWORD)
+    alice = scram(doors.cluster_ca, "alice", PASSWORD)
     known = {
+        "controller": doors.operator,
         "replication": doors.operator,
-        "passwords": scram(doors.cluster_ca, "alice", PASSWORD),
+        "passwords": alice,
         "certificates": doors.user("bob"),
+        "nodeport": alice,
+        "balanced": alice,
     }
-    assert let_in(doors, known, user="alice", password=PASSWORD) == {("known", door) for door in known}
+    assert known.keys() == doors.every.keys()
+    found = let_in(doors, known, user="alice", password=PASSWORD)
+    assert found == {("known", door) for door in known}
+    assert anonymous_is_answered(doors), "the control of what is asked of a controller"
 
 
 def test_clients_trust_no_other_broker_than_ours(doors: Doors) -> None:
@@ -260,30 +270,36 @@ def test_listeners_that_cannot_be_touch_no_broker_and_can_be_taken_out(cell: Cel
     assert cell.pod_uids() == pods
 
 
-def test_no_secret_turns_up_elsewhere(cell: Cell, doors: Doors, ledger: Path) -> None:
-    """The control: what is planted in an Event, a log, a ledger and a process list is found."""
+def test_no_secret_turns_up_elsewhere(cell: Cell, doors: Doors, ledger: Path, sandbox: Sandbox) -> None:
+    """The control: what is planted in an Event, a Secret's annotation, a log and a process list is found, also in a
+    file that is in base64, as Secrets hold it."""
     names = ["cell-cluster-ca-key", "cell-clients-ca-key", "cell-operator-tls"]
     names += [f"cell-nodes-{node}-tls" for node in range(3)]
     keys = [line for name in names for text in secret(cell, name).values() for line in key_lines(text)]
-    assert len(keys) >= 2 * len(names)
-    files = list(ledger.parent.iterdir())
+    number = len(keys)
+    assert number >= 2 * len(names)
+    files = [*ledger.parent.iterdir(), *log_files(sandbox.paths.audit_log)]
     assert ledger in files
-    assert leaks(places(cell, files), [*keys, PASSWORD]) == []
+    # What pytest shows of a failed call are its arguments.
+    found = leaks(places(cell, files), [*keys, PASSWORD])
+    assert found == []
     planted = randomness.token_urlsafe(24)
+    config = base64.b64encode(f"sasl.password={planted}\nacks=all\n".encode()).decode()
     event = {
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"name": "planted"},
         "involvedObject": {"kind": "KafkaCluster", "name": "cell", "namespace": cell.namespace},
-        "message": f"password={planted}",
+        "message": json.dumps({"data": {"client.properties": config}}),
     }
-    cell.apply(event)
+    notes = {"name": "planted", "annotations": {"example.com/note": planted}}
+    cell.apply(event, {"apiVersion": "v1", "kind": "Secret", "metadata": notes})
     with cell.operator.log.open("a") as log:
         log.write(f"planted {planted}\n")
     process = subprocess.Popen([sys.executable, "-c", "input()", planted], stdin=subprocess.PIPE)
     try:
-        found = set(leaks(places(cell, files), [planted]))
+        where = set(leaks(places(cell, files), [planted]))
     finally:
         process.communicate(b"\n")
-    assert {"objects", str(cell.operator.log), f"cmdline of process {process.pid}"} <= found
-    assert os.getpid() not in found
+    log_file, cmdline = str(cell.operator.log), f"cmdline of process {process.pid}"
+    assert {"objects", "metadata of Secrets", log_file, cmdline} <= where

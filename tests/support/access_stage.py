@@ -16,18 +16,19 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from support.access_verdict import SCENARIOS, complaints
-from support.audit import OPERATOR_USER
+from support.audit import OPERATOR_USER, log_files
 from support.campaign import PATIENT, Result
 from support.cell import Cell, combined_cluster, make_cell, topic
 from support.doors import HOUR, Doors, doors_of, pki
 from support.following import Mounts, Steady, records
+from support.hidden import Hidden
 from support.hosts_file import names_of
 from support.leaks import leaks, places
 from support.roll_witness import Stops
@@ -63,6 +64,14 @@ BOUGHT = "bought"
 GIVEN = {"name": "given", "port": 9095, "tls": True, "authentication": {"type": "scram-sha-512"}} | {
     "certificateSecretRef": {"name": BOUGHT}
 }
+OUTSIDE = [
+    {"name": "nodeport", "port": 9096, "type": "NodePort", "tls": True, "authentication": {"type": "scram-sha-512"}},
+    {"name": "balanced", "port": 9097, "type": "LoadBalancer", "tls": True, "authentication": {"type": "tls"}},
+]
+MEMBERS = {"app": "passwords", "cert": "certificates", "shop": "given", "porter": "nodeport", "far-cert": "balanced"}
+"""A user of each listener, who stays."""
+LEAVERS = {f"leaver-{door}": door for door in MEMBERS.values()}
+"""A user of each listener, who is revoked."""
 
 
 @dataclass
@@ -129,6 +138,11 @@ class Place:
     def user(self, name: str) -> dict[str, str]:
         return secret(self.cell, name)
 
+    def login(self, name: str) -> Hidden:
+        """A user's settings of librdkafka, without where its Secret says that the brokers are."""
+        found = json.loads(self.user(name)["librdkafka.json"])
+        return Hidden({key: value for key, value in found.items() if key != "bootstrap.servers"})
+
     def user_reason(self, name: str, kind: str = "Ready") -> str:
         found = self.cell.get(USERS, name)
         current = [one for one in found.get("status", {}).get("conditions", []) if one["type"] == kind]
@@ -149,7 +163,8 @@ class Place:
         """The certificate for listener `given`, as cert-manager would write it; `hosts` and `key` may be wrong."""
         pods = [pod["status"]["podIP"] for pod in self.cell.pods().values() if pod.get("status", {}).get("podIP")]
         services = {item["metadata"]["name"]: item["spec"]["clusterIP"] for item in self.cell.get("services")["items"]}
-        hosts = change.get("hosts", (*pods, *filter(None, [services.get("cell-given")])))
+        inside = ("cell-given", f"cell-given.{self.cell.namespace}", f"cell-given.{self.cell.namespace}.svc")
+        hosts = change.get("hosts", (*pods, *inside, *filter(None, [services.get("cell-given")])))
         pair = pki.issue(self.authority, Leaf("kafka.example.com", None, tuple(hosts)), seconds)
         files = {"tls.crt": pair.certificate, "tls.key": change.get("key", pair.key)}
         self.edit_secret(BOUGHT, files | {"ca.crt": self.authority.certificate})
@@ -161,10 +176,10 @@ class Place:
         pods = [pod["status"]["podIP"] for pod in self.cell.pods().values()]
         return all(served(address, port) == wanted for address in pods)
 
-    def leaks(self, more: Mapping[str, str] | None = None) -> list[str]:
-        """Places that hold a secret which ever was in one of the Secrets, or one of `more`."""
-        files = [*sorted(self.ledger.parent.iterdir()), self.sandbox.paths.audit_log]
-        return leaks(places(self.cell, files), more or self.mounts.seen)
+    def leaks(self, planted: Sequence[str] = ()) -> list[str]:
+        """Places that hold a secret which ever was in one of the Secrets, or else one of those planted."""
+        files = [*sorted(self.ledger.parent.iterdir()), *log_files(self.sandbox.paths.audit_log)]
+        return leaks(places(self.cell, files), planted or self.mounts.seen)
 
 
 def served(address: str, port: int) -> str:
@@ -216,34 +231,32 @@ class Hall:
         assert result.passed, result.outcome
 
     def combined(self) -> Place:
-        """Three combined nodes with ACLs and three listeners, one of which has a certificate that was given."""
+        """Three combined nodes with ACLs and five listeners: one has a certificate that was given, two are for clients
+        outside. Each has a user who stays and one who leaves."""
         place = self._made("combined", ORDINARY)
         if place is None:
             assert self._place is not None
             return self._place
         cell = place.cell
         place.give(hosts=("*.cell-nodes.example.com",))
-        may_write = rule("orders", "Write", "Read")
+        may_write, users, listeners = rule("orders", "Write", "Read"), MEMBERS | LEAVERS, [*LISTENERS, GIVEN, *OUTSIDE]
+        kinds = {item["name"]: item["authentication"]["type"] for item in listeners}
         cell.apply(
             combined_cluster(
                 version=VERSION,
                 security={"nodes": "MutualTls"},
                 authorization={"type": "Standard"},
-                listeners=[*LISTENERS, GIVEN],
+                listeners=listeners,
             ),
             *(topic(name, partitions=3, config={"min.insync.replicas": 2}) for name in ("orders", "secrets")),
-            user("app", may_write, listener="passwords"),
-            user("cert", may_write, kind="tls"),
-            user("shop", may_write, listener="given"),
-            user("leaver", may_write, listener="passwords"),
-            user("leaver-cert", may_write, kind="tls"),
+            *(user(name, may_write, kind=kinds[door], listener=door) for name, door in users.items()),
         )
         cell.wait("three addresses", lambda: len([p for p in cell.pods().values() if p["status"].get("podIP")]) == 3)
         place.said = cell.wait("the given certificate refused", lambda: said(cell, "Ready", "is not for "))
         place.give()
         cell.wait_ready(240)
         cell.wait_topic("orders")
-        place.wait_users("app", "cert", "shop", "leaver", "leaver-cert")
+        place.wait_users(*users)
         return place
 
     def apart(self) -> Place:
