@@ -208,6 +208,14 @@ def _hosts(certificate: x509.Certificate) -> tuple[str, ...]:
     except (x509.ExtensionNotFound, ValueError):
         return ()
     return (
-        *names.get_values_for_type(x509.DNSName),
+        *(name for name in names.get_values_for_type(x509.DNSName) if not _is_address(name)),
         *(str(address) for address in names.get_values_for_type(x509.IPAddress)),
     )
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -7,10 +7,12 @@ the canary as a process of its own. Exit 0 only if nothing acknowledged was lost
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,8 +87,8 @@ def demo(
 
     An earlier demo in the same sandbox is taken down first. Exit code 0: nothing acknowledged was lost.
     """
-    from controlplane.cli.sandbox import paths_of  # noqa: PLC0415 - HTTP and cryptography: --help does without
-    from controlplane.sandbox import lifecycle  # noqa: PLC0415
+    from controlplane.cli.ending import as_ctrl_c  # noqa: PLC0415 - HTTP and cryptography: --help does without
+    from controlplane.cli.sandbox import paths_of  # noqa: PLC0415
     from controlplane.sandbox.build import ensure_control_plane  # noqa: PLC0415
     from controlplane.sandbox.images import prepare  # noqa: PLC0415
     from controlplane.sandbox.progress import Progress  # noqa: PLC0415
@@ -97,25 +99,45 @@ def demo(
         raise CliError(f"{QUICKSTART} is missing: the demo runs from a checkout of kfleet")
     begin = time.monotonic()
     progress, paths = Progress(), paths_of(name)
-    for version in (FROM, TO):
-        prepare(f"kfleet/kafka:{version}", progress)
-    kubectl = ensure_control_plane(progress) / "kubectl"
-    lifecycle.up(paths, progress)
-    upgrade = asyncio.run(_upgrade(paths.root, paths.kubeconfig(), kubectl, progress))
-    figures = upgrade.report()
-    width = max(len(label) for label, _, _ in SHOWN)
-    print("\n".join(f"{label:<{width}}  {_figure(figures[key])}{unit}" for label, key, unit in SHOWN), flush=True)
-    if report is not None:
-        report.write_text(json.dumps(figures, indent=2) + "\n")
-    progress.say(f"the demo took {time.monotonic() - begin:.0f} s")
-    if keep:
-        progress.say(_next_steps(name, upgrade))
-    else:
-        lifecycle.down(paths, progress, purge=True)
+    with as_ctrl_c():
+        for version in (FROM, TO):
+            prepare(f"kfleet/kafka:{version}", progress)
+        kubectl = ensure_control_plane(progress) / "kubectl"
+        with _sandbox(paths, progress, name, keep=keep):
+            upgrade = asyncio.run(_upgrade(paths.root, paths.kubeconfig(), kubectl, progress))
+            figures = upgrade.report()
+            width = max(len(label) for label, _, _ in SHOWN)
+            shown = (f"{label:<{width}}  {_figure(figures[key])}{unit}" for label, key, unit in SHOWN)
+            print("\n".join(shown), flush=True)
+            if report is not None:
+                report.write_text(json.dumps(figures, indent=2) + "\n")
+            progress.say(f"the demo took {time.monotonic() - begin:.0f} s")
+            if keep:
+                progress.say(_next_steps(name, upgrade))
     if upgrade.account["lost"]:
         raise CliError(f"{upgrade.account['lost']} acknowledged records were not read back: that must not happen")
     if not upgrade.account["complete"]:
         raise CliError(f"the account is not complete: {upgrade.account['why']}")
+
+
+@contextlib.contextmanager
+def _sandbox(paths: Any, progress: Any, name: str, *, keep: bool) -> Iterator[None]:
+    """Up meanwhile; what a demo leaves that did not come to its end is said, with the command that removes it."""
+    from controlplane.sandbox import lifecycle  # noqa: PLC0415 - as above
+
+    over = False
+    try:
+        lifecycle.up(paths, progress)
+        yield
+        over = keep
+    finally:
+        try:
+            if not keep:
+                lifecycle.down(paths, progress, purge=True)
+                over = True
+        finally:
+            if not over:
+                progress.say(f"sandbox {name} stays as it is; this ends it and removes its data: {_down(name)}")
 
 
 async def _upgrade(root: Path, kubeconfig: Path, kubectl: Path, progress: Any) -> Upgrade:
@@ -165,17 +187,28 @@ def _short(path: Path) -> str:
     return min(str(path), os.path.relpath(path), key=len)
 
 
+def _program() -> Path:
+    return Path(_short(Path(sys.argv[0]))) if sys.argv[0].endswith("kfleet") else Path("kfleet")
+
+
+def _option(name: str) -> str:
+    return "" if name == "default" else f" --name {name}"
+
+
+def _down(name: str) -> str:
+    """The command that ends the sandbox and removes its data."""
+    return "make demo-down" if name == "default" else f"{_program()} sandbox down --purge{_option(name)}"
+
+
 def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:>10.1f}" if isinstance(value, float) else f"{value:>10}"
 
 
 def _next_steps(name: str, upgrade: Upgrade) -> str:
-    program = Path(_short(Path(sys.argv[0]))) if sys.argv[0].endswith("kfleet") else Path("kfleet")
-    option = "" if name == "default" else f" --name {name}"
+    program, option = _program(), _option(name)
     kubectl = f"{program} sandbox kubectl{option} -n kafka"
     canary = program.with_name("kfleet-canary")
     secret = f"{kubectl} get secret orders-app -o go-template='{{{{index .data \"librdkafka.json\" | base64decode}}}}'"
-    down = "make demo-down" if name == "default" else f"{program} sandbox down --purge{option}"
     setting = '\'{"spec":{"config":{"message.max.bytes":2097152}}}\''
     return f"""
 It is all still running. What to try next:
@@ -191,4 +224,4 @@ It is all still running. What to try next:
   log in as it           {program} user test orders-app -n kafka
   measure for yourself   {canary} run --config <({secret}) --topic orders --journal my.jsonl --duration 30
   what a word means      {program} explain Blocked
-  end it                 {down}"""
+  end it                 {_down(name)}"""

@@ -337,18 +337,19 @@ def test_given_certificate(hall: Hall) -> None:
         scene.check("one for another host was refused at first", ok="is not for " in place.said)
         shop = Steady(place.mounts, "shop", "orders")
         with steady(cell, shop):
-            renewed = place.give()
+            renewed = place.giver.give()
             cell.wait("brokers to show the renewed one", lambda: place.serves(renewed), 120)
             scene.check("a renewed one is shown by every broker", ok=True)
             for words, change in (
                 ("is not the key of tls.crt", {"key": pki.make_authority("x", HOUR).key}),
                 ("is not for ", {"hosts": ("kafka.example.com",)}),
+                (f"is not for {place.giver.service()}, where clients connect", {"hosts": place.giver.pods()}),
             ):
-                place.give(**change)
+                place.giver.give(**change)
                 told = cell.wait(words, lambda words=words: said(cell, "CertificatesCurrent", words), 60)
                 scene.figures["said"].append(told)
                 scene.check(f"{words.strip()}: brokers stay with what they have", ok=place.serves(renewed))
-            short = place.give(60)
+            short = place.giver.give(60)
             cell.wait("brokers to show one that ends soon", lambda: place.serves(short), 60)
             told = cell.wait("its end", lambda: said(cell, "CertificatesCurrent", "ended at"), 90)
             scene.figures["said"].append(told)
@@ -356,7 +357,7 @@ def test_given_certificate(hall: Hall) -> None:
             scene.check(
                 "a client refuses the one that has ended", ok=not is_let_in(place.doors().more["given"], settings)
             )
-            whole = place.give()
+            whole = place.giver.give()
             cell.wait("brokers to show another one", lambda: place.serves(whole), 120)
             scene.check("and takes the next", ok=is_let_in(place.doors().more["given"], settings))
             goes_on(place, shop)

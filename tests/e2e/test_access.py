@@ -28,6 +28,7 @@ from confluent_kafka.admin import (
 from support.audit import log_files
 from support.cell import Cell, combined_cluster, topic
 from support.doors import HOUR, Doors, anonymous_is_answered, doors_of, let_in, pki
+from support.given import Giver
 from support.leaks import key_lines, leaks, places
 from support.sandbox import Sandbox
 from support.secure_clients import (
@@ -56,6 +57,7 @@ OUTSIDE = [
     {"name": "nodeport", "port": 9095, "type": "NodePort"} | SCRAM,
     {"name": "balanced", "port": 9096, "type": "LoadBalancer"} | SCRAM,
 ]
+GIVEN = {"name": "given", "port": 9099, "certificateSecretRef": {"name": "bought"}} | SCRAM
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +66,16 @@ def ledger(cell: Cell, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def doors(cell: Cell, ledger: Path) -> Doors:
+def giver(cell: Cell) -> Giver:
+    return Giver(cell, "bought", "given")
+
+
+@pytest.fixture(scope="module")
+def doors(cell: Cell, ledger: Path, giver: Giver) -> Doors:
     cell.operator.stop()
     cell.operator.settings |= ORDINARY | {"KFLEET_LEDGER_URL": f"sqlite:///{ledger}"}
     cell.operator.start()
+    giver.give(hosts=("nobody.example.com",))
     cell.apply(
         combined_cluster(
             version="4.3.1",
@@ -77,10 +85,18 @@ def doors(cell: Cell, ledger: Path) -> Doors:
                 {"name": "passwords", "port": 9093, "tls": True, "authentication": {"type": "scram-sha-512"}},
                 {"name": "certificates", "port": 9094, "tls": True, "authentication": {"type": "tls"}},
                 *OUTSIDE,
+                GIVEN,
             ],
         ),
         topic("orders"),
     )
+    # What it has to be for is known once there are pods and Services, and is told then.
+    cell.wait("three addresses", lambda: len(giver.pods()) == 3)
+    lacking = ", ".join(sorted((*giver.pods(), giver.service())))
+    cell.wait(
+        "what the given certificate lacks", lambda: f"is not for {lacking}, " in cell.condition("Ready")["message"]
+    )
+    giver.give()
     cell.wait_ready()
     cell.wait_topic("orders")
     return doors_of(cell)
@@ -123,6 +139,7 @@ def test_who_is_not_known_is_refused_on_every_listener(doors: Doors) -> None:
         "certificates": doors.user("bob"),
         "nodeport": alice,
         "balanced": alice,
+        "given": alice,
     }
     assert known.keys() == doors.every.keys()
     found = let_in(doors, known, user="alice", password=PASSWORD)
@@ -139,6 +156,28 @@ def test_clients_trust_no_other_broker_than_ours(doors: Doors) -> None:
     with forwarder(doors.passwords) as elsewhere:
         assert not is_let_in(elsewhere, alice)
         assert is_let_in(elsewhere, alice | {"ssl.endpoint.identification.algorithm": "none"})
+
+
+def test_clients_begin_at_the_service_with_a_certificate_that_was_given(cell: Cell, doors: Doors, giver: Giver) -> None:
+    """Host names are verified on the way: at the Service first, then at every broker."""
+    make_user(doors, "dora", PASSWORD)
+    allow(doors, "dora", AclOperation.DESCRIBE, AclOperation.WRITE, AclOperation.READ)
+    dora, server = scram(doors.given["given"], "dora", PASSWORD), doors.more["given"]
+    assert server == f"{giver.service()}:9099"
+    write_and_read(server, "orders", dora)
+    assert not is_let_in(server, scram(doors.cluster_ca, "dora", PASSWORD)), "it is the given one"
+    with forwarder(server) as elsewhere:
+        assert not is_let_in(elsewhere, dora)
+        assert is_let_in(elsewhere, dora | {"ssl.endpoint.identification.algorithm": "none"})
+    giver.give(hosts=giver.pods())
+
+    def told() -> str:
+        return str(cell.condition("CertificatesCurrent")["message"])
+
+    cell.wait("one without the Service to be told", lambda: f"is not for {giver.service()}, where" in told())
+    write_and_read(server, "orders", dora)
+    giver.give()
+    cell.wait("it to be put right", lambda: not told())
 
 
 def test_nothing_is_allowed_that_no_acl_allows(doors: Doors) -> None:

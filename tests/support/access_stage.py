@@ -6,7 +6,6 @@ A scenario passes when it came to its end as written and the clients that ran be
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import signal
@@ -26,8 +25,9 @@ from support.access_verdict import SCENARIOS, complaints
 from support.audit import OPERATOR_USER, log_files
 from support.campaign import PATIENT, Result
 from support.cell import Cell, combined_cluster, make_cell, topic
-from support.doors import HOUR, Doors, doors_of, pki
+from support.doors import Doors, doors_of, pki
 from support.following import Mounts, Steady, records
+from support.given import Giver, edit_secret
 from support.hidden import Hidden
 from support.hosts_file import names_of
 from support.leaks import leaks, places
@@ -37,7 +37,6 @@ from support.secure_clients import secret
 from support.supervised import Supervisor, supervised
 from support.users import rule, user
 
-from controlplane.domain.access.pki import Leaf
 from controlplane.ports import KeyPair
 
 KFLEET = Path(sys.executable).parent / "kfleet"
@@ -103,8 +102,8 @@ class Place:
     supervisor: Supervisor
     mounts: Mounts
     ledger: Path
-    authority: KeyPair
-    """Of the certificate that is given for a listener."""
+    giver: Giver
+    """Of the certificate of listener `given`."""
     said: str = ""
     """Of the first one that was given, which was for another host."""
 
@@ -154,21 +153,7 @@ class Place:
             self.cell.wait(f"user {name}", lambda name=name: self.user_reason(name) == "AsDeclared", 90)
 
     def edit_secret(self, name: str, data: Mapping[str, str]) -> None:
-        """These keys by hand, through standard input: nothing of it is ever in a command line."""
-        encoded = {key: base64.b64encode(text.encode()).decode() for key, text in data.items()}
-        body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": encoded}
-        self.cell.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(body))
-
-    def give(self, seconds: float = HOUR, **change: Any) -> KeyPair:
-        """The certificate for listener `given`, as cert-manager would write it; `hosts` and `key` may be wrong."""
-        pods = [pod["status"]["podIP"] for pod in self.cell.pods().values() if pod.get("status", {}).get("podIP")]
-        services = {item["metadata"]["name"]: item["spec"]["clusterIP"] for item in self.cell.get("services")["items"]}
-        inside = ("cell-given", f"cell-given.{self.cell.namespace}", f"cell-given.{self.cell.namespace}.svc")
-        hosts = change.get("hosts", (*pods, *inside, *filter(None, [services.get("cell-given")])))
-        pair = pki.issue(self.authority, Leaf("kafka.example.com", None, tuple(hosts)), seconds)
-        files = {"tls.crt": pair.certificate, "tls.key": change.get("key", pair.key)}
-        self.edit_secret(BOUGHT, files | {"ca.crt": self.authority.certificate})
-        return pair
+        edit_secret(self.cell, name, data)
 
     def serves(self, pair: KeyPair, port: int = 9095) -> bool:
         """Whether every broker shows this certificate on that port."""
@@ -238,7 +223,7 @@ class Hall:
             assert self._place is not None
             return self._place
         cell = place.cell
-        place.give(hosts=("*.cell-nodes.example.com",))
+        place.giver.give(hosts=("*.cell-nodes.example.com",))
         may_write, users, listeners = rule("orders", "Write", "Read"), MEMBERS | LEAVERS, [*LISTENERS, GIVEN, *OUTSIDE]
         kinds = {item["name"]: item["authentication"]["type"] for item in listeners}
         cell.apply(
@@ -253,7 +238,7 @@ class Hall:
         )
         cell.wait("three addresses", lambda: len([p for p in cell.pods().values() if p["status"].get("podIP")]) == 3)
         place.said = cell.wait("the given certificate refused", lambda: said(cell, "Ready", "is not for "))
-        place.give()
+        place.giver.give()
         cell.wait_ready(240)
         cell.wait_topic("orders")
         place.wait_users(*users)
@@ -303,8 +288,8 @@ class Hall:
         supervisor = self._around.enter_context(supervised(cell.operator))
         supervisor.restart()
         mounts = self._around.enter_context(Mounts(cell))
-        authority = pki.make_authority("another company", 24 * HOUR)
-        self._name, self._place = name, Place(cell, self.sandbox, supervisor, mounts, ledger, authority)
+        giver = Giver(cell, BOUGHT, "given")
+        self._name, self._place = name, Place(cell, self.sandbox, supervisor, mounts, ledger, giver)
         return self._place
 
 

@@ -40,7 +40,7 @@ def signed(leaf: str, authorities: str) -> bool:
 
 @dataclass
 class FakeServing:
-    """Implements ports.CertificateProbe over pods whose address ends in their node's id."""
+    """Implements ports.CertificateProbe over pods whose name and address end in their node's id."""
 
     kube: FakeKube
     pki: CryptographyPki
@@ -54,7 +54,8 @@ class FakeServing:
 
     async def serving(self, host: str, port: int, tls: ClientTls) -> str | None:
         assert "PRIVATE KEY" in tls.key
-        return self.now.get(int(host.rpartition(".")[2]))
+        pod = host.partition(".")[0].rpartition("-")[2] if host.endswith(".svc") else host.rpartition(".")[2]
+        return self.now.get(int(pod))
 
     def in_secret(self, node: int) -> Read | None:
         secret = self.kube.objects.get(("secrets", "kafka", f"cell-nodes-{node}-tls"))

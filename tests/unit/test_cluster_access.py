@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -10,33 +9,21 @@ from typing import Any
 
 import pytest
 from support.fake_kube import FakeKube
-from support.fake_tls import signed
-from support.simulation import KEY, SETTINGS, DieAt, Killed, Namespace, passes, run_until_ready, service, some_topic
-from support.users import KEY as USERS_KEY
-from support.users import UserSpace, beside, rule, user
+from support.secured import DAY, MTLS, SCRAM, SECURE, condition, encoded, leaf, pod_uids, secrets, secured
+from support.simulation import KEY, SETTINGS, DieAt, Killed, Namespace, passes, run_until_ready, service
 
 from controlplane.adapters.pki import CryptographyPki
 from controlplane.adapters.tls import context
 from controlplane.api import names
-from controlplane.api.conditions import timestamp
 from controlplane.api.kafka_cluster import KafkaCluster
-from controlplane.domain.access.listeners import ALLOWS_UNLISTED
-from controlplane.domain.access.pki import UNIT, Leaf
-from controlplane.domain.access.values import ClientTls, Lifetimes
+from controlplane.domain.access.pki import UNIT
+from controlplane.domain.access.values import ClientTls
 from controlplane.ports import ForbiddenError, KafkaAdmin, KeyPair, Object, Resource
 from controlplane.services.access.secrets import SECRETS, public_part
 from controlplane.services.access.way import way_to
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
 from controlplane.services.cluster.observe import observe_world
 
-SCRAM = {"name": "clients", "port": 9093, "tls": True, "authentication": {"type": "scram-sha-512"}}
-MTLS = {"name": "users", "port": 9094, "tls": True, "authentication": {"type": "tls"}}
-SECURE: dict[str, Any] = {
-    "security": {"nodes": "MutualTls"},
-    "authorization": {"type": "Standard"},
-    "listeners": [SCRAM, MTLS],
-}
-DAY = 86400.0
 ALL = {
     "cell-cluster-ca",
     "cell-cluster-ca-key",
@@ -45,37 +32,6 @@ ALL = {
     "cell-operator-tls",
     *(f"cell-nodes-{node}-tls" for node in range(3)),
 }
-
-
-def secrets(namespace: Namespace) -> dict[str, dict[str, str]]:
-    """Data of every Secret by its name, as text."""
-    return {
-        name: {key: base64.b64decode(value).decode() for key, value in obj.get("data", {}).items()}
-        for (kind, _, name), obj in namespace.kube.objects.items()
-        if kind == "secrets"
-    }
-
-
-def pod_uids(namespace: Namespace) -> dict[str, str]:
-    return {name: obj["metadata"]["uid"] for (kind, _, name), obj in namespace.kube.objects.items() if kind == "pods"}
-
-
-def leaf(namespace: Namespace, node: int = 0) -> Any:
-    pem = secrets(namespace)[f"cell-nodes-{node}-tls"]["node.pem"]
-    return namespace.certificates.pki.read(public_part(pem))[0]
-
-
-async def secured(**spec: Any) -> Namespace:
-    namespace = Namespace()
-    await namespace.declare(rollout={"soak": "2s"}, **(SECURE | spec))
-    await run_until_ready(namespace, DieAt())
-    namespace.kafka.topics["t"] = some_topic(namespace)
-    await passes(namespace, 5)
-    return namespace
-
-
-async def condition(namespace: Namespace, kind: str) -> dict[str, Any]:
-    return next((c for c in (await namespace.status())["conditions"] if c["type"] == kind), {})
 
 
 async def test_everything_a_node_needs_lies_in_its_secret() -> None:
@@ -201,7 +157,7 @@ async def test_a_public_secret_that_was_edited_or_deleted_is_restored() -> None:
     namespace = await secured()
     right = secrets(namespace)["cell-cluster-ca"]["ca.crt"]
     foreign = CryptographyPki(namespace.clock).make_authority("cell cluster CA", DAY).certificate
-    namespace.kube.objects["secrets", "kafka", "cell-cluster-ca"]["data"]["ca.crt"] = _base64(foreign)
+    namespace.kube.objects["secrets", "kafka", "cell-cluster-ca"]["data"]["ca.crt"] = encoded(foreign)
     await passes(namespace, 5)
     assert secrets(namespace)["cell-cluster-ca"]["ca.crt"] == right
     await namespace.kube.delete(SECRETS, "cell-cluster-ca", "kafka")
@@ -219,7 +175,7 @@ async def test_a_node_s_secret_that_is_of_no_use_is_signed_anew(edit: str) -> No
         own = secrets(namespace)["cell-nodes-0-tls"]["node.pem"]
         other = CryptographyPki(namespace.clock).make_authority("x", DAY).key
         wrong = other + public_part(own) if edit == "another key" else "hello"
-        namespace.kube.objects["secrets", "kafka", "cell-nodes-0-tls"]["data"]["node.pem"] = _base64(wrong)
+        namespace.kube.objects["secrets", "kafka", "cell-nodes-0-tls"]["data"]["node.pem"] = encoded(wrong)
     await passes(namespace, 60)
     assert leaf(namespace).fingerprint != before.fingerprint
     assert namespace.serving.now[0] == leaf(namespace).fingerprint
@@ -240,7 +196,7 @@ async def test_what_the_operator_trusts_is_put_right_when_it_was_edited(
         return get(key, servers, tls)
 
     monkeypatch.setattr(namespace.admins, "get", connecting)
-    namespace.kube.objects["secrets", "kafka", "cell-operator-tls"]["data"]["ca.crt"] = _base64(edit)
+    namespace.kube.objects["secrets", "kafka", "cell-operator-tls"]["data"]["ca.crt"] = encoded(edit)
     await passes(namespace, 5)
     assert secrets(namespace)["cell-operator-tls"]["ca.crt"] == right
     assert await namespace.ready()
@@ -269,7 +225,7 @@ async def test_an_authority_whose_key_is_gone_is_told_and_no_other_made_in_its_p
 
 async def test_a_secret_that_is_somebody_else_s_is_left_alone() -> None:
     namespace = Namespace()
-    theirs = {"metadata": {"name": "cell-clients-ca-key", "namespace": "kafka"}, "data": {"x": _base64("mine")}}
+    theirs = {"metadata": {"name": "cell-clients-ca-key", "namespace": "kafka"}, "data": {"x": encoded("mine")}}
     await namespace.kube.create(SECRETS, theirs)
     await namespace.declare(rollout={"soak": "2s"}, **SECURE)
     await passes(namespace, 10)
@@ -357,10 +313,6 @@ async def test_a_listener_is_added_and_removed_by_a_roll() -> None:
     assert [item["name"] for item in (await namespace.status())["listeners"]] == ["users", "more"]
 
 
-def _base64(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
-
-
 # How brokers are reached by whom.
 
 
@@ -397,149 +349,6 @@ async def test_who_may_not_read_the_operator_s_certificate_is_told_nothing_of_ka
     assert len(world.observation.nodes) == 3
 
 
-# A certificate that people give for a listener, in cert-manager's layout.
-
-GIVEN = SCRAM | {"certificateSecretRef": {"name": "bought"}}
-HOSTS = ("*.cell-nodes.kafka.svc", *(f"127.9.1.{node}" for node in range(3)))
-
-
-def bought(namespace: Namespace, **change: Any) -> dict[str, str]:
-    """tls.crt, tls.key and ca.crt of a certificate that is right, but for what is changed."""
-    pki: Any = namespace.certificates.pki
-    authority = pki.make_authority("another company", 400 * DAY)
-    pair = pki.issue(
-        authority, Leaf("kafka.example.com", None, change.get("hosts", HOSTS)), change.get("days", 90) * DAY
-    )
-    files = {"tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": authority.certificate}
-    return {key: _base64(value) for key, value in (files | change.get("files", {})).items() if value}
-
-
-async def given(namespace: Namespace, data: dict[str, str]) -> None:
-    body = {"metadata": {"name": "bought", "namespace": "kafka"}, "data": data}
-    namespace.kube.objects.pop(("secrets", "kafka", "bought"), None)
-    await namespace.kube.create(SECRETS, body)
-
-
-async def test_a_given_certificate_is_shown_on_its_listener_alone() -> None:
-    namespace = Namespace()
-    await given(namespace, data := bought(namespace))
-    await namespace.declare(rollout={"soak": "2s"}, **(SECURE | {"listeners": [GIVEN, MTLS]}))
-    await run_until_ready(namespace, DieAt())
-    own = secrets(namespace)["cell-nodes-0-tls"]
-    assert public_part(own["listener-clients.pem"]) == base64.b64decode(data["tls.crt"]).decode()
-    assert "PRIVATE KEY" in own["listener-clients.pem"]
-    assert (await namespace.status())["listeners"][0]["caSecret"] == "bought"
-    config = namespace.kube.objects["configmaps", "kafka", "cell-nodes-0-config"]["data"]["server.properties"]
-    assert (
-        "listener.name.clients.ssl.keystore.location=${env:KFLEET_POD_ROOT}/etc/kafka/tls/listener-clients.pem"
-        in config
-    )
-    assert "listener.name.users.ssl.keystore.location=${env:KFLEET_POD_ROOT}/etc/kafka/tls/node.pem" in config
-
-
-async def test_a_renewed_one_is_taken_over_without_a_restart() -> None:
-    namespace = Namespace()
-    await given(namespace, bought(namespace))
-    await namespace.declare(rollout={"soak": "2s"}, **(SECURE | {"listeners": [GIVEN, MTLS]}))
-    await run_until_ready(namespace, DieAt())
-    before = pod_uids(namespace)
-    await given(namespace, data := bought(namespace))
-    await passes(namespace, 20)
-    own = secrets(namespace)["cell-nodes-0-tls"]
-    assert public_part(own["listener-clients.pem"]) == base64.b64decode(data["tls.crt"]).decode()
-    assert namespace.serving.now[0] == leaf(namespace).fingerprint
-    assert pod_uids(namespace) == before
-
-
-@pytest.mark.parametrize("left", [[MTLS], [SCRAM, MTLS]], ids=["listener", "certificateSecretRef"])
-async def test_what_is_taken_out_keeps_its_given_certificate_until_its_node_is_restarted(left: list[Object]) -> None:
-    """Without the file a node could neither read its certificates again nor start."""
-    namespace = Namespace()
-    await given(namespace, bought(namespace))
-    await namespace.declare(rollout={"soak": "2s"}, **(SECURE | {"listeners": [GIVEN, MTLS]}))
-    await run_until_ready(namespace, DieAt())
-    namespace.kafka.topics["t"] = some_topic(namespace)
-    await namespace.change(listeners=left)
-    one, waited = service(namespace, DieAt()), 0
-    for _ in range(100):
-        namespace.turn()
-        await one.reconcile(KEY)
-        if pod_uids(namespace).get("cell-nodes-2") == namespace.uids["cell-nodes-2"][0]:
-            waited += 1
-            assert "listener-clients.pem" in secrets(namespace)["cell-nodes-2-tls"]
-    assert waited > 2
-    assert await namespace.ready()
-    assert all(len(uids) == 2 for uids in namespace.uids.values())
-    assert all("listener-clients.pem" not in secrets(namespace)[f"cell-nodes-{node}-tls"] for node in range(3))
-
-
-def wrong(namespace: Namespace) -> dict[str, tuple[dict[str, str] | None, str]]:
-    other = CryptographyPki(namespace.clock).make_authority("x", DAY)
-    return {
-        "missing": (None, "is not there"),
-        "no key": (bought(namespace, files={"tls.key": ""}), "has no tls.key"),
-        "no authority": (bought(namespace, files={"ca.crt": ""}), "has no ca.crt"),
-        "nonsense": (bought(namespace, files={"tls.crt": "hello"}), "cannot be read"),
-        "another key": (bought(namespace, files={"tls.key": other.key}), "is not the key of tls.crt"),
-        "another authority": (bought(namespace, files={"ca.crt": other.certificate}), "has not signed"),
-        "another host": (bought(namespace, hosts=("kafka.example.com",)), "is not for 127.9.1.0"),
-        "ended": (bought(namespace, days=-0.001), "ended at"),
-    }
-
-
-@pytest.mark.parametrize("case", sorted(wrong(Namespace())))
-async def test_a_given_certificate_that_cannot_be_used_is_refused_by_field(case: str) -> None:
-    namespace = await secured()
-    data, says = wrong(namespace)[case]
-    if data is not None:
-        await given(namespace, data)
-    await namespace.change(listeners=[GIVEN, MTLS])
-    before = pod_uids(namespace)
-    await passes(namespace, 10)
-    ready = await condition(namespace, "Ready")
-    assert (ready["status"], ready["reason"]) == ("False", "ListenerCertificateInvalid")
-    assert ready["message"].startswith("spec.listeners[clients].certificateSecretRef: Secret bought ")
-    assert says in ready["message"]
-    assert pod_uids(namespace) == before
-    await given(namespace, bought(namespace))
-    await run_until_ready(namespace, DieAt())
-
-
-@pytest.mark.parametrize("case", ["missing", "another host", "ended", "another key"])
-async def test_one_that_goes_bad_later_is_told_and_what_is_served_stays(case: str) -> None:
-    namespace = Namespace()
-    await given(namespace, bought(namespace))
-    await namespace.declare(rollout={"soak": "2s"}, **(SECURE | {"listeners": [GIVEN, MTLS]}))
-    await run_until_ready(namespace, DieAt())
-    before, own = secrets(namespace)["cell-nodes-0-tls"]["listener-clients.pem"], leaf(namespace)
-    await namespace.kube.delete(SECRETS, "bought", "kafka")
-    if (data := wrong(namespace)[case][0]) is not None:
-        await given(namespace, data)
-    await passes(namespace, 10)
-    told = await condition(namespace, "CertificatesCurrent")
-    assert (told["status"], told["reason"]) == ("False", "ListenerCertificateInvalid")
-    assert secrets(namespace)["cell-nodes-0-tls"]["listener-clients.pem"] == before
-    assert leaf(namespace).fingerprint == own.fingerprint, "nothing is due for it"
-    assert await namespace.ready()
-
-
-async def test_while_a_given_one_is_bad_a_node_s_own_is_renewed_and_the_given_one_stays_beside_it() -> None:
-    namespace = Namespace()
-    await given(namespace, bought(namespace))
-    await namespace.declare(rollout={"soak": "2s"}, **(SECURE | {"listeners": [GIVEN, MTLS]}))
-    await run_until_ready(namespace, DieAt())
-    before, own = secrets(namespace)["cell-nodes-0-tls"]["listener-clients.pem"], leaf(namespace)
-    await namespace.kube.delete(SECRETS, "bought", "kafka")
-    namespace.clock.seconds += SETTINGS.certificate_lifetime - SETTINGS.certificate_renew_before + DAY
-    await passes(namespace, 10)
-    assert leaf(namespace).fingerprint != own.fingerprint
-    assert secrets(namespace)["cell-nodes-0-tls"]["listener-clients.pem"] == before
-    await given(namespace, data := bought(namespace))
-    await passes(namespace, 5)
-    taken = secrets(namespace)["cell-nodes-0-tls"]["listener-clients.pem"]
-    assert public_part(taken) == base64.b64decode(data["tls.crt"]).decode(), "put right, it is taken over"
-
-
 async def test_addressing_by_name_needs_no_address_in_a_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
     namespace = Namespace()
     namespace.certificates = replace(namespace.certificates, by_name=True)
@@ -570,347 +379,3 @@ async def test_authorization_is_turned_on_in_stages_and_never_off() -> None:
         config = namespace.kube.objects["configmaps", "kafka", "cell-nodes-0-config"]["data"]["server.properties"]
         assert f"allow.everyone.if.no.acl.found={setting}" in config
     assert all(len(uids) == 3 for uids in namespace.uids.values())
-
-
-# One authority follows another.
-
-TIMES = Lifetimes(
-    authority=100 * DAY,
-    authority_renew_before=60 * DAY,
-    overlap=2 * DAY,
-    leaf=90 * DAY,
-    renew_before=30 * DAY,
-    restart_before=10 * DAY,
-    warn_before=5 * DAY,
-)
-
-
-async def short_lived() -> Namespace:
-    """A cluster whose authorities are due in a day."""
-    namespace = Namespace()
-    namespace.certificates = replace(namespace.certificates, lifetimes=TIMES)
-    await namespace.declare(rollout={"soak": "2s"}, **SECURE)
-    await run_until_ready(namespace, DieAt())
-    namespace.kafka.topics["t"] = some_topic(namespace)
-    await passes(namespace, 20)
-    namespace.clock.seconds += 39 * DAY
-    await passes(namespace, 5)
-    return namespace
-
-
-def strangers(namespace: Namespace) -> list[str]:
-    found = secrets(namespace)
-    return namespace.serving.strangers(found["cell-cluster-ca"]["ca.crt"], found["cell-operator-tls"]["tls.crt"])
-
-
-def authorities(namespace: Namespace) -> int:
-    return len(namespace.certificates.pki.read(secrets(namespace)["cell-cluster-ca"]["ca.crt"]))
-
-
-async def follow(namespace: Namespace, die: DieAt, limit: int = 400) -> list[int]:
-    """Until one authority is left that is another one, looking at every moment whether somebody is locked out; how many
-    were trusted, in turn. An operator that dies is followed by another one."""
-    first, seen, one = secrets(namespace)["cell-cluster-ca-key"]["ca.crt"], [1], service(namespace, die)
-    for passed in range(limit):
-        namespace.turn()
-        if passed % 40 == 39:
-            namespace.clock.seconds += DAY
-        try:
-            await one.reconcile(KEY)
-        except Killed:
-            one = service(namespace, DieAt())
-        assert strangers(namespace) == []
-        seen += [authorities(namespace)] * (authorities(namespace) != seen[-1])
-        if seen[-1] == 1 and secrets(namespace)["cell-cluster-ca-key"]["ca.crt"] != first:
-            return seen
-    raise AssertionError(f"not over after {limit} passes: {seen}, {await namespace.status()}")
-
-
-async def test_one_authority_follows_another_and_nobody_is_ever_locked_out() -> None:
-    namespace = await short_lived()
-    before, began = secrets(namespace), namespace.clock.now()
-    namespace.clock.seconds += 2 * DAY
-    assert await follow(namespace, DieAt()) == [1, 2, 1]
-    assert namespace.clock.now() - began > 2 * TIMES.overlap, "clients had their time, twice"
-    await run_until_ready(namespace, DieAt())
-    await passes(namespace, 20)
-    after = secrets(namespace)
-    for name in ("cell-cluster-ca", "cell-clients-ca", "cell-operator-tls", "cell-nodes-0-tls"):
-        assert after[name] != before[name]
-    assert set(after["cell-cluster-ca-key"]) == {"ca.crt", "ca.key"}
-    assert after["cell-nodes-0-tls"]["cluster-ca.crt"] == after["cell-cluster-ca"]["ca.crt"]
-    assert all(len(uids) == 3 for uids in namespace.uids.values()), "restarted twice: to trust it, to be signed by it"
-    assert (await condition(namespace, "CertificatesCurrent"))["status"] == "True"
-
-
-@pytest.mark.parametrize("number", [1, 3, 5, 9, 20])
-@pytest.mark.parametrize("phase", ["before", "after"])
-async def test_killed_in_the_middle_it_goes_on(number: int, phase: str) -> None:
-    namespace = await short_lived()
-    namespace.clock.seconds += 2 * DAY
-    assert await follow(namespace, DieAt(number, phase)) == [1, 2, 1]
-
-
-async def test_a_hasty_succession_would_be_seen_to_lock_somebody_out() -> None:
-    """The control: the same look at a cluster where somebody put another authority in place at once."""
-    namespace = await short_lived()
-    other = namespace.certificates.pki.make_authority("cell cluster CA", 100 * DAY)
-    data = namespace.kube.objects["secrets", "kafka", "cell-cluster-ca-key"]["data"]
-    data |= {"ca.crt": _base64(other.certificate), "ca.key": _base64(other.key)}
-    found: list[str] = []
-    for _ in range(10):
-        await passes(namespace, 1)
-        found += strangers(namespace)
-    assert any("refuses the operator" in one for one in found)
-
-
-@pytest.mark.parametrize("prepared", [False, True])
-async def test_an_authority_that_has_ended_is_followed_at_once(prepared: bool) -> None:  # noqa: FBT001
-    """The operator was away for long: what the former one signed has ended too, so there is nobody to wait for."""
-    namespace = await short_lived()
-    if prepared:
-        namespace.clock.seconds += 2 * DAY
-        await passes(namespace, 5)
-        assert "next.crt" in secrets(namespace)["cell-cluster-ca-key"]
-        namespace.clock.seconds -= 2 * DAY
-    namespace.clock.seconds += 62 * DAY
-    before = secrets(namespace)
-    for node in range(3):
-        await namespace.kube.delete(SECRETS, f"cell-nodes-{node}-tls", "kafka")
-    await passes(namespace, 15)
-    after = secrets(namespace)
-    assert namespace.certificates.pki.read(before["cell-cluster-ca-key"]["ca.crt"])[0].not_after < namespace.clock.now()
-    assert after["cell-cluster-ca-key"]["ca.crt"] != before["cell-cluster-ca-key"]["ca.crt"]
-    assert after["cell-clients-ca-key"]["ca.crt"] != before["cell-clients-ca-key"]["ca.crt"]
-    assert all(leaf(namespace, node).not_after > namespace.clock.now() + 30 * DAY for node in range(3))
-    assert after["cell-nodes-0-tls"]["cluster-ca.crt"] == after["cell-cluster-ca"]["ca.crt"]
-
-
-@pytest.mark.parametrize("edit", ["next.key gone", "another key", "next.crt is nonsense"])
-async def test_an_authority_to_follow_whose_key_is_gone_is_told(edit: str) -> None:
-    namespace = await short_lived()
-    namespace.clock.seconds += 2 * DAY
-    await passes(namespace, 5)
-    data = namespace.kube.objects["secrets", "kafka", "cell-cluster-ca-key"]["data"]
-    whole, other = dict(data), namespace.certificates.pki.make_authority("x", DAY)
-    change = {"next.key gone": ("next.key", ""), "another key": ("next.key", other.key)}
-    key, text = change.get(edit, ("next.crt", "hello"))
-    data[key] = _base64(text)
-    if not text:
-        del data[key]
-    for _ in range(4):
-        namespace.clock.seconds += DAY
-        await passes(namespace, 5)
-    told = await condition(namespace, "CertificatesCurrent")
-    assert (told["status"], told["reason"]) == ("False", "AuthorityKeyMissing")
-    assert "cell-cluster-ca-key" in told["message"]
-    assert "next.crt" in told["message"]
-    assert secrets(namespace)["cell-cluster-ca-key"]["ca.crt"] == base64.b64decode(whole["ca.crt"]).decode()
-    namespace.kube.objects["secrets", "kafka", "cell-cluster-ca-key"]["data"] = whole
-    assert await follow(namespace, DieAt()) == [1, 2, 1]
-
-
-# What a succession, and `Deny`, wait for its users with.
-
-
-async def of_users(space: UserSpace, count: int) -> None:
-    """The cluster and its users are looked after in turn."""
-    for _ in range(count):
-        await passes(space, 1)
-        await space.service().reconcile(USERS_KEY)
-
-
-async def followed() -> UserSpace:
-    """`short_lived` with a user of each kind, up to the moment at which another authority is prepared."""
-    space = beside(await short_lived())
-    await space.declare_users(user("app", rule()), user("cert", rule(), kind="tls"))
-    await of_users(space, 5)
-    assert (await space.condition("app"))["status"] == (await space.condition("cert"))["status"] == "True"
-    space.clock.seconds += 2 * DAY
-    return space
-
-
-async def kept_from_users(space: UserSpace) -> list[str]:
-    """Users whose Secret would not get them in: the nodes are not trusted by it, or do not trust its certificate."""
-    found, data = [], secrets(space)
-    for name in ("app", "cert"):
-        own = await space.secret(name)
-        for node in range(3):
-            if not signed(public_part(data[f"cell-nodes-{node}-tls"]["node.pem"]), own["ca.crt"]):
-                found.append(f"{name} does not trust node {node}")
-            trusted = data[f"cell-nodes-{node}-tls"]["clients-ca.crt"]
-            if name == "cert" and not signed(own["user.crt"], trusted):
-                found.append(f"node {node} does not let {name} in")
-    return found
-
-
-async def test_users_follow_an_authority_and_are_never_locked_out() -> None:
-    space = await followed()
-    first = secrets(space)
-    for passed in range(300):
-        await of_users(space, 1)
-        space.clock.seconds += DAY if passed % 20 == 19 else 0
-        assert await kept_from_users(space) == []
-        now = secrets(space)
-        keys = ("cell-cluster-ca-key", "cell-clients-ca-key")
-        if all(now[key]["ca.crt"] != first[key]["ca.crt"] and "old.crt" not in now[key] for key in keys):
-            return
-    raise AssertionError((await space.status())["conditions"])
-
-
-async def waits_for(space: UserSpace, name: str, authority: str) -> None:
-    """Long past the overlap the succession still waits, and says for whom."""
-    for _ in range(6):
-        space.clock.seconds += DAY
-        await of_users(space, 30)
-    told = await condition(space, "CertificatesCurrent")
-    assert (told["status"], told["reason"]) == ("False", "UsersNotReissued")
-    assert f"Another authority follows {authority}, " in told["message"]
-    assert f": {name}." in told["message"]
-    assert await kept_from_users(space) == []
-
-
-async def test_the_new_authority_does_not_sign_before_every_user_trusts_it() -> None:
-    space = await followed()
-    await space.annotate("app", paused="true")
-    await waits_for(space, "app", "cell-cluster-ca")
-    key = secrets(space)["cell-cluster-ca-key"]
-    assert "next.crt" in key
-    await space.annotate("app", paused=None)
-    await of_users(space, 10)
-    assert secrets(space)["cell-cluster-ca-key"]["ca.crt"] == key["next.crt"]
-    assert (await condition(space, "CertificatesCurrent"))["status"] == "True"
-
-
-async def test_the_former_authority_of_users_stays_until_each_has_a_certificate_by_the_new_one() -> None:
-    space = await followed()
-    for _ in range(60):
-        await of_users(space, 5)
-        space.clock.seconds += DAY / 2
-        if "next.crt" in secrets(space)["cell-clients-ca-key"]:
-            await of_users(space, 5)
-            await space.annotate("cert", paused="true")
-        if (
-            "old.crt" in secrets(space)["cell-clients-ca-key"]
-            and "next.crt" not in secrets(space)["cell-cluster-ca-key"]
-        ):
-            break
-    await waits_for(space, "cert", "cell-clients-ca")
-    assert "old.crt" in secrets(space)["cell-clients-ca-key"]
-    assert "old.crt" not in secrets(space)["cell-cluster-ca-key"], "that one has nobody to wait for"
-    await space.annotate("cert", paused=None)
-    await of_users(space, 10)
-    assert "old.crt" not in secrets(space)["cell-clients-ca-key"]
-    assert await kept_from_users(space) == []
-
-
-@pytest.mark.parametrize("way", ["revoked", "deleted", "time"])
-async def test_there_is_a_way_past_a_user_that_never_follows(way: str) -> None:
-    space = await followed()
-    await space.annotate("app", paused="true")
-    await waits_for(space, "app", "cell-cluster-ca")
-    following = secrets(space)["cell-cluster-ca-key"]["next.crt"]
-    if way == "revoked":
-        await space.annotate("app", revoked="yes")
-    elif way == "deleted":
-        await space.delete("app")
-    else:
-        end = space.certificates.pki.read(secrets(space)["cell-cluster-ca-key"]["ca.crt"])[0].not_after
-        told = (await condition(space, "CertificatesCurrent"))["message"]
-        assert f"It goes on without them at {timestamp(end - TIMES.restart_before)}" in told
-        space.clock.seconds += end - TIMES.restart_before - space.clock.now()
-    await of_users(space, 10)
-    assert secrets(space)["cell-cluster-ca-key"]["ca.crt"] == following
-
-
-async def test_deny_waits_for_users_that_are_not_ready_and_says_which() -> None:
-    space = beside(await secured(authorization={"type": "Standard", "whenNoAcl": "Allow"}))
-    await space.declare_users(user("app", rule()), user("late", rule()), user("gone", rule()))
-    await of_users(space, 3)
-    await space.annotate("late", paused="true")
-    await space.respec("late", authorization={"acls": [rule("orders", "Write")]})
-    await space.annotate("gone", revoked="yes")
-    await of_users(space, 2)
-    before = pod_uids(space)
-    await space.change(authorization={"type": "Standard"})
-    await of_users(space, 5)
-    ready = await condition(space, "Ready")
-    assert (ready["status"], ready["reason"]) == ("False", "UsersNotReady")
-    assert ready["message"].startswith("spec.authorization.whenNoAcl: Deny, and KafkaUsers are not Ready")
-    assert ": late (not looked at yet)." in ready["message"]
-    assert (pod_uids(space), (await space.status())["whenNoAcl"]) == (before, "Allow")
-    assert not [acl for acl in space.kafka.acls if acl.permission == "deny"], "brokers still let others through"
-    await space.annotate("late", paused=None)
-    await of_users(space, 80)
-    assert await space.ready()
-    assert (await space.status())["whenNoAcl"] == "Deny"
-    assert [acl for acl in space.kafka.acls if acl.permission == "deny"], "who was revoked is denied now"
-
-
-async def test_an_operator_that_may_not_list_users_goes_on_without_none() -> None:
-    namespace = await secured(authorization={"type": "Standard", "whenNoAcl": "Allow"})
-    await namespace.change(authorization={"type": "Standard"})
-
-    class Restricted(FakeKube):
-        async def list(self, resource: Resource, namespace: str | None = None, **more: Any) -> Sequence[Object]:
-            if resource.plural == "kafkausers":
-                raise ForbiddenError(403, "Forbidden", "kafkausers is forbidden")
-            return await super().list(resource, namespace, **more)
-
-    kube = Restricted()
-    kube.objects = namespace.kube.objects
-    cluster = KafkaCluster.model_validate(await kube.get(KAFKA_CLUSTERS, "cell", "kafka"))
-    look = (kube, namespace.admins, namespace.clock, cluster)
-    with pytest.raises(ForbiddenError):
-        await observe_world(*look, certificates=namespace.certificates)
-    assert (await observe_world(*look)).users == (), "a person's plan does without"
-
-
-def closed_nodes(space: UserSpace) -> list[str]:
-    """ConfigMaps of nodes that were last started with Deny."""
-    return [
-        name
-        for (kind, _, name), obj in space.kube.objects.items()
-        if kind == "configmaps" and f"{ALLOWS_UNLISTED}=false" in obj["data"].get("server.properties", "")
-    ]
-
-
-async def test_a_user_that_comes_while_deny_is_on_its_way_stops_nothing() -> None:
-    space = beside(await secured(authorization={"type": "Standard", "whenNoAcl": "Allow"}))
-    await space.change(authorization={"type": "Standard"})
-    while not closed_nodes(space):
-        await passes(space, 1)
-    assert len(closed_nodes(space)) == 1
-    await space.declare_users(user("new", rule()))
-    await run_until_ready(space, DieAt())
-    assert (await space.status())["whenNoAcl"] == "Deny"
-
-
-async def test_a_broker_that_is_added_while_a_given_certificate_is_bad_says_what_it_waits_for() -> None:
-    namespace = Namespace()
-    await given(namespace, bought(namespace))
-    await namespace.declare(rollout={"soak": "2s"}, **(SECURE | {"listeners": [GIVEN, MTLS]}))
-    await run_until_ready(namespace, DieAt())
-    await namespace.kube.delete(SECRETS, "bought", "kafka")
-    obj = await namespace.kube.get(KAFKA_CLUSTERS, "cell", "kafka")
-    more = obj["spec"]["nodePools"][0] | {"name": "more", "roles": ["Broker"], "replicas": 1}
-    await namespace.change(nodePools=[*obj["spec"]["nodePools"], more])
-    await passes(namespace, 10)
-    for kind in ("Ready", "CertificatesCurrent"):
-        told = await condition(namespace, kind)
-        assert (told["status"], told["reason"]) == ("False", "ListenerCertificateInvalid")
-        assert "spec.listeners[clients].certificateSecretRef: Secret bought is not there." in told["message"]
-        assert "Waiting for it to start: node 3." in told["message"]
-
-
-async def test_deny_does_not_wait_for_a_user_that_is_refused_and_never_was_let_in() -> None:
-    """Whoever may declare one in some namespace could hold up the whole cluster."""
-    space = beside(await secured(authorization={"type": "Standard", "whenNoAcl": "Allow"}))
-    await space.declare_users(user("app", rule()), user("odd", rule(), listener="nowhere"))
-    await of_users(space, 3)
-    odd = await space.condition("odd", "Stalled")
-    assert (odd["status"], odd["reason"]) == ("True", "ListenerMissing")
-    await space.change(authorization={"type": "Standard"})
-    await of_users(space, 80)
-    assert await space.ready()
-    assert (await space.status())["whenNoAcl"] == "Deny"

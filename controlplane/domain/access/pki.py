@@ -27,7 +27,8 @@ class Leaf:
 class Certificate:
     """What a certificate says. Times are seconds since the epoch; `fingerprint` is SHA-256 of its DER in hex.
 
-    `subject` and `issuer` are RFC 2253 names, as Kafka's principals are (`CN=alice`).
+    `subject` and `issuer` are RFC 2253 names, as Kafka's principals are (`CN=alice`). `hosts` are its subject's
+    alternative names alone, as clients verify them: a CN counts for nothing, nor does an address written as a DNS name.
     """
 
     subject: str

@@ -71,7 +71,8 @@ class Held:
 
     `files` are the public ones beside it, by name. Of a node: `epoch` is what a pod must be marked with to hold a
     certificate that lasts, `oldest` the end of the first one of that epoch, `loaded` the fingerprint that the node was
-    last seen to serve, `asked_at` when it was last asked to read its files again.
+    last seen to serve, `asked_at` when it was last asked to read its files again, `given` the names and addresses of
+    certificates that were given for listeners, by file.
     """
 
     certificate: Certificate | None = None
@@ -82,16 +83,19 @@ class Held:
     oldest: float = 0.0
     loaded: str = ""
     asked_at: float = 0.0
+    given: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
     """A Secret that a listener's certificateSecretRef names. `problem` says what is wrong with it, in words that follow
-    the field's path; `public` is its certificate with the chain, PEM."""
+    the field's path; `missing` are the names and addresses that clients are told and that it is not for, where that is
+    all that is wrong; `public` is its certificate with the chain, PEM."""
 
     secret: str
     certificate: Certificate | None = None
     problem: str = ""
+    missing: tuple[str, ...] = ()
     public: str = ""
 
 

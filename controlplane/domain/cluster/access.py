@@ -18,10 +18,11 @@ from controlplane.api import names
 from controlplane.api.conditions import timestamp
 from controlplane.api.kafka_cluster import WhenNoAcl
 from controlplane.domain.access import listeners
+from controlplane.domain.access.given import covers
 from controlplane.domain.access.pki import Certificate, Leaf
-from controlplane.domain.access.values import FIRST_EPOCH, Access, Authority, Held
+from controlplane.domain.access.values import FIRST_EPOCH, Access, Authority, Given, Held
 from controlplane.domain.check import Check
-from controlplane.domain.cluster import external, manifests, naming, properties, users
+from controlplane.domain.cluster import entrances, external, manifests, naming, properties, users
 from controlplane.domain.cluster.last import last_listeners, last_protocols, last_settings
 from controlplane.domain.cluster.layout import Layout, NodeLayout
 from controlplane.domain.cluster.manifests import Manifest
@@ -362,7 +363,7 @@ def _hosts(world: World, access: Access, node: NodeLayout | NodeObservation) -> 
     may never give them, and other listeners must not wait for that.
     """
     meta, observed = world.cluster.metadata, world.observation.node(node.id)
-    short = f"{naming.pod(meta.name, node.pool, node.id)}.{naming.headless(meta.name)}.{meta.namespace}.svc"
+    short = naming.pod_host(meta.name, meta.namespace, node.pool, node.id)
     hosts = [short, f"{short}.cluster.local"]
     if not access.by_name:
         address = observed.pod.ip if observed is not None and observed.pod is not None else None
@@ -387,8 +388,8 @@ def _hosts(world: World, access: Access, node: NodeLayout | NodeObservation) -> 
 
 
 def _given(world: World, access: Access, node: NodeLayout | NodeObservation) -> dict[str, str]:
-    """File by listener, of listeners whose certificate was given and can be used."""
-    return {name: file for name, file in _wanted(world, node).items() if _is_usable(access, name)}
+    """File by listener, of listeners whose certificate was given and is to be shown."""
+    return {name: file for name, file in _wanted(world, node).items() if _is_taken(access, node.id, name, file)}
 
 
 def _kept(world: World, access: Access, node: NodeLayout | NodeObservation) -> dict[str, str]:
@@ -399,7 +400,7 @@ def _kept(world: World, access: Access, node: NodeLayout | NodeObservation) -> d
     """
     held = access.nodes[node.id].files if node.id in access.nodes else {}
     wanted = _wanted(world, node)
-    kept = [file for name, file in wanted.items() if not _is_usable(access, name)]
+    kept = [file for name, file in wanted.items() if not _is_taken(access, node.id, name, file)]
     kept += _files_in_use(world, world.observation.node(node.id)) - set(wanted.values())
     return {file: held[file] for file in kept if held.get(file)}
 
@@ -421,9 +422,14 @@ def _wanted(world: World, node: NodeLayout | NodeObservation) -> dict[str, str]:
     return {name: listeners.LISTENER_PEM.format(name=name) for name in named}
 
 
-def _is_usable(access: Access, listener: str) -> bool:
+def _is_taken(access: Access, node: int, listener: str, file: str) -> bool:
+    """Whether a node shows the certificate that is given now: one with which nothing is wrong, and one that lacks only
+    names that the node's present one lacks too. That is no worse, and the present one would come to its end."""
     given = access.given.get(listener)
-    return given is not None and not given.problem
+    if given is None or not given.problem:
+        return given is not None
+    shown = access.nodes[node].given.get(file) if node in access.nodes else None
+    return bool(given.missing) and shown is not None and not any(covers(shown, host) for host in given.missing)
 
 
 def secret_of(world: World, name: str, node: NodeLayout | NodeObservation | None, *, owned: bool) -> Manifest:
@@ -473,8 +479,18 @@ def _problems(world: World) -> Iterator[Check]:
     for item in world.cluster.spec.listeners:
         found = access.given.get(item.name)
         if found is not None and found.problem:
-            yield _bad_certificate(item.name, found.secret, found.problem, _without(world, access, item.name))
+            waiting, untold = _without(world, access, item.name), entrances.held_back(world, item)
+            yield _bad_certificate(item.name, found, waiting, untold)
     yield from _ends(world, access)
+
+
+def held_back(world: World) -> tuple[Check, ...]:
+    """Given certificates for whose sake clients are not told yet what was declared."""
+    access = world.access
+    if access is None:
+        return ()
+    names = {item.name: entrances.held_back(world, item) for item in world.cluster.spec.listeners}
+    return tuple(_bad_certificate(name, access.given[name], (), untold) for name, untold in names.items() if untold)
 
 
 def _without(world: World, access: Access, listener: str) -> tuple[int, ...]:
@@ -484,13 +500,16 @@ def _without(world: World, access: Access, listener: str) -> tuple[int, ...]:
     return tuple(node for node in brokers if node not in access.nodes or file not in access.nodes[node].files)
 
 
-def _bad_certificate(listener: str, secret: str, problem: str, waiting: tuple[int, ...] = ()) -> Check:
+def _bad_certificate(listener: str, given: Given, waiting: tuple[int, ...] = (), untold: tuple[str, ...] = ()) -> Check:
     held = f" Waiting for it to start: node {listing(waiting)}." if waiting else ""
+    held += f" Clients are not told before: {listing(untold)}." if untold else ""
+    remedy = "Have it issued for them too (cert-manager: dnsNames, ipAddresses)" if given.missing else ""
     return Check(
         "ListenerCertificateInvalid",
         ok=False,
-        evidence=f"spec.listeners[{listener}].certificateSecretRef: Secret {secret} {problem}.{held}",
-        remedy="Correct the Secret, or take the field out for a certificate of the cluster's own authority.",
+        evidence=f"spec.listeners[{listener}].certificateSecretRef: Secret {given.secret} {given.problem}.{held}",
+        remedy=f"{remedy or 'Correct the Secret'}, or take the field out for a certificate of the cluster's own "
+        "authority.",
     )
 
 
@@ -599,4 +618,4 @@ def _unusable(world: World, access: Access) -> Iterator[Check]:
     for item in world.cluster.spec.listeners:
         given, file = access.given.get(item.name), listeners.LISTENER_PEM.format(name=item.name)
         if given is not None and given.problem and not any(file in held.files for held in access.nodes.values()):
-            yield _bad_certificate(item.name, given.secret, given.problem)
+            yield _bad_certificate(item.name, given)

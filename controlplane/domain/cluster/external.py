@@ -190,8 +190,18 @@ def reported(node: NodeObservation) -> dict[str, Address]:
 
 
 def known(world: World, item: Listener, node: NodeObservation) -> Address | None:
-    """An address that cannot be found out now is what it was: a load balancer's may be missing for a moment."""
-    return address(world, item, node) or recorded(world, node).get(item.name)
+    """An address that cannot be found out now is what it was: a load balancer's may be missing for a moment. So is one
+    in whose place a name was declared that the listener's given certificate is not for."""
+    found, before = address(world, item, node), recorded(world, node).get(item.name)
+    if found is None or before is None or before.host == found.host or _own_host(item, node.id) is None:
+        return found or before
+    return before if is_unproven(world, item, found.host) else found
+
+
+def is_unproven(world: World, item: Listener, host: str) -> bool:
+    """Whether the certificate that was given for a listener is not for a host that clients are to be told."""
+    given = world.access.given.get(item.name) if world.access is not None else None
+    return given is not None and host in given.missing
 
 
 def hosts(world: World, node: NodeLayout | NodeObservation) -> tuple[str, ...]:
@@ -201,7 +211,7 @@ def hosts(world: World, node: NodeLayout | NodeObservation) -> tuple[str, ...]:
     until no pod tells clients so.
     """
     observed = world.observation.node(node.id)
-    found = [host for item in listeners(world.cluster) for host in hosts_of(world, item, observed)]
+    found = [host for item in listeners(world.cluster) for host in _hosts_of(world, item, observed)]
     if observed is not None:
         before = recorded(world, observed) | _declared_no_more(world, observed)
         found += [before[name].host for name in sorted(last_listeners(world, observed) & before.keys())]
@@ -209,7 +219,7 @@ def hosts(world: World, node: NodeLayout | NodeObservation) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def hosts_of(world: World, item: Listener, node: NodeObservation | None) -> tuple[str, ...]:
+def _hosts_of(world: World, item: Listener, node: NodeObservation | None) -> tuple[str, ...]:
     """Of one listener: where a broker is reached, and where clients begin."""
     service = world.services.get(naming.listener_service(world.cluster.metadata.name, item.name))
     found = [item.outside.bootstrap_host]
@@ -285,7 +295,8 @@ def told_otherwise(world: World) -> set[str]:
     for node in world.observation.nodes:
         told = reported(node)
         for item in listeners(world.cluster):
-            if item.name in told and known(world, item, node) not in {None, told[item.name]}:
+            wanted = address(world, item, node) or known(world, item, node)
+            if item.name in told and wanted not in {None, told[item.name]}:
                 found.add(naming.broker_service(world.cluster.metadata.name, item.name, node.id))
     return found
 

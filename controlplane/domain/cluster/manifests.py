@@ -290,7 +290,7 @@ def _resources(pool: NodePool) -> Manifest:
 def dns_name(cluster: KafkaCluster, node: NodeLayout) -> str:
     """The pod's name through the headless Service."""
     meta = cluster.metadata
-    return f"{naming.pod(meta.name, node.pool, node.id)}.{naming.headless(meta.name)}.{meta.namespace}.svc"
+    return naming.pod_host(meta.name, meta.namespace, node.pool, node.id)
 
 
 def claim(cluster: KafkaCluster, node: NodeLayout, volume: VolumeLayout) -> Manifest:

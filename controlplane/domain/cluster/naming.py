@@ -10,6 +10,11 @@ def pod(cluster: str, pool: str, node_id: int) -> str:
     return f"{cluster}-{pool}-{node_id}"
 
 
+def pod_host(cluster: str, namespace: str, pool: str, node_id: int) -> str:
+    """The name that a pod has in DNS."""
+    return f"{pod(cluster, pool, node_id)}.{headless(cluster)}.{namespace}.svc"
+
+
 def volume(cluster: str, pool: str, node_id: int, volume_id: int) -> str:
     return f"data-{volume_id}-{pod(cluster, pool, node_id)}"
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from controlplane.api import conditions as c
 from controlplane.api import names
@@ -21,7 +21,7 @@ from controlplane.api.kafka_cluster import (
 from controlplane.api.operation import Operation
 from controlplane.domain import versions
 from controlplane.domain.check import Check, explain
-from controlplane.domain.cluster import access, drain, external, growth, naming, setup
+from controlplane.domain.cluster import access, drain, entrances, growth, naming, setup
 from controlplane.domain.cluster.layout import Layout
 from controlplane.domain.cluster.world import World
 from controlplane.domain.observation import NodeObservation
@@ -51,8 +51,8 @@ def cluster_status(
     cluster, observation = world.cluster, world.observation
     old = cluster.status
     nodes = tuple(_node(node, world) for node in observation.nodes)
-    entrances = _entrances(world, layout, addressing)
-    bootstrap = tuple(servers[0] for _, servers in entrances if servers)
+    ways = _ways_in(world, layout, addressing)
+    bootstrap = tuple(servers[0] for _, servers in ways if servers)
     kafka = observation.kafka
     level = kafka.features.get("metadata.version") if kafka else None
     running = {node.pod.version for node in observation.nodes if node.pod}
@@ -74,7 +74,7 @@ def cluster_status(
         version=running.pop() if len(running) == 1 else old.version,
         metadata_version=versions.level_name(level) if level is not None else old.metadata_version,
         bootstrap_servers=bootstrap or old.bootstrap_servers,
-        listeners=_listeners(world, entrances) or old.listeners,
+        listeners=_listeners(world, ways) or old.listeners,
         certificates=_certificates(world),
         when_no_acl=access.when_no_acl(world),
         nodes=nodes,
@@ -164,8 +164,8 @@ def _ready(
         return False, "Applying", "; ".join(verdict.pending)
     if verdict.rolled_back:
         return False, "RolledBack", _rolled_back(world, verdict.rolled_back)
-    growing = growth.unfinished(world.observation.nodes)
-    return (False, growing[0].name, explain(growing)) if growing else (True, "AsDeclared", "")
+    lacking = access.held_back(world) or growth.unfinished(world.observation.nodes)
+    return (False, lacking[0].name, explain(lacking)) if lacking else (True, "AsDeclared", "")
 
 
 def _rolled_back(world: World, record: RolledBack) -> str:
@@ -244,17 +244,17 @@ def _state(node: NodeObservation) -> tuple[str, str | None]:
     return "Starting", None
 
 
-def _listeners(world: World, entrances: Sequence[tuple[Listener, tuple[str, ...]]]) -> tuple[ListenerStatus, ...]:
+def _listeners(world: World, ways: Sequence[tuple[Listener, tuple[str, ...]]]) -> tuple[ListenerStatus, ...]:
     """What a broker tells clients is what it was started with."""
     own = naming.cluster_ca(world.cluster.metadata.name)
     found = []
-    for item, servers in entrances:
+    for item, servers in ways:
         given = item.certificate_secret_ref
         authority = (given.name if given is not None else own) if item.tls else None
         brokers = [
             BrokerAddress(id=node.id, address=str(told))
             for node in world.observation.nodes
-            if (told := external.reported(node).get(item.name) or external.recorded(world, node).get(item.name))
+            if (told := entrances.told(world, item, node))
         ]
         found.append(
             ListenerStatus(
@@ -272,7 +272,7 @@ def _certificates(world: World) -> tuple[CertificateStatus, ...]:
     return tuple(CertificateStatus(name=name, not_after=c.timestamp(one.not_after)) for name, one in found)
 
 
-def _entrances(
+def _ways_in(
     world: World, layout: Layout, addressing: Literal["PodIP", "DNS"]
 ) -> tuple[tuple[Listener, tuple[str, ...]], ...]:
     """Where clients of each listener begin, in the spec's order; only once every declared node carries both marks on
@@ -289,17 +289,7 @@ def _entrances(
     found: list[tuple[Listener, tuple[str, ...]]] = []
     for item in world.cluster.spec.listeners:
         name = naming.listener_service(world.cluster.metadata.name, item.name)
-        service: Mapping[str, Any] | None = world.services.get(name)
-        if service is None:
+        if name not in world.services:
             return ()
-        if item.is_external:
-            # A load balancer whose address is missing for a moment is where it was.
-            before = next(
-                (one.bootstrap_servers for one in world.cluster.status.listeners if one.name == item.name), ()
-            )
-            found.append((item, external.bootstrap(world, item) or before))
-            continue
-        meta = world.cluster.metadata
-        host = service["spec"].get("clusterIP") if addressing == "PodIP" else f"{name}.{meta.namespace}.svc"
-        found.append((item, (f"{host}:{item.port}",)))
+        found.append((item, entrances.begin(world, item, by_name=addressing == "DNS")))
     return tuple(found)

@@ -69,12 +69,14 @@ ACCESS = (
         "ListenerCertificateInvalid",
         _CHECK,
         "The Secret that a listener's certificateSecretRef names cannot be shown to clients: it or one of tls.crt, "
-        "tls.key and ca.crt is missing, they do not belong together, it has ended, or it is not for the addresses that "
-        "clients connect to.",
+        "tls.key and ca.crt is missing, they do not belong together, it has ended, or its subject alternative names do "
+        "not cover the names and addresses that clients are sent to, which the message lists: where they begin (the "
+        "listener's bootstrap Service), and what each broker tells them.",
         "Before brokers have one that they can use the spec is refused and nothing is touched. Afterwards they go on "
-        "with the one that they have; a broker that is added meanwhile waits, and the message names it.",
-        "Correct the Secret, as cert-manager writes it; or take the field out for a certificate of the cluster's own "
-        "authority.",
+        "with the one that they have; a broker that is added meanwhile waits, and the message names it. A "
+        "bootstrapHost or advertisedHost that it is not for is not told to clients before there is one.",
+        "Correct the Secret, as cert-manager writes it: names belong into dnsNames, addresses into ipAddresses, and a "
+        "'*' stands for one label. Or take the field out for a certificate of the cluster's own authority.",
         _SHOW,
     ),
     Entry(

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from controlplane.api import names
 from controlplane.api.kafka_cluster import KafkaCluster, Listener
 from controlplane.domain.access import listeners
-from controlplane.domain.access.given import problem
+from controlplane.domain.access.given import is_not_for, missing, problem
 from controlplane.domain.access.pki import Certificate
 from controlplane.domain.access.values import Access, Authority, ClientTls, Given, Held, Lifetimes
-from controlplane.domain.cluster import external, naming
+from controlplane.domain.cluster import entrances, naming
 from controlplane.domain.cluster.access import CA_CRT, CA_KEY, NEXT_CRT, NEXT_KEY, OLD_CRT, TLS_CRT, TLS_KEY
 from controlplane.domain.cluster.world import World
 from controlplane.domain.observation import NodeObservation
@@ -61,9 +61,8 @@ async def observe_access(kube: KubeApi, tools: Certificates, world: World) -> Ac
     known = {node.id: one for node, one in zip(nodes, held, strict=True) if one is not None}
     operator, client = await look.operator(cluster_ca)
     way = Way(cluster, client, tools.by_name)
-    brokers = [node for node in nodes if node.is_broker]
-    inside = {host for node in brokers if (host := way.host(node))}
     given = [item for item in cluster.spec.listeners if item.certificate_secret_ref is not None]
+    sent = {item.name: entrances.hosts(world, item, by_name=tools.by_name) for item in given}
     found = Access(
         lifetimes=tools.lifetimes,
         cluster_ca=cluster_ca,
@@ -71,19 +70,11 @@ async def observe_access(kube: KubeApi, tools: Certificates, world: World) -> Ac
         by_name=tools.by_name,
         operator=operator,
         nodes=known,
-        given={item.name: await look.given(item, _hosts(world, item, inside), tools.clock.now()) for item in given},
+        given={item.name: await look.given(item, sent[item.name], tools.clock.now()) for item in given},
         client=client,
         taken=frozenset(look.taken),
     )
     return replace(found, serving=await _serving(tools.probe, way, nodes, known))
-
-
-def _hosts(world: World, item: Listener, inside: set[str]) -> set[str]:
-    """Where clients of a listener are told to connect to, as far as it is known."""
-    if not item.is_external:
-        return inside
-    brokers = [node for node in world.observation.nodes if node.is_broker]
-    return {host for node in brokers for host in external.hosts_of(world, item, node)}
 
 
 async def _serving(
@@ -146,6 +137,10 @@ class _Look:
             return False
         return found.key_matches and found.leaf.is_authority
 
+    def _names(self, pem: str) -> tuple[str, ...]:
+        found = self._read(pem)
+        return found.hosts if found is not None else ()
+
     def _read(self, pem: str) -> Certificate | None:
         try:
             return self.pki.read(pem)[0] if pem else None
@@ -168,6 +163,7 @@ class _Look:
             oldest=_number(marks.get(names.CERTIFICATE_OLDEST)),
             loaded=marks.get(names.CERTIFICATE_LOADED, ""),
             asked_at=_number(marks.get(names.CERTIFICATE_ASKED)),
+            given={file: hosts for file, text in given.items() if (hosts := self._names(text))},
         )
 
     async def operator(self, authority: Authority) -> tuple[Held | None, ClientTls | None]:
@@ -185,15 +181,16 @@ class _Look:
         if secret is None:
             return Given(name, problem="is not there")
         data = texts(secret)
-        missing = [key for key in (TLS_CRT, TLS_KEY, CA_CRT) if not data.get(key)]
-        if missing:
-            return Given(name, problem=f"has no {', '.join(missing)}")
+        if empty := [key for key in (TLS_CRT, TLS_KEY, CA_CRT) if not data.get(key)]:
+            return Given(name, problem=f"has no {', '.join(empty)}")
         try:
             found = self.pki.inspect(KeyPair(data[TLS_CRT], data[TLS_KEY]), data[CA_CRT])
         except PkiError as error:
             return Given(name, problem=f"cannot be read: {error}")
-        wrong = problem(found, hosts, now)
-        return Given(name, found.leaf, problem=wrong, public=public_part(data[TLS_CRT]))
+        wrong, public = problem(found, now), public_part(data[TLS_CRT])
+        if wrong or not (lacking := missing(found.leaf, hosts)):
+            return Given(name, found.leaf, problem=wrong, public=public)
+        return Given(name, found.leaf, problem=is_not_for(lacking), missing=lacking, public=public)
 
     async def _ours(self, name: str) -> Object | None:
         """A Secret of ours; one of that name that is not is noted, and left alone."""

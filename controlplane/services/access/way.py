@@ -31,7 +31,7 @@ class Way:
             return None
         meta = self.cluster.metadata
         if self.by_name and self.cluster.spec.mutual_tls:
-            return f"{naming.pod(meta.name, node.pool, node.id)}.{naming.headless(meta.name)}.{meta.namespace}.svc"
+            return naming.pod_host(meta.name, meta.namespace, node.pool, node.id)
         return node.pod.ip
 
     def bootstrap(self, nodes: tuple[NodeObservation, ...]) -> list[str]:
