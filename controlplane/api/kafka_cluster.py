@@ -8,9 +8,18 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field, StrictInt
 
+from controlplane.api.access import (
+    RULES_OF_LISTENERS,
+    TLS_IS_ON,
+    Authorization,
+    CertificateStatus,
+    Listener,
+    ListenerStatus,
+    NodeSecurity,
+    Security,
+    WhenNoAcl,
+)
 from controlplane.api.base import ApiModel, CamelCase, Metadata, Timestamp
-from controlplane.api.external import LISTENER_RULES, External
-from controlplane.api.external import ListenerType as ListenerType
 from controlplane.api.group import API_VERSION
 from controlplane.api.load_shedding import LoadShedding, LoadSheddingStatus
 from controlplane.api.operation import OperationStatus
@@ -41,15 +50,9 @@ MAX_WINDOWS = 16
 MAX_CLUSTER_NAME = 40
 MAX_POOL_NAME = 16
 """`<cluster>-<pool>-<id>` names pods, and a host name has at most 63 characters: 40 + 1 + 16 + 1 + 3."""
-MAX_LISTENER_NAME = 15
-"""It names a container port, which has at most 15 characters."""
-MIN_USER_PORT = 9092
-RESERVED_LISTENERS = ("controller", "nodes", "replication")
-"""The operator's own listeners on ports 9090 and 9091, and the headless Service `<cluster>-nodes`."""
 
 CLUSTER_NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 KAFKA_VERSION_PATTERN = r"^[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}$"
-OBJECT_NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 PERCENT_PATTERN = r"^([1-9][0-9]?|100)%$"
 METADATA_VERSION_PATTERN = r"^[0-9]{1,3}\.[0-9]{1,3}(-IV[0-9]{1,3})?$"
 
@@ -79,7 +82,6 @@ HEAP_OVER_MEMORY = (
     "Kafka lives off the page cache"
 )
 REQUEST_OVER_LIMIT = "spec.nodePools[].resources.requests.memory: must not exceed resources.limits.memory"
-DUPLICATE_PORT = "spec.listeners[].port: two listeners have the same port"
 PLAINTEXT_NODES = (
     "spec.security.nodes: a listener with tls or authentication, and authorization, need MutualTls: among nodes in "
     "plaintext whoever reaches a port is one of them"
@@ -88,22 +90,11 @@ SECURITY_CHANGED = (
     "spec.security.nodes: immutable, and cannot be added or removed later: nodes find one another through it; create "
     "another cluster and move its data"
 )
-AUTHENTICATION_IN_THE_CLEAR = (
-    "spec.listeners[].tls: authentication needs tls: true, or who listens on the wire is let in too"
-)
-CERTIFICATE_WITHOUT_TLS = "spec.listeners[].certificateSecretRef: needs tls: true"
 ANONYMOUS_LISTENER = (
     "spec.listeners[].authentication: needed on every listener with spec.authorization: nobody without a name is let in"
 )
-LISTENER_CHANGED = (
-    "spec.listeners[].tls: type, tls and authentication of a listener never change, since its clients would be cut "
-    "off: add another listener, move the clients, then remove this one"
-)
 AUTHORIZATION_TAKEN_AWAY = (
     "spec.authorization: cannot be removed: every client that is let in could read and write everything"
-)
-RESERVED_LISTENER = (
-    f"spec.listeners[].name: {', '.join(RESERVED_LISTENERS)} are names of the operator's own; choose another"
 )
 BAD_NAME = (
     f"metadata.name: at most {MAX_CLUSTER_NAME} of a-z, 0-9 and '-', beginning with a letter and ending with a letter "
@@ -111,7 +102,6 @@ BAD_NAME = (
 )
 
 
-_TLS = "(has({0}.tls) && {0}.tls)"
 _MUTUAL = "(has({0}.security) && {0}.security.nodes == 'MutualTls')"
 
 
@@ -128,24 +118,6 @@ class UnprotectedPartitions(StrEnum):
 
 class DeletionPolicy(StrEnum):
     RETAIN = "Retain"
-
-
-class NodeSecurity(StrEnum):
-    """How the nodes of a cluster talk with one another, and the operator with them."""
-
-    PLAINTEXT = "Plaintext"
-    MUTUAL_TLS = "MutualTls"
-
-
-class AuthenticationType(StrEnum):
-    """How clients say who they are, in Kafka's spelling."""
-
-    SCRAM_SHA_512 = "scram-sha-512"
-    TLS = "tls"
-
-
-class AuthorizationType(StrEnum):
-    STANDARD = "Standard"
 
 
 class Provider(ApiModel):
@@ -245,98 +217,6 @@ class NodePool(ApiModel):
     storage: Storage = Field(description="Volumes of each node.")
     resources: Resources | None = Field(None, description="CPU and memory of each node.")
     jvm: Jvm | None = Field(None, description="Settings of the Java virtual machine.")
-
-
-class Security(ApiModel):
-    """How the cluster's own connections are protected."""
-
-    nodes: NodeSecurity = Field(
-        description="MutualTls: nodes, and the operator, know one another by certificates of an authority that the "
-        "operator makes for this cluster (Secret <cluster>-cluster-ca). Plaintext: whoever reaches ports 9090 and 9091 "
-        "may do everything. Immutable.",
-    )
-
-
-class Authentication(ApiModel):
-    """How clients of a listener say who they are."""
-
-    type: AuthenticationType = Field(
-        description="scram-sha-512: user and password. tls: a certificate of the cluster's authority for users (Secret "
-        "<cluster>-clients-ca); its CN is the user's name.",
-    )
-
-
-class WhenNoAcl(StrEnum):
-    """What is let through on a resource that no ACL is about."""
-
-    DENY = "Deny"
-    ALLOW = "Allow"
-
-
-class Authorization(ApiModel):
-    """Who may do what."""
-
-    type: AuthorizationType = Field(
-        description="Standard: Kafka's ACLs; what no ACL allows, only the cluster's nodes and the operator may do."
-    )
-    when_no_acl: WhenNoAcl = Field(
-        WhenNoAcl.DENY,
-        description="Deny: what no ACL is about is denied. Allow: it is let through; the stage at which ACLs are made "
-        "for a cluster that had none and is in use.",
-    )
-
-
-class SecretRef(ApiModel):
-    """A Secret in the same namespace."""
-
-    name: str = Field(min_length=1, max_length=253, pattern=OBJECT_NAME_PATTERN, description="Name of the Secret.")
-
-
-class Listener(ApiModel):
-    """A listener for clients. Ports 9090 and 9091 are the operator's."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(f"!has(self.authentication) || {_TLS.format('self')}", AUTHENTICATION_IN_THE_CLEAR),
-            rule(f"!has(self.certificateSecretRef) || {_TLS.format('self')}", CERTIFICATE_WITHOUT_TLS),
-            *LISTENER_RULES,
-        )
-    )
-
-    name: Annotated[str, Field(min_length=1, max_length=MAX_LISTENER_NAME, pattern=r"^[a-z][a-z0-9]*$")] = Field(
-        description="Name of the listener; upper-cased it is Kafka's listener name. Without '-', so that no two "
-        "clusters' Services can share a name.",
-        json_schema_extra=rules(rule(f"!(self in {list(RESERVED_LISTENERS)})", RESERVED_LISTENER)),
-    )
-    port: int = Field(ge=MIN_USER_PORT, le=65535, description="Port on every broker and on the bootstrap Service.")
-    type: ListenerType = Field(
-        ListenerType.INTERNAL,
-        description="Internal: reachable within Kubernetes. NodePort: from outside, at a port of the Kubernetes node "
-        "that a broker runs on. LoadBalancer: from outside, at a load balancer for each broker. Never changes.",
-    )
-    tls: bool = Field(
-        False, description="Whether clients speak TLS. Never changes; needs spec.security.nodes MutualTls."
-    )
-    authentication: Authentication | None = Field(
-        None, description="How clients say who they are; anybody is let in if absent. Never changes."
-    )
-    certificate_secret_ref: SecretRef | None = Field(
-        None,
-        description="A Secret as cert-manager writes it (tls.crt, tls.key, ca.crt) with what the brokers show on this "
-        "listener; one of the cluster's own authority if absent.",
-    )
-    external: External | None = Field(
-        None, description="How clients outside Kubernetes reach it; NodePort and LoadBalancer only."
-    )
-
-    @property
-    def is_external(self) -> bool:
-        return self.type is not ListenerType.INTERNAL
-
-    @property
-    def outside(self) -> External:
-        """`external`, with nothing in it where it is absent."""
-        return self.external or External()
 
 
 class OnFault(StrEnum):
@@ -477,23 +357,13 @@ _NODE_POOL_RULES = (
 )
 
 
-_LISTENER_KEPT = (
-    f"n.type == o.type && {_TLS.format('n')} == {_TLS.format('o')} && has(n.authentication) == has(o.authentication)"
-    " && (!has(n.authentication) || n.authentication.type == o.authentication.type)"
-)
-_LISTENER_RULES = (
-    rule("self.all(a, self.exists_one(b, a.port == b.port))", DUPLICATE_PORT),
-    rule(f"oldSelf.all(o, self.all(n, n.name != o.name || ({_LISTENER_KEPT})))", LISTENER_CHANGED),
-)
-
-
 class KafkaClusterSpec(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(f"{_MUTUAL.format('self')} == {_MUTUAL.format('oldSelf')}", SECURITY_CHANGED),
             rule(
                 f"{_MUTUAL.format('self')} || (!has(self.authorization)"
-                f" && self.listeners.all(l, !{_TLS.format('l')} && !has(l.authentication)))",
+                f" && self.listeners.all(l, !{TLS_IS_ON.format('l')} && !has(l.authentication)))",
                 PLAINTEXT_NODES,
             ),
             rule(
@@ -543,7 +413,7 @@ class KafkaClusterSpec(ApiModel):
         min_length=1,
         max_length=8,
         description="Listeners for clients, by name.",
-        json_schema_extra=map_list("name") | rules(*_LISTENER_RULES),
+        json_schema_extra=map_list("name") | rules(*RULES_OF_LISTENERS),
     )
     security: Security | None = Field(
         None, description="How the cluster's own connections are protected; in plaintext if absent."
@@ -586,41 +456,6 @@ class NodeStatus(ApiModel):
     ready: bool = Field(description="Serving: its pod is ready.")
     state: CamelCase = Field(description="One word for what it is doing, such as Running, Starting or DiskLost.")
     message: str | None = Field(None, max_length=1024, description="What is wrong and what to do, if something is.")
-
-
-class BrokerAddress(ApiModel):
-    """Where a broker is reached from outside."""
-
-    id: int = Field(ge=0, description="Kafka node id.")
-    address: str = Field(max_length=320, description="host:port that it tells clients.")
-
-
-class ListenerStatus(ApiModel):
-    """How clients reach one listener."""
-
-    name: str = Field(max_length=MAX_LISTENER_NAME, description="Its name.")
-    bootstrap_servers: tuple[Annotated[str, Field(max_length=320)], ...] = Field(
-        (),
-        max_length=MAX_NODES,
-        description="host:port to begin with.",
-        json_schema_extra={"x-kubernetes-list-type": "atomic"},
-    )
-    ca_secret: str | None = Field(
-        None, max_length=253, description="Secret whose ca.crt clients trust; absent for a listener without TLS."
-    )
-    brokers: tuple[BrokerAddress, ...] | None = Field(
-        None,
-        max_length=MAX_NODES,
-        description="Of a listener of type NodePort or LoadBalancer: what each broker tells clients.",
-        json_schema_extra=map_list("id"),
-    )
-
-
-class CertificateStatus(ApiModel):
-    """One kind of certificate of the cluster, by the one that ends first."""
-
-    name: str = Field(max_length=253, description="The Secret that it lies in.")
-    not_after: Timestamp = Field(description="When it ends.")
 
 
 class RolledBack(ApiModel):

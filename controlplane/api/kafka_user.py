@@ -13,10 +13,11 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
+from controlplane.api.access import MAX_LISTENER_NAME, OBJECT_NAME_PATTERN, AuthenticationType
 from controlplane.api.base import ApiModel, Metadata, Timestamp
 from controlplane.api.conditions import Condition
 from controlplane.api.group import API_VERSION
-from controlplane.api.kafka_cluster import MAX_CLUSTER_NAME, MAX_LISTENER_NAME, OBJECT_NAME_PATTERN, AuthenticationType
+from controlplane.api.kafka_cluster import MAX_CLUSTER_NAME
 from controlplane.api.rules import (
     SET_LIST,
     Duration,

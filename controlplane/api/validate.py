@@ -11,14 +11,16 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import ValidationError
 
+from controlplane.api import access as access_kind
 from controlplane.api import external as external_kind
 from controlplane.api import kafka_cluster as cluster_kind
 from controlplane.api import kafka_rebalance as rebalance_kind
 from controlplane.api import kafka_topic as topic_kind
 from controlplane.api import schedule
+from controlplane.api.access import Listener
 from controlplane.api.duration import parse_seconds
 from controlplane.api.external import ListenerType
-from controlplane.api.kafka_cluster import KafkaCluster, KafkaClusterSpec, Listener, MaintenanceWindow, NodePool
+from controlplane.api.kafka_cluster import KafkaCluster, KafkaClusterSpec, MaintenanceWindow, NodePool
 from controlplane.api.kafka_rebalance import KafkaRebalance
 from controlplane.api.kafka_topic import KafkaTopic
 from controlplane.api.load_shedding import BOUNDS_CROSSED, LoadShedding
@@ -162,9 +164,9 @@ def _listeners(listeners: tuple[Listener, ...]) -> list[Problem]:
         ("spec.listeners", f"two listeners are named {name}") for name in _repeated(item.name for item in listeners)
     ]
     if _repeated(str(item.port) for item in listeners):
-        problems.append(_split(cluster_kind.DUPLICATE_PORT))
-    if any(item.name in cluster_kind.RESERVED_LISTENERS for item in listeners):
-        problems.append(_split(cluster_kind.RESERVED_LISTENER))
+        problems.append(_split(access_kind.DUPLICATE_PORT))
+    if any(item.name in access_kind.RESERVED_LISTENERS for item in listeners):
+        problems.append(_split(access_kind.RESERVED_LISTENER))
     return problems
 
 
@@ -221,9 +223,9 @@ def _security(spec: KafkaClusterSpec) -> list[Problem]:
     for item in spec.listeners:
         path = f"spec.listeners[{item.name}]"
         if item.authentication is not None and not item.tls:
-            problems.append((f"{path}.tls", _split(cluster_kind.AUTHENTICATION_IN_THE_CLEAR)[1]))
+            problems.append((f"{path}.tls", _split(access_kind.AUTHENTICATION_IN_THE_CLEAR)[1]))
         if item.certificate_secret_ref is not None and not item.tls:
-            problems.append((f"{path}.certificateSecretRef", _split(cluster_kind.CERTIFICATE_WITHOUT_TLS)[1]))
+            problems.append((f"{path}.certificateSecretRef", _split(access_kind.CERTIFICATE_WITHOUT_TLS)[1]))
         if item.authentication is None and spec.authorization is not None:
             problems.append((f"{path}.authentication", _split(cluster_kind.ANONYMOUS_LISTENER)[1]))
     return problems

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from controlplane.api.kafka_cluster import Authentication, AuthenticationType, Authorization, WhenNoAcl
+from controlplane.api.access import Authentication, AuthenticationType, Authorization, WhenNoAcl
 from controlplane.domain.access.pki import UNIT, Leaf
 
 TLS_DIR = "/etc/kafka/tls"

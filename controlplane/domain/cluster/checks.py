@@ -13,7 +13,7 @@ from controlplane.api.quantity import parse_bytes
 from controlplane.api.validate import check_cluster
 from controlplane.domain import versions
 from controlplane.domain.check import Check
-from controlplane.domain.cluster import access, external, growth, lost, manifests, naming, properties
+from controlplane.domain.cluster import access_checks, external, growth, lost, manifests, naming, properties
 from controlplane.domain.cluster.layout import Layout
 from controlplane.domain.cluster.reasons import last_template
 from controlplane.domain.cluster.world import World
@@ -39,7 +39,7 @@ def _all(world: World, layout: Layout) -> Iterator[Check]:
     spec = world.cluster.spec
     for path, message in check_cluster(world.cluster):
         yield Check("InvalidSpec", ok=False, evidence=f"{path}: {message}")
-    yield from access.refusals(world)
+    yield from access_checks.refusals(world)
     yield from external.refusals(world)
     yield versions.check_known(spec.version)
     if versions.check_known(spec.version).ok:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from controlplane.api.kafka_cluster import Listener
-from controlplane.domain.cluster import external, naming
-from controlplane.domain.cluster.external import Address, parse
+from controlplane.api.access import Listener
+from controlplane.domain.cluster import addresses, naming
+from controlplane.domain.cluster.addresses import Address, parse
 from controlplane.domain.cluster.world import World
 from controlplane.domain.observation import NodeObservation
 
@@ -30,7 +30,7 @@ def hosts(world: World, item: Listener, *, by_name: bool) -> set[str]:
     meta, brokers = world.cluster.metadata, [node for node in world.observation.nodes if node.is_broker]
     found = _hosts(_wanted(world, item, by_name=by_name))
     if item.is_external:
-        ways = (told, external.known)
+        ways = (told, addresses.known)
         return found | {one.host for node in brokers for way in ways if (one := way(world, item, node)) is not None}
     if by_name:
         return found | {naming.pod_host(meta.name, meta.namespace, node.pool, node.id) for node in brokers}
@@ -39,7 +39,7 @@ def hosts(world: World, item: Listener, *, by_name: bool) -> set[str]:
 
 def told(world: World, item: Listener, node: NodeObservation) -> Address | None:
     """What a broker tells clients outside: what it was started with, else what is written down for its next start."""
-    return external.reported(node).get(item.name) or external.recorded(world, node).get(item.name)
+    return addresses.reported(node).get(item.name) or addresses.recorded(world, node).get(item.name)
 
 
 def held_back(world: World, item: Listener) -> tuple[str, ...]:
@@ -47,8 +47,8 @@ def held_back(world: World, item: Listener) -> tuple[str, ...]:
     own = item.outside.bootstrap_host
     found = {own} if own is not None and _is_held_back(world, item) else set()
     for node in world.observation.nodes:
-        one = external.address(world, item, node) if node.is_broker and item.is_external else None
-        if one is not None and external.known(world, item, node) != one:
+        one = addresses.address(world, item, node) if node.is_broker and item.is_external else None
+        if one is not None and addresses.known(world, item, node) != one:
             found.add(one.host)
     return tuple(sorted(found))
 
@@ -56,7 +56,7 @@ def held_back(world: World, item: Listener) -> tuple[str, ...]:
 def _wanted(world: World, item: Listener, *, by_name: bool) -> tuple[str, ...]:
     if item.is_external:
         # A load balancer whose address is missing for a moment is where it was.
-        return external.bootstrap(world, item) or _before(world, item)
+        return addresses.bootstrap(world, item) or _before(world, item)
     meta = world.cluster.metadata
     name = naming.listener_service(meta.name, item.name)
     if by_name:
@@ -71,7 +71,7 @@ def _before(world: World, item: Listener) -> tuple[str, ...]:
 
 def _is_held_back(world: World, item: Listener) -> bool:
     own, before = item.outside.bootstrap_host, _hosts(_before(world, item))
-    return own is not None and bool(before) and own not in before and external.is_unproven(world, item, own)
+    return own is not None and bool(before) and own not in before and addresses.is_unproven(world, item, own)
 
 
 def _hosts(servers: Iterable[str]) -> set[str]:

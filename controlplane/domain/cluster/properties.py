@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from controlplane.api.kafka_cluster import Authorization
+from controlplane.api.access import Authorization
 from controlplane.domain.access import listeners as access
 from controlplane.domain.access.listeners import Listener as Listener
 

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from controlplane.api import names
+from controlplane.api.access import Listener
 from controlplane.api.external import ListenerType
-from controlplane.api.kafka_cluster import KafkaCluster, Listener
+from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.domain.cluster import naming, properties
 from controlplane.domain.cluster.manifests import Manifest, meta_of
 

@@ -8,20 +8,12 @@ from typing import Literal
 
 from controlplane.api import conditions as c
 from controlplane.api import names
-from controlplane.api.kafka_cluster import (
-    BrokerAddress,
-    CertificateStatus,
-    KafkaClusterStatus,
-    Listener,
-    ListenerStatus,
-    NodeStatus,
-    Replacement,
-    RolledBack,
-)
+from controlplane.api.access import BrokerAddress, CertificateStatus, Listener, ListenerStatus
+from controlplane.api.kafka_cluster import KafkaClusterStatus, NodeStatus, Replacement, RolledBack
 from controlplane.api.operation import Operation
 from controlplane.domain import versions
 from controlplane.domain.check import Check, explain
-from controlplane.domain.cluster import access, drain, entrances, growth, naming, setup
+from controlplane.domain.cluster import access_checks, drain, entrances, growth, naming, setup
 from controlplane.domain.cluster.layout import Layout
 from controlplane.domain.cluster.world import World
 from controlplane.domain.observation import NodeObservation
@@ -76,7 +68,7 @@ def cluster_status(
         bootstrap_servers=bootstrap or old.bootstrap_servers,
         listeners=_listeners(world, ways) or old.listeners,
         certificates=_certificates(world),
-        when_no_acl=access.when_no_acl(world),
+        when_no_acl=access_checks.when_no_acl(world),
         nodes=nodes,
         last_handled_reconcile_at=cluster.metadata.annotations.get(names.RECONCILE_AT, "")[:64] or None,
         dynamic_config=_claimed(world, layout) if kafka and not verdict.refused else old.dynamic_config,
@@ -109,7 +101,7 @@ def _conditions(
 ) -> dict[str, Entry]:
     operation = verdict.operation
     ready = _ready(world, layout, verdict, nodes, bootstrap)
-    certificates = (*access.problems(world), *access.awaited(world))
+    certificates = (*access_checks.problems(world), *access_checks.awaited(world))
     blocked = (*verdict.refused, *_disks(nodes), *verdict.blocked)
     record = verdict.rolled_back
     helpless = bool(blocked) or ready[1] == "RolledBack"
@@ -129,7 +121,7 @@ def _conditions(
         entries[c.ROLLED_BACK] = (False, "NotRolledBack", "")
     if certificates:
         entries[c.CERTIFICATES] = (False, certificates[0].name, explain(certificates))
-    elif world.access is not None and access.in_use(world):
+    elif world.access is not None and access_checks.in_use(world):
         entries[c.CERTIFICATES] = (True, "CertificatesValid", "")
     said = c.find_condition(world.cluster.status.conditions, c.DRAINABLE)
     if hindrances := drain.hindrances(world):
@@ -155,7 +147,7 @@ def _ready(
         return False, "RollInProgress", verdict.operation.message
     waiting = [node for node in nodes if not node.ready]
     if len(nodes) < len(layout.nodes) or waiting:
-        wrong = access.problems(world)
+        wrong = access_checks.problems(world)
         missing = f"{len(layout.nodes) - len(nodes) + len(waiting)} of {len(layout.nodes)} nodes."
         return (False, wrong[0].name, explain(wrong)) if wrong else (False, "NodesStarting", missing)
     if not bootstrap:
@@ -164,7 +156,7 @@ def _ready(
         return False, "Applying", "; ".join(verdict.pending)
     if verdict.rolled_back:
         return False, "RolledBack", _rolled_back(world, verdict.rolled_back)
-    lacking = access.held_back(world) or growth.unfinished(world.observation.nodes)
+    lacking = access_checks.held_back(world) or growth.unfinished(world.observation.nodes)
     return (False, lacking[0].name, explain(lacking)) if lacking else (True, "AsDeclared", "")
 
 
@@ -268,7 +260,7 @@ def _listeners(world: World, ways: Sequence[tuple[Listener, tuple[str, ...]]]) -
 
 
 def _certificates(world: World) -> tuple[CertificateStatus, ...]:
-    found = sorted(access.in_use(world).items())
+    found = sorted(access_checks.in_use(world).items())
     return tuple(CertificateStatus(name=name, not_after=c.timestamp(one.not_after)) for name, one in found)
 
 

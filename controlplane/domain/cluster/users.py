@@ -12,8 +12,9 @@ from collections.abc import Set as AbstractSet
 
 from controlplane.api import conditions as c
 from controlplane.api import names
+from controlplane.api.access import WhenNoAcl
 from controlplane.api.conditions import timestamp
-from controlplane.api.kafka_cluster import KafkaCluster, WhenNoAcl
+from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.api.kafka_user import KafkaUser
 from controlplane.domain.access.values import Access, Authority
 from controlplane.domain.check import Check

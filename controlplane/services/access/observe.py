@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from controlplane.api import names
-from controlplane.api.kafka_cluster import KafkaCluster, Listener
+from controlplane.api.access import Listener
+from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.domain.access import listeners
 from controlplane.domain.access.given import is_not_for, missing, problem
 from controlplane.domain.access.pki import Certificate

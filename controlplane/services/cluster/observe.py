@@ -14,8 +14,9 @@ from controlplane.api.group import GROUP, VERSION
 from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.api.kafka_user import KIND, PLURAL, KafkaUser
 from controlplane.api.tenant_ref import CELL_PATH
-from controlplane.domain.cluster import external, growth, users
-from controlplane.domain.cluster.access import epochs, stages
+from controlplane.domain.cluster import addresses, growth, users
+from controlplane.domain.cluster.access import epochs
+from controlplane.domain.cluster.access_checks import stages
 from controlplane.domain.cluster.observe import observe_nodes
 from controlplane.domain.cluster.places import stay
 from controlplane.domain.cluster.world import UserState, World, is_retired, node_id_of, retired_ids, zone_of
@@ -98,7 +99,7 @@ async def observe_world(
         zones=dict(zone for claim in claims if (zone := zone_of(claim))),
         storage_classes=await _storage_classes(kube, growth.classes(cluster, nodes)),
         stuck=await _stuck(kube, nodes),
-        machines=await _addresses(kube, external.machines(cluster, nodes, maps)),
+        machines=await _addresses(kube, addresses.machines(cluster, nodes, maps)),
         retired=retired,
         retired_claims=marked,
     )

@@ -16,8 +16,9 @@ from dataclasses import replace
 
 from controlplane.api import conditions as c
 from controlplane.api import names
+from controlplane.api.access import WhenNoAcl
 from controlplane.api.duration import parse_seconds
-from controlplane.api.kafka_cluster import KafkaCluster, WhenNoAcl
+from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.domain.check import Check, explain
 from controlplane.domain.shedding.tighten import Shed
 from controlplane.domain.tenants.directory import Directory
