@@ -21,6 +21,18 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import NewTopic
 from support import access_verdict as verdict
+from support.access_scenes import (
+    BOTH,
+    CLUSTER_KEY,
+    as_it_is,
+    goes_on,
+    judge_clients_authority,
+    judge_cluster_authority,
+    renew_given,
+    restarts,
+    stage_of,
+    succession,
+)
 from support.access_stage import LEAVERS, LONG, MEMBERS, VERSION, Hall, Place, Scene, said, served
 from support.access_verdict import complaints, scenario_problems
 from support.doors import HOUR, Doors, anonymous_is_answered, let_in, pki
@@ -28,12 +40,11 @@ from support.evidence import write_record
 from support.following import Steady, steady
 from support.leaks import key_lines
 from support.sandbox import Sandbox
-from support.secure_clients import SECONDS, admin, is_let_in, mutual, scram, secret
+from support.secure_clients import SECONDS, admin, is_let_in, secret
 from support.user_clients import DENIED, Client, java_offsets
 from support.users import rule, user
 
 pytestmark = pytest.mark.timeout(1800)
-BOTH = ("cell-cluster-ca-key", "cell-clients-ca-key")
 DUE = {"AUTHORITY_LIFETIME": LONG, "AUTHORITY_RENEW_BEFORE": "590"}
 """The authority of ten minutes is followed at once, the one that follows it is not."""
 DUE_AGAIN = {"AUTHORITY_RENEW_BEFORE": str(int(LONG) - 1)}
@@ -59,26 +70,6 @@ def dump_on_failure() -> None:
     """In place of the one for tests that share a cell; `Cell.wait` shows the state with what did not come true."""
 
 
-def goes_on(place: Place, *clients: Steady) -> None:
-    """Each of them writes for a while longer."""
-    before = {one.name: len(one.acknowledged) for one in clients}
-    for one in clients:
-        place.cell.wait(
-            f"{one.name} to go on ({dict(one.failed)} {dict(one.errors)})",
-            lambda one=one: len(one.acknowledged) > before[one.name] + 60,
-            60,
-        )
-
-
-def stage_of(place: Place) -> set[str]:
-    """What the Secrets of the authorities' keys hold beside ca.crt and ca.key."""
-    return {key for name in BOTH for key in secret(place.cell, name) if key not in ("ca.crt", "ca.key")}
-
-
-def restarts(stops: Any) -> Counter[int]:
-    return Counter(stop.node for stop in stops.all())
-
-
 # One authority follows another.
 
 
@@ -86,49 +77,24 @@ def test_succession_under_traffic(hall: Hall, tmp_path: Path) -> None:
     """Of both authorities at once. A client that does not follow its Secret is the control."""
     with hall.scenario(verdict.CLUSTER_CA) as cluster, hall.scenario(verdict.CLIENTS_CA) as clients:
         place = hall.combined()
-        cell, stops = place.cell, place.stops()
-        authorities = {name: secret(cell, name)["ca.crt"] for name in BOTH}
-        before = {name: place.user(name) for name in ("app", "cert")}
+        cell, stops, before = place.cell, place.stops(), as_it_is(place)
         app, cert = Steady(place.mounts, "app", "orders"), Steady(place.mounts, "cert", "orders")
         stubborn = Steady(place.mounts, "app", "orders", follows=False, patience_s=10)
         with steady(cell, app, cert, stubborn):
             place.operate(**DUE)
-            cell.wait("both trusted", lambda: "next.crt" in stage_of(place), 60)
-            cell.wait("the new one to sign", lambda: "old.crt" in stage_of(place), 300)
-            cell.wait("the old one dropped", lambda: not stage_of(place), 300)
-            cell.wait_ready()
+            succession(place, *BOTH)
             goes_on(place, app, cert)
         read = place.read()
         cluster.fared(read, app)
         clients.fared(read, cert)
         cluster.figures["restarts"] = dict(restarts(stops))
         cluster.check("every node was restarted twice", ok=restarts(stops) == dict.fromkeys(range(3), 2))
-        doors, now = place.doors(), {name: place.user(name) for name in ("app", "cert")}
-        for name in BOTH:
-            (cluster if "cluster" in name else clients).check(
-                f"{name} is another one", ok=secret(cell, name)["ca.crt"] != authorities[name]
-            )
-        password = now["app"]["password"]
-        old, new = authorities[BOTH[0]], now["app"]["ca.crt"]
-        cluster.check(
-            "a client that trusts the new one is served", ok=is_let_in(doors.passwords, scram(new, "app", password))
-        )
-        cluster.check(
-            "one that trusts the old one alone refuses", ok=not is_let_in(doors.passwords, scram(old, "app", password))
-        )
-        java_new = java_offsets(tmp_path, now["app"], "orders", VERSION)
-        java_old = java_offsets(tmp_path, before["app"], "orders", VERSION)
+        judge_cluster_authority(place, cluster, before)
+        judge_clients_authority(place, clients, before)
+        java_new = java_offsets(tmp_path, place.user("app"), "orders", VERSION)
+        java_old = java_offsets(tmp_path, before.users["app"], "orders", VERSION)
         cluster.check("a Java client with the new one is served", ok=java_new.returncode == 0)
         cluster.check("a Java client with the old one refuses", ok=java_old.returncode != 0 and "SSL" in text(java_old))
-        mine, former = now["cert"], before["cert"]
-        clients.check(
-            "a certificate by the new one is let in",
-            ok=is_let_in(doors.certificates, mutual(new, mine["user.crt"], mine["user.key"])),
-        )
-        clients.check(
-            "one by the old one is refused",
-            ok=not is_let_in(doors.certificates, mutual(new, former["user.crt"], former["user.key"])),
-        )
         found = complaints(stubborn.account(read))
         cluster.check("control: a client that did not follow is complained about", ok=bool(found))
         hall.controls += [f"a client that did not follow: {found}"] if found else []
@@ -142,20 +108,20 @@ def test_operator_killed_in_each_stage_of_a_succession(hall: Hall) -> None:
     with hall.scenario(verdict.KILLED) as scene:
         place = hall.combined()
         cell, stops, lives = place.cell, place.stops(), place.supervisor.restarts
-        first = secret(cell, BOTH[0])["ca.crt"]
+        first = secret(cell, CLUSTER_KEY)["ca.crt"]
         app, cert = Steady(place.mounts, "app", "orders"), Steady(place.mounts, "cert", "orders")
         with steady(cell, app, cert):
             place.operate(**{"AUTHORITY_LIFETIME": LONG} | DUE_AGAIN)
-            cell.wait("both trusted", lambda: "next.crt" in stage_of(place), 60)
+            cell.wait("both trusted", lambda: "next.crt" in stage_of(place, *BOTH), 60)
             place.kill_operator()
             cell.wait("a node to be restarted", lambda: len(stops.all()) >= 1, 120)
             place.kill_operator()
-            cell.wait("the new one to sign", lambda: "old.crt" in stage_of(place), 300)
+            cell.wait("the new one to sign", lambda: "old.crt" in stage_of(place, *BOTH), 300)
             cell.operator.settings |= {f"KFLEET_{key}": value for key, value in NOT_DUE.items()}
             place.kill_operator()
             cell.wait("a node to be restarted again", lambda: len(stops.all()) >= 4, 120)
             place.kill_operator()
-            cell.wait("the old one dropped", lambda: not stage_of(place), 300)
+            cell.wait("the old one dropped", lambda: not stage_of(place, *BOTH), 300)
             place.kill_operator()
             cell.wait_ready()
             goes_on(place, app, cert)
@@ -165,7 +131,7 @@ def test_operator_killed_in_each_stage_of_a_succession(hall: Hall) -> None:
         scene.check(
             "every node was restarted twice, and none more often", ok=restarts(stops) == dict.fromkeys(range(3), 2)
         )
-        scene.check("another authority signs", ok=secret(cell, BOTH[0])["ca.crt"] != first)
+        scene.check("another authority signs", ok=secret(cell, CLUSTER_KEY)["ca.crt"] != first)
         scene.check("five operators ended", ok=place.supervisor.restarts - lives >= 5)
 
 
@@ -316,7 +282,7 @@ def fresh(place: Place, former: str) -> bool:
 
 def lost_key(place: Place, scene: Scene) -> None:
     """An authority's key that is gone is told, not made again, and works once it is back."""
-    cell, name = place.cell, BOTH[0]
+    cell, name = place.cell, CLUSTER_KEY
     kept = cell.get("secret", name)
     cell.kubectl("delete", "secret", name)
     cell.wait("the lost key to be told", lambda: said(cell, "CertificatesCurrent", name), 60)
@@ -337,9 +303,7 @@ def test_given_certificate(hall: Hall) -> None:
         scene.check("one for another host was refused at first", ok="is not for " in place.said)
         shop = Steady(place.mounts, "shop", "orders")
         with steady(cell, shop):
-            renewed = place.giver.give()
-            cell.wait("brokers to show the renewed one", lambda: place.serves(renewed), 120)
-            scene.check("a renewed one is shown by every broker", ok=True)
+            renewed = renew_given(place, scene)
             for words, change in (
                 ("is not the key of tls.crt", {"key": pki.make_authority("x", HOUR).key}),
                 ("is not for ", {"hosts": ("kafka.example.com",)}),

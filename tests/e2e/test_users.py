@@ -170,6 +170,30 @@ def test_a_running_client_works_through_a_rotation(cell: Cell) -> None:
     assert Client(before).is_refused()
 
 
+def test_a_password_that_is_old_enough_is_replaced_under_traffic(cell: Cell) -> None:
+    def rotate_after(age: str | None) -> None:
+        cell.patch({"authentication": {"rotateAfter": age}}, USERS, "porter")
+
+    before = of_user(cell, "porter")
+    client = Client(before)
+    with Busy(client, "orders") as busy:
+        rotate_after("10h")
+        wait_ready(cell, "porter")
+        stays = of_user(cell, "porter")["password"] == before["password"]
+        assert stays, "it is minutes old"
+        rotate_after("1m")
+        cell.wait("another password", lambda: secret(cell, "porter")["password"] != before["password"], 90)
+        rotate_after(None)
+        wait_ready(cell, "porter")
+        after = of_user(cell, "porter")
+        client.take(after)
+        count = busy.acknowledged
+        cell.wait("traffic after the rotation", lambda: busy.acknowledged > count + 20)
+    assert busy.failed == []
+    assert Client(after).produces("orders", "")
+    assert Client(before).is_refused()
+
+
 def test_another_certificate_is_made_when_asked(cell: Cell) -> None:
     before = of_user(cell, "cert")
     with Busy(Client(before), "orders") as busy:

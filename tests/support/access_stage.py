@@ -1,4 +1,5 @@
-"""The stage of `make campaign-access`: clusters with TLS, their users, and what is kept of each scenario.
+"""The stage of `make campaign-access`, and of what `make test` shows of it: clusters with TLS, their users, and what is
+kept of each scenario.
 
 A scenario passes when it came to its end as written and the clients that ran beside it had nothing but retried requests
 (`access_verdict.complaints`).
@@ -91,6 +92,14 @@ class Scene:
         self.figures.setdefault("shown", []).append(what)
         if not ok:
             self.problems.append(f"not so: {what}")
+
+
+@contextmanager
+def nothing_against() -> Iterator[Scene]:
+    """A scene in a test: at its end nothing may speak against it."""
+    scene = Scene()
+    yield scene
+    assert scene.problems == []
 
 
 @dataclass
