@@ -7,6 +7,7 @@ lives for ten minutes. The record goes to docs/evidence once all scenarios have 
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets as randomness
 import subprocess
@@ -20,19 +21,30 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import NewTopic
 from support import access_verdict as verdict
-from support.access_stage import LONG, VERSION, Hall, Place, Scene, said, served
+from support.access_scenes import (
+    BOTH,
+    CLUSTER_KEY,
+    as_it_is,
+    goes_on,
+    judge_clients_authority,
+    judge_cluster_authority,
+    renew_given,
+    restarts,
+    stage_of,
+    succession,
+)
+from support.access_stage import LEAVERS, LONG, MEMBERS, VERSION, Hall, Place, Scene, said, served
 from support.access_verdict import complaints, scenario_problems
-from support.doors import HOUR, let_in, pki
+from support.doors import HOUR, Doors, anonymous_is_answered, let_in, pki
 from support.evidence import write_record
 from support.following import Steady, steady
 from support.leaks import key_lines
 from support.sandbox import Sandbox
-from support.secure_clients import SECONDS, admin, is_let_in, mutual, scram, secret
+from support.secure_clients import SECONDS, admin, is_let_in, secret
 from support.user_clients import DENIED, Client, java_offsets
 from support.users import rule, user
 
 pytestmark = pytest.mark.timeout(1800)
-BOTH = ("cell-cluster-ca-key", "cell-clients-ca-key")
 DUE = {"AUTHORITY_LIFETIME": LONG, "AUTHORITY_RENEW_BEFORE": "590"}
 """The authority of ten minutes is followed at once, the one that follows it is not."""
 DUE_AGAIN = {"AUTHORITY_RENEW_BEFORE": str(int(LONG) - 1)}
@@ -58,26 +70,6 @@ def dump_on_failure() -> None:
     """In place of the one for tests that share a cell; `Cell.wait` shows the state with what did not come true."""
 
 
-def goes_on(place: Place, *clients: Steady) -> None:
-    """Each of them writes for a while longer."""
-    before = {one.name: len(one.acknowledged) for one in clients}
-    for one in clients:
-        place.cell.wait(
-            f"{one.name} to go on ({dict(one.failed)} {dict(one.errors)})",
-            lambda one=one: len(one.acknowledged) > before[one.name] + 60,
-            60,
-        )
-
-
-def stage_of(place: Place) -> set[str]:
-    """What the Secrets of the authorities' keys hold beside ca.crt and ca.key."""
-    return {key for name in BOTH for key in secret(place.cell, name) if key not in ("ca.crt", "ca.key")}
-
-
-def restarts(stops: Any) -> Counter[int]:
-    return Counter(stop.node for stop in stops.all())
-
-
 # One authority follows another.
 
 
@@ -85,49 +77,24 @@ def test_succession_under_traffic(hall: Hall, tmp_path: Path) -> None:
     """Of both authorities at once. A client that does not follow its Secret is the control."""
     with hall.scenario(verdict.CLUSTER_CA) as cluster, hall.scenario(verdict.CLIENTS_CA) as clients:
         place = hall.combined()
-        cell, stops = place.cell, place.stops()
-        authorities = {name: secret(cell, name)["ca.crt"] for name in BOTH}
-        before = {name: place.user(name) for name in ("app", "cert")}
+        cell, stops, before = place.cell, place.stops(), as_it_is(place)
         app, cert = Steady(place.mounts, "app", "orders"), Steady(place.mounts, "cert", "orders")
         stubborn = Steady(place.mounts, "app", "orders", follows=False, patience_s=10)
         with steady(cell, app, cert, stubborn):
             place.operate(**DUE)
-            cell.wait("both trusted", lambda: "next.crt" in stage_of(place), 60)
-            cell.wait("the new one to sign", lambda: "old.crt" in stage_of(place), 300)
-            cell.wait("the old one dropped", lambda: not stage_of(place), 300)
-            cell.wait_ready()
+            succession(place, *BOTH)
             goes_on(place, app, cert)
         read = place.read()
         cluster.fared(read, app)
         clients.fared(read, cert)
         cluster.figures["restarts"] = dict(restarts(stops))
         cluster.check("every node was restarted twice", ok=restarts(stops) == dict.fromkeys(range(3), 2))
-        doors, now = place.doors(), {name: place.user(name) for name in ("app", "cert")}
-        for name in BOTH:
-            (cluster if "cluster" in name else clients).check(
-                f"{name} is another one", ok=secret(cell, name)["ca.crt"] != authorities[name]
-            )
-        password = now["app"]["password"]
-        old, new = authorities[BOTH[0]], now["app"]["ca.crt"]
-        cluster.check(
-            "a client that trusts the new one is served", ok=is_let_in(doors.passwords, scram(new, "app", password))
-        )
-        cluster.check(
-            "one that trusts the old one alone refuses", ok=not is_let_in(doors.passwords, scram(old, "app", password))
-        )
-        java_new = java_offsets(tmp_path, now["app"], "orders", VERSION)
-        java_old = java_offsets(tmp_path, before["app"], "orders", VERSION)
+        judge_cluster_authority(place, cluster, before)
+        judge_clients_authority(place, clients, before)
+        java_new = java_offsets(tmp_path, place.user("app"), "orders", VERSION)
+        java_old = java_offsets(tmp_path, before.users["app"], "orders", VERSION)
         cluster.check("a Java client with the new one is served", ok=java_new.returncode == 0)
         cluster.check("a Java client with the old one refuses", ok=java_old.returncode != 0 and "SSL" in text(java_old))
-        mine, former = now["cert"], before["cert"]
-        clients.check(
-            "a certificate by the new one is let in",
-            ok=is_let_in(doors.certificates, mutual(new, mine["user.crt"], mine["user.key"])),
-        )
-        clients.check(
-            "one by the old one is refused",
-            ok=not is_let_in(doors.certificates, mutual(new, former["user.crt"], former["user.key"])),
-        )
         found = complaints(stubborn.account(read))
         cluster.check("control: a client that did not follow is complained about", ok=bool(found))
         hall.controls += [f"a client that did not follow: {found}"] if found else []
@@ -141,20 +108,20 @@ def test_operator_killed_in_each_stage_of_a_succession(hall: Hall) -> None:
     with hall.scenario(verdict.KILLED) as scene:
         place = hall.combined()
         cell, stops, lives = place.cell, place.stops(), place.supervisor.restarts
-        first = secret(cell, BOTH[0])["ca.crt"]
+        first = secret(cell, CLUSTER_KEY)["ca.crt"]
         app, cert = Steady(place.mounts, "app", "orders"), Steady(place.mounts, "cert", "orders")
         with steady(cell, app, cert):
             place.operate(**{"AUTHORITY_LIFETIME": LONG} | DUE_AGAIN)
-            cell.wait("both trusted", lambda: "next.crt" in stage_of(place), 60)
+            cell.wait("both trusted", lambda: "next.crt" in stage_of(place, *BOTH), 60)
             place.kill_operator()
             cell.wait("a node to be restarted", lambda: len(stops.all()) >= 1, 120)
             place.kill_operator()
-            cell.wait("the new one to sign", lambda: "old.crt" in stage_of(place), 300)
+            cell.wait("the new one to sign", lambda: "old.crt" in stage_of(place, *BOTH), 300)
             cell.operator.settings |= {f"KFLEET_{key}": value for key, value in NOT_DUE.items()}
             place.kill_operator()
             cell.wait("a node to be restarted again", lambda: len(stops.all()) >= 4, 120)
             place.kill_operator()
-            cell.wait("the old one dropped", lambda: not stage_of(place), 300)
+            cell.wait("the old one dropped", lambda: not stage_of(place, *BOTH), 300)
             place.kill_operator()
             cell.wait_ready()
             goes_on(place, app, cert)
@@ -164,7 +131,7 @@ def test_operator_killed_in_each_stage_of_a_succession(hall: Hall) -> None:
         scene.check(
             "every node was restarted twice, and none more often", ok=restarts(stops) == dict.fromkeys(range(3), 2)
         )
-        scene.check("another authority signs", ok=secret(cell, BOTH[0])["ca.crt"] != first)
+        scene.check("another authority signs", ok=secret(cell, CLUSTER_KEY)["ca.crt"] != first)
         scene.check("five operators ended", ok=place.supervisor.restarts - lives >= 5)
 
 
@@ -174,31 +141,38 @@ def test_operator_killed_in_each_stage_of_a_succession(hall: Hall) -> None:
 def test_strangers_at_every_door(hall: Hall) -> None:
     with hall.scenario(verdict.REFUSED) as scene:
         place = hall.combined()
-        doors, app, shop = place.doors(), place.user("app"), place.user("shop")
-        known = {
-            "replication": doors.operator,
-            "passwords": scram(doors.cluster_ca, "app", app["password"]),
-            "certificates": doors.user("bob"),
-            "given": scram(doors.cluster_ca, "shop", shop["password"]),
-        }
-        found = let_in(doors, known, user="app", password=app["password"])
+        doors, app = place.doors(), place.user("app")
+        known = {"controller": doors.operator, "replication": doors.operator}
+        known |= {door: place.login(name) for name, door in MEMBERS.items()}
         scene.figures["doors"] = sorted(doors.every)
-        scene.check("those that are known get in", ok={("known", door) for door in known} <= found)
-        others = sorted(case for case in found if case[0] != "known")
-        scene.check(f"nobody else does{others or ''}", ok=not others)
+        scene.check("every listener has somebody who is known there", ok=known.keys() == doors.every.keys())
+        nobody_else(scene, doors, known, user="app", password=app["password"])
+
+
+def nobody_else(scene: Scene, doors: Doors, known: Mapping[str, dict[str, Any]], *, user: str, password: str) -> None:
+    found = let_in(doors, known, user=user, password=password)
+    scene.check("those that are known get in", ok={("known", door) for door in known} <= found)
+    others = sorted(case for case in found if case[0] != "known")
+    scene.check(f"nobody else does{others or ''}", ok=not others)
+    scene.check(
+        "control: who asks without a certificate is answered where none is asked for", ok=anonymous_is_answered(doors)
+    )
 
 
 def test_outside_of_acls(hall: Hall) -> None:
     with hall.scenario(verdict.OUTSIDE) as scene:
         place = hall.combined()
         doors = place.doors()
-        for name, door in (("app", "passwords"), ("cert", "certificates"), ("shop", "given")):
-            found = place.user(name)
-            client, settings = Client(found), place.mounts.settings(name) or {}
+        scene.figures["doors"] = sorted(MEMBERS.values())
+        scene.check(
+            "every users' listener", ok={*MEMBERS.values()} == doors.every.keys() - {"controller", "replication"}
+        )
+        for name, door in MEMBERS.items():
+            client = Client(place.user(name))
             scene.check(f"{name} writes where it may, through {door}", ok=client.produces("orders", ""))
             scene.check(f"{name} does not write elsewhere", ok=client.produces("secrets", DENIED))
             scene.check(f"{name} sees no other topic", ok=client.topics() == {"orders"})
-            scene.check(f"{name} makes no topic", ok=not makes_topic(doors.every[door], settings))
+            scene.check(f"{name} makes no topic", ok=not makes_topic(doors.every[door], place.login(name)))
 
 
 def makes_topic(server: str, settings: Mapping[str, Any]) -> bool:
@@ -214,19 +188,22 @@ def makes_topic(server: str, settings: Mapping[str, Any]) -> bool:
 
 
 def test_revoked_on_a_live_connection(hall: Hall) -> None:
+    """Through every listener; a password is refused from then on, a certificate that still counts is denied."""
     with hall.scenario(verdict.REVOKED) as scene:
         place = hall.combined()
-        for name in ("leaver", "leaver-cert"):
+        scene.figures["doors"] = sorted(LEAVERS.values())
+        of_certificates = place.doors().of_certificates
+        for name, door in LEAVERS.items():
             found = place.user(name)
             client = Client(found)
             scene.check(f"{name} writes", ok=client.produces("orders", ""))
             done = place.kfleet("user", "revoke", name, "--confirm", name, "--reason", "campaign")
             scene.check(f"kfleet user revoke {name}", ok=done.returncode == 0)
             scene.check(f"{name} is denied on the connection that was open", ok=client.produces("orders", DENIED))
-            if name == "leaver":
-                scene.check("its password is refused", ok=Client(found).is_refused())
-            else:
+            if door in of_certificates:
                 scene.check("its certificate is denied", ok=Client(found).produces("orders", DENIED))
+            else:
+                scene.check("its password is refused", ok=Client(found).is_refused())
 
 
 def test_credentials_rotated_with_running_clients(hall: Hall) -> None:
@@ -305,7 +282,7 @@ def fresh(place: Place, former: str) -> bool:
 
 def lost_key(place: Place, scene: Scene) -> None:
     """An authority's key that is gone is told, not made again, and works once it is back."""
-    cell, name = place.cell, BOTH[0]
+    cell, name = place.cell, CLUSTER_KEY
     kept = cell.get("secret", name)
     cell.kubectl("delete", "secret", name)
     cell.wait("the lost key to be told", lambda: said(cell, "CertificatesCurrent", name), 60)
@@ -326,9 +303,7 @@ def test_given_certificate(hall: Hall) -> None:
         scene.check("one for another host was refused at first", ok="is not for " in place.said)
         shop = Steady(place.mounts, "shop", "orders")
         with steady(cell, shop):
-            renewed = place.giver.give()
-            cell.wait("brokers to show the renewed one", lambda: place.serves(renewed), 120)
-            scene.check("a renewed one is shown by every broker", ok=True)
+            renewed = renew_given(place, scene)
             for words, change in (
                 ("is not the key of tls.crt", {"key": pki.make_authority("x", HOUR).key}),
                 ("is not for ", {"hosts": ("kafka.example.com",)}),
@@ -365,7 +340,8 @@ def test_no_secret_is_anywhere_else(hall: Hall) -> None:
         scene.check("there were secrets to find", ok=len(place.mounts.seen) > 20)
     with hall.scenario(verdict.CONTROL) as scene:
         planted = randomness.token_urlsafe(24)
-        event = {"apiVersion": "v1", "kind": "Event", "metadata": {"name": "planted"}, "message": f"password={planted}"}
+        body = base64.b64encode(f"sasl.password={planted}".encode()).decode()
+        event = {"apiVersion": "v1", "kind": "Event", "metadata": {"name": "planted"}, "message": f"data: {body}"}
         involved = {"kind": "KafkaCluster", "name": "cell", "namespace": place.cell.namespace}
         place.cell.apply(event | {"involvedObject": involved})
         with place.cell.operator.log.open("a") as log:
@@ -376,7 +352,9 @@ def test_no_secret_is_anywhere_else(hall: Hall) -> None:
         finally:
             process.communicate(b"\n")
         log_file = str(place.cell.operator.log)
-        scene.check("a planted secret", ok={"objects", log_file, f"cmdline of process {process.pid}"} <= where)
+        scene.check(
+            "a planted secret, also in base64", ok={"objects", log_file, f"cmdline of process {process.pid}"} <= where
+        )
         app = Steady(place.mounts, "app", "orders")
         with steady(place.cell, app):
             place.cell.wait("enough traffic", lambda: len(app.acknowledged) > verdict.MINIMUM_ACKNOWLEDGED, 60)
@@ -405,8 +383,10 @@ def test_pools_apart_and_by_name(hall: Hall) -> None:
         pools.check("no controller has a users' listener", ok=not served(min_of(addresses, roles, "controllers"), 9093))
         for name, door in (("app", "passwords"), ("cert", "certificates")):
             pools.check(f"{name} writes through {door}", ok=Client(place.user(name)).produces("orders", ""))
-        strangers = let_in(doors, {"replication": doors.operator}, user="app", password=place.user("app")["password"])
-        pools.check(f"nobody else gets in: {sorted(strangers)}", ok=strangers == {("known", "replication")})
+        known = {"controller": doors.operator, "replication": doors.operator}
+        known |= {"passwords": place.login("app"), "certificates": place.login("cert")}
+        pools.figures["doors"] = sorted(doors.every)
+        nobody_else(pools, doors, known, user="app", password=place.user("app")["password"])
         servers = cell.cluster()["status"]["bootstrapServers"]
         named.figures["bootstrapServers"] = servers
         named.check("clients are given names", ok=all(".svc:" in server for server in servers))
@@ -425,16 +405,11 @@ def test_pools_apart_and_by_name(hall: Hall) -> None:
             "brokers tell their names", ok=len(advertised) == 2 and all(host.endswith(".svc") for host in advertised)
         )
         by_address = f"{addresses[max(addresses)]}:9093"
-        settings = elsewhere(place.mounts.settings("app"))
+        settings = place.login("app")
         named.check("who comes by address refuses the certificate", ok=not is_let_in(by_address, settings))
         unnamed = settings | {"ssl.endpoint.identification.algorithm": "none"}
         named.check("control: one that does not look at names is served", ok=is_let_in(by_address, unnamed))
         named.check("who comes by name is served", ok=is_let_in(doors.passwords, settings))
-
-
-def elsewhere(settings: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A user's settings without where its Secret says that the brokers are."""
-    return {key: value for key, value in (settings or {}).items() if key != "bootstrap.servers"}
 
 
 def certificates_of(pem: str) -> str:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.leaks import key_lines, leaks, of_files, of_namespace, of_processes
+from support.leaks import key_lines, leaks, of_files, of_objects, of_pods, of_processes
 
 from controlplane.cli.sandbox import paths_of
 
@@ -50,12 +50,12 @@ def kubectl(*arguments: str) -> str:
     done = subprocess.run(
         [KFLEET, "sandbox", "kubectl", "--name", SANDBOX, *arguments], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0 or arguments[2] == "logs", done.stderr
+    assert done.returncode == 0 or "logs" in arguments, done.stderr
     return done.stdout if done.returncode == 0 else done.stderr
 
 
-def in_namespace(name: str) -> Iterator[tuple[str, str]]:
-    return of_namespace(lambda *arguments: kubectl("-n", name, *arguments))
+def pods_of(name: str) -> Iterator[tuple[str, str]]:
+    return of_pods(lambda *arguments: kubectl("-n", name, *arguments))
 
 
 def secrets_of(namespace: str) -> dict[str, dict[str, str]]:
@@ -97,8 +97,9 @@ def test_the_demo_shows_no_secret(tmp_path: Path) -> None:
     seen = [
         ("what it printed", "".join(printed)),
         *of_files([report, *left, *sorted((root / "logs").iterdir())]),
-        *in_namespace("kafka"),
-        *in_namespace("kfleet"),
+        *of_objects(kubectl),
+        *pods_of("kafka"),
+        *pods_of("kfleet"),
         *((where, text) for text, where in processes.items()),
     ]
     assert any("controlplane.cli.canary" in text and "--config" in text for text in processes), "the canary was seen"

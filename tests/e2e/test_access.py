@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import base64
+import json
 import secrets as randomness
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,24 @@ from confluent_kafka.admin import (
     ScramMechanism,
     UserScramCredentialUpsertion,
 )
+from support.access_scenes import (
+    CLIENTS_KEY,
+    CLUSTER_KEY,
+    as_it_is,
+    goes_on,
+    judge_clients_authority,
+    judge_cluster_authority,
+    renew_given,
+    restarts,
+    succession,
+)
+from support.access_stage import BOUGHT, GIVEN, LISTENERS, VERSION, Place, nothing_against, served
 from support.cell import Cell, combined_cluster, topic
-from support.doors import HOUR, Doors, doors_of, let_in, pki
-from support.given import Giver
-from support.leaks import key_lines, leaks, places
+from support.doors import HOUR, Doors, anonymous_is_answered, let_in, pki
+from support.following import Mounts, Steady, steady
+from support.given import Giver, edit_secret
+from support.leaks import key_lines
+from support.sandbox import Sandbox
 from support.secure_clients import (
     SECONDS,
     SecureTraffic,
@@ -38,23 +53,32 @@ from support.secure_clients import (
     secret,
     write_and_read,
 )
+from support.supervised import supervised
+from support.users import rule, user
 
+from controlplane.api import names
 from controlplane.services.access.secrets import public_part
 
 PASSWORD = randomness.token_urlsafe(24)
-ORDINARY = {"KFLEET_CERTIFICATE_LIFETIME": "36000", "KFLEET_CERTIFICATE_RENEW_BEFORE": "7200"} | {
-    "KFLEET_CERTIFICATE_RESTART_BEFORE": "600",
-    "KFLEET_CERTIFICATE_WARN_BEFORE": "60",
+CA_SECONDS, CLIENTS_CA_SECONDS, YEARS = 900, 20_000, str(10 * 365 * 86_400)
+ORDINARY = {
+    "AUTHORITY_LIFETIME": str(CA_SECONDS),
+    "AUTHORITY_RENEW_BEFORE": "1",
+    "AUTHORITY_OVERLAP": "1",
+    "CERTIFICATE_LIFETIME": "36000",
+    "CERTIFICATE_RENEW_BEFORE": "7200",
+    "CERTIFICATE_RESTART_BEFORE": "30",
+    "CERTIFICATE_WARN_BEFORE": "20",
 }
-"""Certificates of ten hours. With `RENEW` they are due when they are a minute old, and so are the next ones."""
-RENEW = {"KFLEET_CERTIFICATE_RENEW_BEFORE": "35940"}
+"""Certificates of ten hours, from an authority of a few minutes."""
+RENEW = {"CERTIFICATE_RENEW_BEFORE": "35940"}
+"""Certificates are due when they are a minute old, and so are the next ones."""
 
 SCRAM = {"tls": True, "authentication": {"type": "scram-sha-512"}}
 OUTSIDE = [
-    {"name": "nodeport", "port": 9095, "type": "NodePort"} | SCRAM,
-    {"name": "balanced", "port": 9096, "type": "LoadBalancer"} | SCRAM,
+    {"name": "nodeport", "port": 9096, "type": "NodePort"} | SCRAM,
+    {"name": "balanced", "port": 9097, "type": "LoadBalancer"} | SCRAM,
 ]
-GIVEN = {"name": "given", "port": 9099, "certificateSecretRef": {"name": "bought"}} | SCRAM
 
 
 @pytest.fixture(scope="module")
@@ -64,39 +88,95 @@ def ledger(cell: Cell, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def giver(cell: Cell) -> Giver:
-    return Giver(cell, "bought", "given")
+    return Giver(cell, BOUGHT, "given")
 
 
 @pytest.fixture(scope="module")
-def doors(cell: Cell, ledger: Path, giver: Giver) -> Doors:
-    cell.operator.stop()
-    cell.operator.settings |= ORDINARY | {"KFLEET_LEDGER_URL": f"sqlite:///{ledger}"}
-    cell.operator.start()
-    giver.give(hosts=("nobody.example.com",))
-    cell.apply(
-        combined_cluster(
-            version="4.3.1",
-            security={"nodes": "MutualTls"},
-            authorization={"type": "Standard"},
-            listeners=[
-                {"name": "passwords", "port": 9093, "tls": True, "authentication": {"type": "scram-sha-512"}},
-                {"name": "certificates", "port": 9094, "tls": True, "authentication": {"type": "tls"}},
-                *OUTSIDE,
-                GIVEN,
-            ],
-        ),
-        topic("orders"),
-    )
-    # What it has to be for is known once there are pods and Services, and is told then.
-    cell.wait("three addresses", lambda: len(giver.pods()) == 3)
-    lacking = ", ".join(sorted((*giver.pods(), giver.service())))
-    cell.wait(
-        "what the given certificate lacks", lambda: f"is not for {lacking}, " in cell.condition("Ready")["message"]
-    )
-    giver.give()
-    cell.wait_ready()
-    cell.wait_topic("orders")
-    return doors_of(cell)
+def place(cell: Cell, ledger: Path, giver: Giver, sandbox: Sandbox) -> Iterator[Place]:
+    """With a user of each listener inside. The authority of users is one that kfleet is known to have made before, and
+    ends at another time than the cluster's, so that one can be followed without the other."""
+    cell.operator.settings["KFLEET_LEDGER_URL"] = f"sqlite:///{ledger}"
+    with supervised(cell.operator) as supervisor:
+        made = Place(cell, sandbox, supervisor, Mounts(cell), ledger, giver)
+        made.operate(**ORDINARY)
+        authority = pki.make_authority("cell clients CA", CLIENTS_CA_SECONDS)
+        edit_secret(cell, CLIENTS_KEY, {"ca.crt": authority.certificate, "ca.key": authority.key})
+        ours = {names.APP_MANAGED_BY: names.MANAGED_BY_KFLEET, names.CLUSTER: "cell"}
+        cell.kubectl("label", "secret", CLIENTS_KEY, *(f"{key}={value}" for key, value in ours.items()))
+        giver.give(hosts=("nobody.example.com",))
+        may_write = rule("orders", "Write")
+        cell.apply(
+            combined_cluster(
+                version=VERSION,
+                security={"nodes": "MutualTls"},
+                authorization={"type": "Standard"},
+                listeners=[*LISTENERS, *OUTSIDE, GIVEN],
+            ),
+            topic("orders"),
+            user("app", may_write, listener="passwords"),
+            user("cert", may_write, kind="tls"),
+            user("shop", may_write, listener="given"),
+        )
+        # What it has to be for is known once there are pods and Services, and is told then.
+        cell.wait("three addresses", lambda: len(giver.pods()) == 3)
+        lacking = ", ".join(sorted((*giver.pods(), giver.service())))
+        cell.wait(
+            "what the given certificate lacks", lambda: f"is not for {lacking}, " in cell.condition("Ready")["message"]
+        )
+        giver.give()
+        cell.wait_ready()
+        cell.wait_topic("orders")
+        made.wait_users("app", "cert", "shop")
+        yield made
+
+
+@pytest.fixture(scope="module")
+def doors(place: Place) -> Doors:
+    """As they are after the successions, which come first: the cluster's first authority lives for minutes."""
+    return place.doors()
+
+
+def test_another_authority_follows_one_of_a_few_minutes_life_under_traffic(cell: Cell, place: Place) -> None:
+    """In two rolls, in which nodes of both kinds are about."""
+    before, stops = as_it_is(place), place.stops()
+    app, cert = Steady(place.mounts, "app", "orders"), Steady(place.mounts, "cert", "orders")
+    with nothing_against() as scene:
+        with place.mounts, steady(cell, app, cert):
+            place.operate(AUTHORITY_LIFETIME=YEARS, AUTHORITY_RENEW_BEFORE=str(CA_SECONDS - 10))
+            succession(place, CLUSTER_KEY)
+            goes_on(place, app, cert)
+        scene.fared(place.read(), app, cert)
+        judge_cluster_authority(place, scene, before)
+    assert restarts(stops) == dict.fromkeys(range(3), 2)
+    assert as_it_is(place).authorities[CLIENTS_KEY] == before.authorities[CLIENTS_KEY], "the other one stays"
+
+
+def test_another_authority_of_users_follows_under_traffic_and_nobody_is_restarted(cell: Cell, place: Place) -> None:
+    before, pods = as_it_is(place), cell.pod_uids()
+    app, cert = Steady(place.mounts, "app", "orders"), Steady(place.mounts, "cert", "orders")
+    with nothing_against() as scene:
+        with place.mounts, steady(cell, app, cert):
+            place.operate(AUTHORITY_RENEW_BEFORE=str(CLIENTS_CA_SECONDS + 3600))
+            succession(place, CLIENTS_KEY)
+            goes_on(place, app, cert)
+        scene.fared(place.read(), app, cert)
+        judge_clients_authority(place, scene, before)
+    assert cell.pod_uids() == pods
+    assert as_it_is(place).authorities[CLUSTER_KEY] == before.authorities[CLUSTER_KEY], "the other one stays"
+
+
+def test_a_given_certificate_is_renewed_under_traffic_and_nobody_is_restarted(cell: Cell, place: Place) -> None:
+    pods, shop = cell.pod_uids(), Steady(place.mounts, "shop", "orders")
+    with nothing_against() as scene:
+        with place.mounts, steady(cell, shop):
+            renew_given(place, scene)
+            goes_on(place, shop)
+        scene.fared(place.read(), shop)
+        server, login = place.doors().more["given"], place.login("shop")
+        scene.check("who comes now is served too", ok=is_let_in(server, login))
+        other = pki.make_authority("x", HOUR).certificate
+        scene.check("who trusts another authority refuses", ok=not is_let_in(server, login | {"ssl.ca.pem": other}))
+    assert cell.pod_uids() == pods
 
 
 def allow(doors: Doors, user: str, *operations: AclOperation) -> None:
@@ -128,12 +208,20 @@ def make_user(doors: Doors, name: str, password: str) -> None:
 def test_who_is_not_known_is_refused_on_every_listener(doors: Doors) -> None:
     """Each attempt by a real client; those that are known are its control."""
     make_user(doors, "alice", PASSWORD)
+    alice = scram(doors.cluster_ca, "alice", PASSWORD)
     known = {
+        "controller": doors.operator,
         "replication": doors.operator,
-        "passwords": scram(doors.cluster_ca, "alice", PASSWORD),
+        "passwords": alice,
         "certificates": doors.user("bob"),
+        "nodeport": alice,
+        "balanced": alice,
+        "given": alice,
     }
-    assert let_in(doors, known, user="alice", password=PASSWORD) == {("known", door) for door in known}
+    assert known.keys() == doors.every.keys()
+    found = let_in(doors, known, user="alice", password=PASSWORD)
+    assert found == {("known", door) for door in known}
+    assert anonymous_is_answered(doors), "the control of what is asked of a controller"
 
 
 def test_clients_trust_no_other_broker_than_ours(doors: Doors) -> None:
@@ -152,7 +240,7 @@ def test_clients_begin_at_the_service_with_a_certificate_that_was_given(cell: Ce
     make_user(doors, "dora", PASSWORD)
     allow(doors, "dora", AclOperation.DESCRIBE, AclOperation.WRITE, AclOperation.READ)
     dora, server = scram(doors.given["given"], "dora", PASSWORD), doors.more["given"]
-    assert server == f"{giver.service()}:9099"
+    assert server == f"{giver.service()}:{GIVEN['port']}"
     write_and_read(server, "orders", dora)
     assert not is_let_in(server, scram(doors.cluster_ca, "dora", PASSWORD)), "it is the given one"
     with forwarder(server) as elsewhere:
@@ -210,26 +298,31 @@ def noted(cell: Cell) -> dict[int, str]:
     return {node: found.get("kfleet.dev/certificate-loaded", "") for node, found in marks.items()}
 
 
-def test_certificates_are_renewed_under_traffic_and_nobody_is_restarted(cell: Cell, doors: Doors) -> None:
+def shown_to_controllers(cell: Cell) -> dict[int, str]:
+    """Fingerprints by node, of what it shows at the port of controllers; empty where it does not answer."""
+    return {node: served(pod["status"]["podIP"], 9090) for node, pod in cell.pods().items()}
+
+
+def test_certificates_are_renewed_under_traffic_and_nobody_is_restarted(cell: Cell, place: Place, doors: Doors) -> None:
     first, pods = node_certificates(cell), cell.pod_uids()
     alice = scram(doors.cluster_ca, "alice", PASSWORD)
     cell.wait("every certificate seen to be served", lambda: noted(cell) == first)
-    cell.operator.stop()
-    cell.operator.settings |= RENEW
-    cell.operator.start()
+    place.operate(**RENEW)
     with SecureTraffic(doors.passwords, "orders", alice) as traffic:
         cell.wait(
             "every node serves another certificate",
             lambda: all(now and now != first[node] for node, now in noted(cell).items()),
+        )
+        cell.wait(
+            "to controllers too",
+            lambda: all(now not in ("", first[node]) for node, now in shown_to_controllers(cell).items()),
         )
         before = traffic.acknowledged
         wait_for(lambda: traffic.acknowledged > before + 100)
         # Those who come now are shown the new one.
         assert is_let_in(doors.passwords, alice)
         assert is_let_in(doors.certificates, doors.user("bob"))
-    cell.operator.stop()
-    cell.operator.settings |= ORDINARY
-    cell.operator.start()
+    place.operate(CERTIFICATE_RENEW_BEFORE=ORDINARY["CERTIFICATE_RENEW_BEFORE"])
     cell.wait_ready()
     assert (traffic.failed, traffic.errors) == (0, [])
     assert cell.pod_uids() == pods
@@ -277,8 +370,8 @@ def test_clients_outside_reach_every_broker_at_addresses_that_stay(cell: Cell, d
 def test_listeners_that_cannot_be_touch_no_broker_and_can_be_taken_out(cell: Cell, doors: Doors) -> None:
     make_user(doors, "carol", PASSWORD)
     pods, good = cell.pod_uids(), cell.cluster()["spec"]["listeners"]
-    never = {"name": "never", "port": 9097, "type": "LoadBalancer"} | SCRAM
-    low = {"name": "low", "port": 9098, "type": "NodePort", "external": {"nodePort": 80}} | SCRAM
+    never = {"name": "never", "port": 9098, "type": "LoadBalancer"} | SCRAM
+    low = {"name": "low", "port": 9099, "type": "NodePort", "external": {"nodePort": 80}} | SCRAM
     never["external"] = {"loadBalancerClass": "example.com/none"}
     cell.patch({"listeners": [*good, never, low]})
 
@@ -298,30 +391,36 @@ def test_listeners_that_cannot_be_touch_no_broker_and_can_be_taken_out(cell: Cel
     assert cell.pod_uids() == pods
 
 
-def test_no_secret_turns_up_elsewhere(cell: Cell, doors: Doors, ledger: Path) -> None:
-    """The control: what is planted in an Event, a log, a ledger and a process list is found."""
-    names = ["cell-cluster-ca-key", "cell-clients-ca-key", "cell-operator-tls"]
-    names += [f"cell-nodes-{node}-tls" for node in range(3)]
-    keys = [line for name in names for text in secret(cell, name).values() for line in key_lines(text)]
-    assert len(keys) >= 2 * len(names)
-    files = list(ledger.parent.iterdir())
-    assert ledger in files
-    assert leaks(places(cell, files), [*keys, PASSWORD]) == []
+def test_no_secret_turns_up_elsewhere(cell: Cell, place: Place, ledger: Path) -> None:
+    """The control: what is planted in an Event, a Secret's annotation, a log and a process list is found, also in a
+    file that is in base64, as Secrets hold it."""
+    place.mounts.look()
+    known = len(place.mounts.seen)
+    nodes = {line for node in range(3) for line in key_lines(secret(cell, f"cell-nodes-{node}-tls")["node.pem"])}
+    assert len(nodes) >= 6
+    assert nodes <= place.mounts.seen
+    assert known > 30, "keys of authorities and certificates, also former ones, and passwords"
+    assert ledger.exists()
+    # What pytest shows of a failed call are its arguments.
+    found = place.leaks([*place.mounts.seen, PASSWORD])
+    assert found == []
     planted = randomness.token_urlsafe(24)
+    config = base64.b64encode(f"sasl.password={planted}\nacks=all\n".encode()).decode()
     event = {
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"name": "planted"},
         "involvedObject": {"kind": "KafkaCluster", "name": "cell", "namespace": cell.namespace},
-        "message": f"password={planted}",
+        "message": json.dumps({"data": {"client.properties": config}}),
     }
-    cell.apply(event)
+    notes = {"name": "planted", "annotations": {"example.com/note": planted}}
+    cell.apply(event, {"apiVersion": "v1", "kind": "Secret", "metadata": notes})
     with cell.operator.log.open("a") as log:
         log.write(f"planted {planted}\n")
     process = subprocess.Popen([sys.executable, "-c", "input()", planted], stdin=subprocess.PIPE)
     try:
-        found = set(leaks(places(cell, files), [planted]))
+        where = set(place.leaks([planted]))
     finally:
         process.communicate(b"\n")
-    assert {"objects", str(cell.operator.log), f"cmdline of process {process.pid}"} <= found
-    assert os.getpid() not in found
+    log_file, cmdline = str(cell.operator.log), f"cmdline of process {process.pid}"
+    assert {"objects", "metadata of Secrets", log_file, cmdline} <= where

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import KafkaException
+from support.audit import log_files
 from support.cell import Cell, combined_cluster, topic
 from support.enrolment import enrol
 from support.leaks import key_lines, leaks, places
@@ -47,6 +49,8 @@ def secure_cluster() -> dict[str, Any]:
         listeners=[
             {"name": "passwords", "port": 9093, "tls": True, "authentication": {"type": "scram-sha-512"}},
             {"name": "certificates", "port": 9094, "tls": True, "authentication": {"type": "tls"}},
+            {"name": "outside", "port": 9095, "type": "NodePort", "tls": True}
+            | {"authentication": {"type": "scram-sha-512"}},
         ],
     )
 
@@ -103,6 +107,7 @@ def users(cell: Cell, ledger: Path, sandbox: Sandbox) -> Iterator[None]:
         topic("shop-v1", partitions=3, topicName="shop.orders.v1"),
         user("app", *writes, quotas={"producerByteRate": "10Mi"}),
         user("cert", rule("orders", "Write", "Read"), kind="tls"),
+        user("porter", *writes, listener="outside"),
     )
     cell.wait("the refusal to be told", lambda: cell.condition("Ready")["reason"] == NOT_ENROLLED, 60)
     assert cell.kubectl("get", "pods,pvc,secrets", "-o", "name") == ""
@@ -110,22 +115,22 @@ def users(cell: Cell, ledger: Path, sandbox: Sandbox) -> Iterator[None]:
     cell.wait_ready(240)
     for name in ("orders", "secrets", "shop-v1"):
         cell.wait_topic(name)
-    wait_ready(cell, "app", "cert")
+    wait_ready(cell, "app", "cert", "porter")
     yield
     cell.kubectl("delete", USERS, "--all", "--timeout=60s", "-n", team(cell), check=False)
     cell.kubectl("delete", "kafkatenants.kfleet.dev", SHOP, check=False)
     cell.kubectl("delete", "namespace", team(cell), "--wait=false", check=False)
 
 
-@pytest.mark.parametrize("name", ["app", "cert"])
-def test_a_secret_lets_clients_in_as_it_is(cell: Cell, name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "offset"), [("app", 1), ("cert", 2), ("porter", 3)])
+def test_a_secret_lets_clients_in_as_it_is(cell: Cell, name: str, offset: int, tmp_path: Path) -> None:
     found = of_user(cell, name)
     client = Client(found)
     assert client.produces("orders", "")
     assert client.topics() == {"orders"}, "and no other"
     assert client.produces("secrets", DENIED)
     java = java_offsets(tmp_path, found, "orders", VERSION)
-    assert java.stdout.splitlines()[-1:] == ["orders:0:1" if name == "app" else "orders:0:2"], java.stdout + java.stderr
+    assert java.stdout.splitlines()[-1:] == [f"orders:0:{offset}"], java.stdout + java.stderr
     shown = cell.get(USERS, name)["status"]
     assert (shown["principal"], shown["binding"]["name"]) == (f"User:{name}", name)
 
@@ -152,7 +157,8 @@ def test_kfleet_logs_in_and_says_what_works(cell: Cell) -> None:
     described = kfleet(cell, "user", "describe", "app")
     assert "Write" in described.stdout
     assert "producer_byte_rate" in described.stdout
-    assert not [password for password in SEEN if password in described.stdout + done.stdout + done.stderr]
+    told = leaks([("stdout", described.stdout), ("test", done.stdout), ("stderr", done.stderr)], SEEN)
+    assert told == []
 
 
 def test_a_running_client_works_through_a_rotation(cell: Cell) -> None:
@@ -167,7 +173,32 @@ def test_a_running_client_works_through_a_rotation(cell: Cell) -> None:
         count = busy.acknowledged
         cell.wait("traffic after the rotation", lambda: busy.acknowledged > count + 20)
     assert busy.failed == []
-    assert after["password"] != before["password"]
+    another = after["password"] != before["password"]
+    assert another
+    assert Client(after).produces("orders", "")
+    assert Client(before).is_refused()
+
+
+def test_a_password_that_is_old_enough_is_replaced_under_traffic(cell: Cell) -> None:
+    def rotate_after(age: str | None) -> None:
+        cell.patch({"authentication": {"rotateAfter": age}}, USERS, "porter")
+
+    before = of_user(cell, "porter")
+    client = Client(before)
+    with Busy(client, "orders") as busy:
+        rotate_after("10h")
+        wait_ready(cell, "porter")
+        stays = of_user(cell, "porter")["password"] == before["password"]
+        assert stays, "it is minutes old"
+        rotate_after("1m")
+        cell.wait("another password", lambda: secret(cell, "porter")["password"] != before["password"], 90)
+        rotate_after(None)
+        wait_ready(cell, "porter")
+        after = of_user(cell, "porter")
+        client.take(after)
+        count = busy.acknowledged
+        cell.wait("traffic after the rotation", lambda: busy.acknowledged > count + 20)
+    assert busy.failed == []
     assert Client(after).produces("orders", "")
     assert Client(before).is_refused()
 
@@ -178,7 +209,8 @@ def test_another_certificate_is_made_when_asked(cell: Cell) -> None:
         done = kfleet(cell, "user", "rotate", "cert", "--yes")
         assert done.returncode == 0, done.stderr
         after = of_user(cell, "cert")
-        assert after["user.crt"] != before["user.crt"]
+        another = after["user.crt"] != before["user.crt"]
+        assert another
         assert Client(after).produces("orders", "")
     assert busy.failed == []
 
@@ -193,7 +225,8 @@ def test_a_secret_that_is_deleted_comes_back_with_another_password(cell: Cell) -
     cell.wait("the Secret", there, 30)
     wait_ready(cell, "app")
     after = of_user(cell, "app")
-    assert after["password"] != before["password"]
+    another = after["password"] != before["password"]
+    assert another
     assert Client(after).produces("orders", "")
     assert "CredentialsReplaced" in {event["reason"] for event in cell.events()}
 
@@ -291,18 +324,19 @@ def test_a_namespace_that_is_enrolled_no_more_keeps_its_users(cell: Cell) -> Non
     assert secret(beside, "shop-app") == app, "nothing had to be made anew"
 
 
-def test_a_revoked_user_is_refused_on_the_connection_that_is_open(cell: Cell) -> None:
-    found = of_user(cell, "app")
+@pytest.mark.parametrize("name", ["app", "porter"])
+def test_a_revoked_user_is_refused_on_the_connection_that_is_open(cell: Cell, name: str) -> None:
+    found = of_user(cell, name)
     client = Client(found)
     assert client.produces("orders", "")
-    nobody = kfleet(cell, "user", "revoke", "app")
-    assert (nobody.returncode, "--confirm app" in nobody.stderr) == (2, True)
-    done = kfleet(cell, "user", "revoke", "app", "--confirm", "app", "--reason", "seen in a log")
+    nobody = kfleet(cell, "user", "revoke", name)
+    assert (nobody.returncode, f"--confirm {name}" in nobody.stderr) == (2, True)
+    done = kfleet(cell, "user", "revoke", name, "--confirm", name, "--reason", "seen in a log")
     assert done.returncode == 0, done.stderr
     assert client.produces("orders", DENIED), "long before it has to prove itself again"
     assert Client(found).is_refused()
-    assert condition(cell, "app", "CredentialsCurrent")["reason"] == "Revoked"
-    test = kfleet(cell, "user", "test", "app")
+    assert condition(cell, name, "CredentialsCurrent")["reason"] == "Revoked"
+    test = kfleet(cell, "user", "test", name)
     assert (test.returncode, "has no credentials" in test.stderr) == (1, True)
 
 
@@ -318,9 +352,17 @@ def test_a_deleted_user_is_refused_and_its_object_goes(cell: Cell) -> None:
 
 
 def test_no_password_and_no_key_is_anywhere_but_in_secrets(cell: Cell, ledger: Path, sandbox: Sandbox) -> None:
-    assert len(SEEN) > 10
+    known = len(SEEN)
+    assert known > 10
     files = sorted(ledger.parent.iterdir())
-    assert any(b"user revoke" in file.read_bytes() for file in files), "it was told what was done"
-    found = list(places(cell, [*files, sandbox.paths.audit_log]))
-    assert leaks(found, SEEN) == []
-    assert leaks([*found, ("planted", f"--password={SEEN[0]}")], SEEN) == ["planted"], "the control"
+    told = any(b"user revoke" in file.read_bytes() for file in files)
+    assert told, "it was told what was done"
+    seen = list(places(cell, [*files, *log_files(sandbox.paths.audit_log)]))
+    body = base64.b64encode(f"sasl.password={SEEN[0]}".encode()).decode()
+    # What pytest shows of a failed call are its arguments.
+    found, control = (
+        leaks(seen, SEEN),
+        leaks([*seen, ("planted", f"--password={SEEN[0]}"), ("in base64", body)], SEEN),
+    )
+    assert found == []
+    assert control == ["planted", "in base64"], "the control"

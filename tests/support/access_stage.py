@@ -1,4 +1,5 @@
-"""The stage of `make campaign-access`: clusters with TLS, their users, and what is kept of each scenario.
+"""The stage of `make campaign-access`, and of what `make test` shows of it: clusters with TLS, their users, and what is
+kept of each scenario.
 
 A scenario passes when it came to its end as written and the clients that ran beside it had nothing but retried requests
 (`access_verdict.complaints`).
@@ -15,19 +16,20 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from support.access_verdict import SCENARIOS, complaints
-from support.audit import OPERATOR_USER
+from support.audit import OPERATOR_USER, log_files
 from support.campaign import PATIENT, Result
 from support.cell import Cell, combined_cluster, make_cell, topic
 from support.doors import Doors, doors_of, pki
 from support.following import Mounts, Steady, records
 from support.given import Giver, edit_secret
+from support.hidden import Hidden
 from support.hosts_file import names_of
 from support.leaks import leaks, places
 from support.roll_witness import Stops
@@ -62,6 +64,14 @@ BOUGHT = "bought"
 GIVEN = {"name": "given", "port": 9095, "tls": True, "authentication": {"type": "scram-sha-512"}} | {
     "certificateSecretRef": {"name": BOUGHT}
 }
+OUTSIDE = [
+    {"name": "nodeport", "port": 9096, "type": "NodePort", "tls": True, "authentication": {"type": "scram-sha-512"}},
+    {"name": "balanced", "port": 9097, "type": "LoadBalancer", "tls": True, "authentication": {"type": "tls"}},
+]
+MEMBERS = {"app": "passwords", "cert": "certificates", "shop": "given", "porter": "nodeport", "far-cert": "balanced"}
+"""A user of each listener, who stays."""
+LEAVERS = {f"leaver-{door}": door for door in MEMBERS.values()}
+"""A user of each listener, who is revoked."""
 
 
 @dataclass
@@ -82,6 +92,14 @@ class Scene:
         self.figures.setdefault("shown", []).append(what)
         if not ok:
             self.problems.append(f"not so: {what}")
+
+
+@contextmanager
+def nothing_against() -> Iterator[Scene]:
+    """A scene in a test: at its end nothing may speak against it."""
+    scene = Scene()
+    yield scene
+    assert scene.problems == []
 
 
 @dataclass
@@ -128,6 +146,11 @@ class Place:
     def user(self, name: str) -> dict[str, str]:
         return secret(self.cell, name)
 
+    def login(self, name: str) -> Hidden:
+        """A user's settings of librdkafka, without where its Secret says that the brokers are."""
+        found = json.loads(self.user(name)["librdkafka.json"])
+        return Hidden({key: value for key, value in found.items() if key != "bootstrap.servers"})
+
     def user_reason(self, name: str, kind: str = "Ready") -> str:
         found = self.cell.get(USERS, name)
         current = [one for one in found.get("status", {}).get("conditions", []) if one["type"] == kind]
@@ -147,10 +170,10 @@ class Place:
         pods = [pod["status"]["podIP"] for pod in self.cell.pods().values()]
         return all(served(address, port) == wanted for address in pods)
 
-    def leaks(self, more: Mapping[str, str] | None = None) -> list[str]:
-        """Places that hold a secret which ever was in one of the Secrets, or one of `more`."""
-        files = [*sorted(self.ledger.parent.iterdir()), self.sandbox.paths.audit_log]
-        return leaks(places(self.cell, files), more or self.mounts.seen)
+    def leaks(self, planted: Sequence[str] = ()) -> list[str]:
+        """Places that hold a secret which ever was in one of the Secrets, or else one of those planted."""
+        files = [*sorted(self.ledger.parent.iterdir()), *log_files(self.sandbox.paths.audit_log)]
+        return leaks(places(self.cell, files), planted or self.mounts.seen)
 
 
 def served(address: str, port: int) -> str:
@@ -202,34 +225,32 @@ class Hall:
         assert result.passed, result.outcome
 
     def combined(self) -> Place:
-        """Three combined nodes with ACLs and three listeners, one of which has a certificate that was given."""
+        """Three combined nodes with ACLs and five listeners: one has a certificate that was given, two are for clients
+        outside. Each has a user who stays and one who leaves."""
         place = self._made("combined", ORDINARY)
         if place is None:
             assert self._place is not None
             return self._place
         cell = place.cell
         place.giver.give(hosts=("*.cell-nodes.example.com",))
-        may_write = rule("orders", "Write", "Read")
+        may_write, users, listeners = rule("orders", "Write", "Read"), MEMBERS | LEAVERS, [*LISTENERS, GIVEN, *OUTSIDE]
+        kinds = {item["name"]: item["authentication"]["type"] for item in listeners}
         cell.apply(
             combined_cluster(
                 version=VERSION,
                 security={"nodes": "MutualTls"},
                 authorization={"type": "Standard"},
-                listeners=[*LISTENERS, GIVEN],
+                listeners=listeners,
             ),
             *(topic(name, partitions=3, config={"min.insync.replicas": 2}) for name in ("orders", "secrets")),
-            user("app", may_write, listener="passwords"),
-            user("cert", may_write, kind="tls"),
-            user("shop", may_write, listener="given"),
-            user("leaver", may_write, listener="passwords"),
-            user("leaver-cert", may_write, kind="tls"),
+            *(user(name, may_write, kind=kinds[door], listener=door) for name, door in users.items()),
         )
         cell.wait("three addresses", lambda: len([p for p in cell.pods().values() if p["status"].get("podIP")]) == 3)
         place.said = cell.wait("the given certificate refused", lambda: said(cell, "Ready", "is not for "))
         place.giver.give()
         cell.wait_ready(240)
         cell.wait_topic("orders")
-        place.wait_users("app", "cert", "shop", "leaver", "leaver-cert")
+        place.wait_users(*users)
         return place
 
     def apart(self) -> Place:

@@ -16,11 +16,16 @@ Use = tuple[str, str, str]
 """(API group, resource with subresource, verb)"""
 
 
+def log_files(audit_log: Path) -> list[Path]:
+    """The present file first, then those that the API server has put aside."""
+    return [audit_log, *sorted(audit_log.parent.glob(f"{audit_log.stem}-*{audit_log.suffix}"))]
+
+
 def _lines(audit_log: Path) -> Iterator[str]:
     """Whatever the API server has put aside in files of their own included, and what `keep` put there; a line still
     being written is left out."""
     # The present file first: if it is put aside meanwhile, it is among the others then, and comes twice.
-    for path in (audit_log, *sorted(audit_log.parent.glob(f"{audit_log.stem}-*{audit_log.suffix}"))):
+    for path in log_files(audit_log):
         with path.open() as log:
             yield from (line for line in log if line.endswith("\n"))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from support.cell import Cell
-from support.secure_clients import is_let_in, mutual, scram, secret
+from support.secure_clients import is_answered, is_let_in, mutual, scram, secret
 
 from controlplane.adapters.clock import SystemClock
 from controlplane.adapters.pki import CryptographyPki
@@ -17,6 +17,7 @@ from controlplane.ports import KeyPair
 
 pki = CryptographyPki(SystemClock())
 HOUR = 3600
+OPERATOR = Leaf("operator", UNIT)
 
 
 @dataclass(repr=False)
@@ -32,6 +33,8 @@ class Doors:
     operator: dict[str, Any]
     more: Mapping[str, str] = field(default_factory=dict)
     """Other listeners by name."""
+    of_certificates: tuple[str, ...] = ("certificates",)
+    """Those that let users in by their certificates."""
     given: Mapping[str, str] = field(default_factory=dict)
     """What brokers are trusted by on listeners whose certificate was given, by name."""
 
@@ -53,7 +56,9 @@ class Doors:
 
 def doors_of(cell: Cell) -> Doors:
     """Of a cluster with listeners `passwords` and `certificates`, as it is now."""
-    found = {item["name"]: item for item in cell.cluster()["status"]["listeners"]}
+    cluster = cell.cluster()
+    asked = {item["name"]: item["authentication"]["type"] for item in cluster["spec"]["listeners"]}
+    found = {item["name"]: item for item in cluster["status"]["listeners"]}
     labels = {node: pod["metadata"]["labels"] for node, pod in cell.pods().items()}
     servers = {name: item["bootstrapServers"][0] for name, item in found.items()}
     by_name = ".svc:" in servers["passwords"]
@@ -73,6 +78,7 @@ def doors_of(cell: Cell) -> Doors:
         clients_ca=KeyPair(authority["ca.crt"], authority["ca.key"]),
         operator=mutual(own["ca.crt"], own["tls.crt"], own["tls.key"]),
         more=servers,
+        of_certificates=tuple(name for name, kind in asked.items() if kind == "tls"),
         given={name: secret(cell, found[name]["caSecret"])["ca.crt"] for name in servers},
     )
 
@@ -88,19 +94,31 @@ def let_in(doors: Doors, known: Mapping[str, dict[str, Any]], *, user: str, pass
         "anonymous, with TLS": {"security.protocol": "SSL", "ssl.ca.pem": doors.cluster_ca},
         "wrong password": scram(doors.cluster_ca, user, "wrong"),
         "no such user": scram(doors.cluster_ca, "mallory", password),
-        "certificate of another authority": _mutual(doors, pki.issue(other, Leaf("operator", UNIT), HOUR)),
+        "the operator's certificate, of another authority": _mutual(doors, pki.issue(other, OPERATOR, HOUR)),
+        "a user's certificate, of another authority": _mutual(doors, pki.issue(other, Leaf(user), HOUR)),
         "a user's certificate that says it is the operator's": _mutual(
-            doors, pki.issue(doors.clients_ca, Leaf("operator", UNIT), HOUR)
+            doors, pki.issue(doors.clients_ca, OPERATOR, HOUR)
         ),
     }
     cases = {(who, door): doors.at(door, config) for who, config in strangers.items() for door in doors.every}
-    cases |= {("a user's certificate", "controller"): (doors.controller, doors.user("bob"))}
-    cases |= {("a user's certificate, for nodes", "replication"): (doors.replication, doors.user("bob"))}
-    cases |= {("the operator's, for users", "certificates"): (doors.certificates, doors.operator)}
+    cases |= {
+        ("a user's certificate", door): doors.at(door, doors.user("bob")) for door in ("controller", "replication")
+    }
+    cases |= {("the operator's, for users", door): doors.at(door, doors.operator) for door in doors.of_certificates}
     cases |= {("known", door): doors.at(door, config) for door, config in known.items()}
+
+    def tried(case: tuple[str, str]) -> bool:
+        return (is_answered if case[1] == "controller" else is_let_in)(*cases[case])
+
     with ThreadPoolExecutor(len(cases)) as threads:
-        found = dict(zip(cases, threads.map(lambda case: is_let_in(*case), cases.values()), strict=True))
+        found = dict(zip(cases, threads.map(tried, cases), strict=True))
     return {case for case, got_in in found.items() if got_in}
+
+
+def anonymous_is_answered(doors: Doors) -> bool:
+    """The control of what is tried at a controller's port: where no certificate is asked for, before the password is,
+    the same client gets the same answer."""
+    return is_answered(doors.passwords, {"security.protocol": "SSL", "ssl.ca.pem": doors.cluster_ca})
 
 
 def _mutual(doors: Doors, pair: KeyPair) -> dict[str, Any]:

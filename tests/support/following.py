@@ -30,21 +30,25 @@ Config = dict[str, Any]
 
 
 class Mounts:
-    """What stands in a cell's Secrets, as of a moment ago. `seen` are all passwords and key lines that ever did."""
+    """What stands in a cell's Secrets, in `with` as of a moment ago. `seen` are all passwords and key lines that ever
+    did."""
 
     def __init__(self, cell: Cell) -> None:
         self._cell = cell
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="mounts", daemon=True)
+        self._thread: threading.Thread | None = None
         self._data: dict[str, dict[str, str]] = {}
         self.seen: set[str] = set()
 
     def __enter__(self) -> Self:
         self.look()
+        self._over.clear()
+        self._thread = threading.Thread(target=self._follow, name="mounts", daemon=True)
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        assert self._thread is not None
         alive = self._thread.is_alive()
         self._over.set()
         self._thread.join()

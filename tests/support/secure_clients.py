@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -12,34 +13,45 @@ from typing import Any, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from kafka.errors import KafkaConnectionError
+from kafka.net.manager import KafkaConnectionManager
+from kafka.net.selector import NetworkSelector
 from support.cell import Cell
+from support.hidden import Hidden
+
+from controlplane.adapters import tls
+from controlplane.domain.access.values import ClientTls
 
 SECONDS = 8.0
-Config = dict[str, Any]
+PATIENCE_MS = 30_000
 
 
 def secret(cell: Cell, name: str) -> dict[str, str]:
     data = cell.get("secret", name)["data"]
-    return {key: base64.b64decode(value).decode() for key, value in data.items()}
+    return Hidden({key: base64.b64decode(value).decode() for key, value in data.items()})
 
 
-def mutual(authorities: str, certificate: str, key: str) -> Config:
-    return {
-        "security.protocol": "SSL",
-        "ssl.ca.pem": authorities,
-        "ssl.certificate.pem": certificate,
-        "ssl.key.pem": key,
-    }
+def mutual(authorities: str, certificate: str, key: str) -> Hidden:
+    return Hidden(
+        {
+            "security.protocol": "SSL",
+            "ssl.ca.pem": authorities,
+            "ssl.certificate.pem": certificate,
+            "ssl.key.pem": key,
+        }
+    )
 
 
-def scram(authorities: str, user: str, password: str) -> Config:
-    return {
-        "security.protocol": "SASL_SSL",
-        "ssl.ca.pem": authorities,
-        "sasl.mechanism": "SCRAM-SHA-512",
-        "sasl.username": user,
-        "sasl.password": password,
-    }
+def scram(authorities: str, user: str, password: str) -> Hidden:
+    return Hidden(
+        {
+            "security.protocol": "SASL_SSL",
+            "ssl.ca.pem": authorities,
+            "sasl.mechanism": "SCRAM-SHA-512",
+            "sasl.username": user,
+            "sasl.password": password,
+        }
+    )
 
 
 def admin(server: str, config: Mapping[str, Any]) -> AdminClient:
@@ -65,6 +77,42 @@ def is_let_in(server: str, config: Mapping[str, Any]) -> bool:
             return bool(client.list_topics(timeout=1).brokers)
         client.poll(0)
     return False
+
+
+def is_answered(server: str, config: Mapping[str, Any]) -> bool:
+    """Whether the node tells this client which requests it takes, the first thing that anybody asks: all that a
+    controller has to show, which knows of no metadata and no passwords. By the client that the operator asks with.
+    With TLS 1.3 a client whose certificate is not taken learns of it no sooner than when it reads."""
+    net, context = NetworkSelector(), _context(config)
+    connections = KafkaConnectionManager(
+        net,
+        bootstrap_servers=[server],
+        socket_connection_setup_timeout_ms=PATIENCE_MS,
+        security_protocol="SSL" if context else "PLAINTEXT",
+        ssl_context=context,
+    )
+    (node,) = connections.cluster.bootstrap_brokers()
+
+    async def connected() -> None:
+        await connections.get_connection(node.node_id, refresh_metadata_on_err=False)
+
+    try:
+        connections.run(connected)
+    except KafkaConnectionError:
+        return False
+    finally:
+        connections.close()
+        net.close()
+    return True
+
+
+def _context(config: Mapping[str, Any]) -> ssl.SSLContext | None:
+    """None in plaintext."""
+    if "security.protocol" not in config:
+        return None
+    if "ssl.key.pem" not in config:
+        return ssl.create_default_context(cadata=config["ssl.ca.pem"])
+    return tls.context(ClientTls(config["ssl.ca.pem"], config["ssl.certificate.pem"], config["ssl.key.pem"]))
 
 
 def write_and_read(servers: str, topic: str, config: Mapping[str, Any]) -> None:

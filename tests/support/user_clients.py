@@ -139,16 +139,3 @@ def java_quotas(directory: Path, server: str, operator: Mapping[str, str], user:
 def _java(version: str) -> list[str]:
     env = resolve(f"kfleet/kafka:{version}").env
     return [f"{env['JAVA_HOME']}/bin/java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", f"{env['KAFKA_LIBS']}/*"]
-
-
-def command_lines() -> list[str]:
-    """Of every process of this machine, with its environment where it may be read."""
-    found = []
-    for process in Path("/proc").iterdir():
-        if process.name.isdecimal():
-            for file in ("cmdline", "environ"):
-                try:
-                    found.append((process / file).read_bytes().decode(errors="replace"))
-                except OSError:
-                    continue
-    return found

@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 from pydantic import SecretStr
+from support.hidden import Hidden
 from support.simulation import DieAt, Namespace, created
 
 from controlplane.adapters.pki import CryptographyPki
@@ -123,7 +124,7 @@ class UserSpace(Namespace):
 
     async def secret(self, name: str) -> dict[str, str]:
         found = await self.kube.get(SECRETS, name, "kafka")
-        return {key: base64.b64decode(value).decode() for key, value in found["data"].items()}
+        return Hidden({key: base64.b64decode(value).decode() for key, value in found["data"].items()})
 
     async def edit_secret(self, name: str, **data: str | None) -> None:
         changes = {
