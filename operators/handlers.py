@@ -97,9 +97,12 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
 
     @kopf.on.event(GROUP, VERSION, "kafkarebalances", registry=handlers, id="moves")
     async def move(namespace: str | None, labels: kopf.Labels, spec: kopf.Spec, **_: Any) -> None:
-        """One that moves a tenant's topics: how it stands decides where the tenant may be."""
+        """One that moves a tenant's topics, or replicas before a restart: how it stands decides where the tenant may be,
+        and when the roll goes on."""
         if names.TENANT in labels:
             queue.add(tenants_key(namespace or "", spec["clusterRef"]["name"]))
+        if names.ROLL in labels:
+            queue.add(cluster_key(namespace or "", spec["clusterRef"]["name"]))
 
     @kopf.on.event(GROUP, VERSION, "approvals", registry=handlers, id="approvals")
     async def approval(namespace: str | None, spec: kopf.Spec, **_: Any) -> None:

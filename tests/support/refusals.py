@@ -290,7 +290,7 @@ CLUSTER: tuple[Refusal, ...] = (
         "should match",
     ),
     Refusal(
-        "move away, not yet", {"spec/rollout/unprotectedPartitions": "MoveAway"}, "spec.rollout.unprotectedPartitions"
+        "an unknown policy", {"spec/rollout/unprotectedPartitions": "Evict"}, "spec.rollout.unprotectedPartitions"
     ),
     Refusal("deletion of data, not yet", {"spec/deletionPolicy": "Delete"}, "spec.deletionPolicy", "Unsupported value"),
     Refusal("name too long", {"metadata/name": "a" * 41}, "metadata.name", "at most 40"),

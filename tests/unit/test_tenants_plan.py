@@ -15,7 +15,7 @@ from controlplane.domain.tenants.planner import plan_cell
 from controlplane.domain.tenants.ranges import read_ranges, write_ranges
 from controlplane.domain.tenants.repack import offers
 from controlplane.domain.tenants.usage import beyond, readable
-from controlplane.domain.tenants.values import MoveState
+from controlplane.domain.rebalance.asked import MoveState
 
 
 def placed(cell: TenantCell, count: int, **words: Any) -> None:

@@ -38,6 +38,7 @@ from controlplane.ports import (
 )
 from controlplane.services.access.observe import Certificates, observe_access
 from controlplane.services.access.way import Way, way_to
+from controlplane.services.cluster.moves import read_moves
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,8 @@ async def observe_world(
     claims = [claim for claim in claims if node_id_of(claim) not in retired]
     nodes = observe_nodes(pods, claims, await _stays(kube, pods, claims, cordoned))
     maps = {item["metadata"]["name"]: item.get("data") or {} for item in config_maps}
+    # Before the brokers are asked: one that is over by now has left its replicas where they are seen.
+    moves = await read_moves(kube, cluster)
     world = World(
         cluster=cluster,
         observation=ClusterObservation(
@@ -101,6 +104,7 @@ async def observe_world(
         machines=await _addresses(kube, external.machines(cluster, nodes, maps)),
         retired=retired,
         retired_claims=marked,
+        moves=moves,
     )
     access = await observe_access(kube, certificates, world) if certificates is not None else None
     way = Way(cluster, access.client, access.by_name) if access else await way_to(kube, cluster, by_name=by_name)
