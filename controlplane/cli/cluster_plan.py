@@ -102,10 +102,8 @@ def move_notes(plan: Plan) -> tuple[str, ...]:
     moves = sum(step.verb == MOVE_AWAY for step in plan.steps)
     if not moves:
         return ()
-    return (
-        f"a KafkaRebalance before {moves} of the restarts moves replicas away that cannot be spared; they stay where they "
-        "come to, and from brokers that restart later they are moved once more",
-    )
+    what = f"a KafkaRebalance before {moves} of the restarts moves replicas away that their partitions cannot spare"
+    return (what, "they stay where they come to; from a broker that restarts later they are moved once more")
 
 
 VIEW = View[Foreseen]("ClusterPlan", (), lambda row: f"kafkacluster.{GROUP}/{row.name}", _document)

@@ -49,11 +49,16 @@ def uses(audit_log: Path, user: str) -> set[Use]:
 
 def pods_done(audit_log: Path, user: str, verb: str, namespace: str) -> Counter[str]:
     """How often each pod of a namespace was created or deleted with success: nothing between two looks is missed."""
+    return done(audit_log, user, verb, namespace, "pods")
+
+
+def done(audit_log: Path, user: str, verb: str, namespace: str, resource: str) -> Counter[str]:
+    """The same of any resource, by its plural."""
     return Counter(
         event["objectRef"]["name"]
         for event in _events(audit_log, user)
         if event["verb"] == verb
-        and event["objectRef"]["resource"] == "pods"
+        and event["objectRef"]["resource"] == resource
         and event["objectRef"].get("namespace") == namespace
         and 200 <= _code(event) < 300
     )

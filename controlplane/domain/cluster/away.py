@@ -1,8 +1,8 @@
 """Replicas that partitions cannot spare are moved off brokers before these are restarted (MoveAway). Pure.
 
-The roll says which brokers are next (`rolling.Blocked.away`); a KafkaRebalance with goal MoveAway does the moving. It is
-an operation of its own, with its own plan and approval, and works under the cell, which the roll leaves to it: a roll
-that waits for one holds no Lease. One at a time, and never in competition with the roll that asked:
+The roll says which brokers are next (`rolling.Blocked.away`); a KafkaRebalance with goal MoveAway moves them. It is an
+operation of its own, with its own plan and approval, and works under the cell, which the roll leaves to it: a roll that
+waits for one holds no Lease.
 
 - Its name is a function of the roll, the brokers and the attempt, so that an operator that is killed makes no second.
 - What has begun is waited for to its end, whoever asked; what has not begun goes when the roll has no use for it.

@@ -1,4 +1,4 @@
-"""What a roll under MoveAway says while replicas that partitions cannot spare are moved off the brokers that are next."""
+"""What a roll under MoveAway says while replicas that partitions cannot spare are moved off the next brokers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ AWAY = (
     Entry(
         "MovingAway",
         _CHECK,
-        "Brokers that are to be restarted next have replicas that their partitions cannot spare (replication factor not "
-        "above min.insync.replicas), and rollout.unprotectedPartitions is MoveAway.",
+        "Brokers that are to be restarted next have replicas that their partitions cannot spare (replication factor "
+        "not above min.insync.replicas), and rollout.unprotectedPartitions is MoveAway.",
         "A KafkaRebalance with goal MoveAway moves them to other brokers; the roll leaves the cell to it and goes on "
         "once they are gone. It is made once for each batch that needs it.",
         "Nothing. The message names the KafkaRebalance and what that waits for.",
@@ -24,7 +24,7 @@ AWAY = (
         _CHECK,
         "The KafkaRebalance that is to move replicas off the brokers that are next waits for an approval: the cluster "
         "requires them (rollout.approval), and whatever moves its data needs one of its own.",
-        "The roll waits. What it asked for does not change meanwhile; it goes by itself once the roll has no use for it.",
+        "The roll waits. What it asked for does not change meanwhile; it goes once the roll has no use for it.",
         "Approve or deny that KafkaRebalance. Denied, it is not asked for again by this roll.",
         ("kfleet approve kafkarebalance/NAME", *_LOOK),
     ),
@@ -63,9 +63,9 @@ AWAY_STEPS = (
     Entry(
         "MoveAway",
         _STEP,
-        "In a roll's plan: replicas that their partitions cannot spare are moved off brokers before these are restarted.",
-        "A KafkaRebalance does it, throttled, resumable and with its own approval where the cluster requires approvals. "
-        "The replicas stay where they were moved.",
+        "In a roll's plan: replicas that their partitions cannot spare are moved off brokers that are then restarted.",
+        "A KafkaRebalance does it, throttled and resumable, with its own approval where the cluster requires "
+        "approvals. The replicas stay where they were moved.",
         see=(_POLICY,),
     ),
 )

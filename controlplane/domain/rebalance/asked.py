@@ -1,4 +1,4 @@
-"""KafkaRebalances that kfleet makes by itself, for a tenant whose shard moves or before a restart: how they stand. Pure.
+"""KafkaRebalances that kfleet makes itself, for a tenant whose shard moves or before a restart: how they stand. Pure.
 
 Whoever asks gives one a name that is a function of what it is for, so that an operator that is killed makes no second
 one, and reads how it stands before it looks at the brokers: one that was done by then has left its replicas where they

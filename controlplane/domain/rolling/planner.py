@@ -330,9 +330,8 @@ class _Roll:
         if self.target.unprotected is UnprotectedPolicy.BLOCK:
             if partitions := safety.unprotected_partitions(self.observation, pending):
                 yield safety.unprotected_check(partitions)
-        elif self.target.unprotected is UnprotectedPolicy.MOVE_AWAY:
-            if partitions := safety.rooted_partitions(self.observation, pending):
-                yield safety.rooted_check(partitions)
+        elif self.occupied and (rooted := safety.rooted_partitions(self.observation, pending)):
+            yield safety.rooted_check(rooted)
 
     def _too_much_to_record(self, node: NodeObservation) -> Iterator[Check]:
         out = self.view.out_before(node)

@@ -87,7 +87,6 @@ class RollView:
         back = over and not health.not_back(self.observation, node, out_before)
         return back and not self.led_elsewhere({node.id})
 
-
     def _must_wait(self, node: NodeObservation) -> bool:
         return self._moves and bool(safety.unprotected_partitions(self.observation, frozenset({node.id})))
 

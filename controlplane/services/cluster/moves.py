@@ -40,7 +40,7 @@ def move_of(obj: Object) -> AskedMove:
 
 
 async def request_move(kube: KubeApi, cluster: KafkaCluster, request: RequestMove, *, user: str) -> None:
-    """`user` is who creates it. Raises KubeError; AlreadyExistsError only for one of that name that no roll has made."""
+    """`user` is who creates it. Raises KubeError; AlreadyExistsError only for one of that name that is no roll's."""
     goal = RebalanceGoal(type=GoalType.MOVE_AWAY, brokers=request.brokers)
     body = rebalance(cluster, request.name, goal, user=user, labels={names.ROLL: request.operation})
     owned = manifests.meta_of(cluster, request.name, None, owned=True)

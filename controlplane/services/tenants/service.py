@@ -14,7 +14,6 @@ from dataclasses import replace
 from typing import Literal
 
 from controlplane.api import conditions as c
-from controlplane.api import names
 from controlplane.api.conditions import MESSAGE_LIMIT
 from controlplane.api.kafka_tenant import KafkaTenant, QuotaGranted, TenantCellKind, TenantCellStatus
 from controlplane.api.tenant_ref import CELL_PATH
