@@ -4,7 +4,6 @@ spare is never on a node that goes, and nothing is asked for twice or for ever."
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from support.approvals import approval, install_policies
 from support.fake_kafka import FakePartition, FakeTopic
 from support.simulation import KEY, SETTINGS, DieAt, Killed, Namespace, around, created, service
+from support.tenancy import tenant
 
 from controlplane.api import names
 from controlplane.domain.cluster.away import ATTEMPTS, KEPT
@@ -30,6 +30,7 @@ from controlplane.services.operation.lock import CellGuard
 from controlplane.services.rebalance.asked import REBALANCES, operator_user
 from controlplane.services.rebalance.cells import Cells
 from controlplane.services.rebalance.recipe import RebalanceRecipe
+from controlplane.services.tenants.read import KAFKA_TENANTS
 
 RESTART = {"num.network.threads": 9}
 Object = dict[str, Any]
@@ -67,16 +68,11 @@ class Stage:
         """A second: one pass of the cluster and, with `moves`, of each KafkaRebalance. Raises Killed."""
         self.namespace.turn()
         self.look()
+        self.made += [name for name in await self.there() if name not in self.made]
         await cluster.reconcile(KEY)
         self.look()
-        for name in await self.there():
-            self.note(name)
-            if moves is not None:
-                await moves.reconcile(rebalance_key("kafka", name))
-
-    def note(self, name: str) -> None:
-        if name not in self.made:
-            self.made.append(name)
+        for name in await self.there() if moves is not None else ():
+            await moves.reconcile(rebalance_key("kafka", name))
 
     def look(self) -> None:
         kafka = self.namespace.kafka
@@ -190,15 +186,12 @@ async def test_what_is_asked_for_says_whose_it_is_and_waits_for_no_approval_wher
 async def test_an_operator_that_dies_before_and_after_every_write_asks_once_for_each_node(stage: Stage) -> None:
     await roll(stage)
     walk = Walk()
-    for _ in range(600):
-        stage.namespace.turn()
-        stage.look()
-        with suppress(Killed):
-            await stage.cluster(walk).reconcile(KEY)
-        for name in await stage.there():
-            stage.note(name)
-            with suppress(Killed):
-                await stage.rebalances(walk).reconcile(rebalance_key("kafka", name))
+    lives = [(stage.cluster(walk), stage.rebalances(walk))]
+    for _ in range(1500):
+        try:
+            await stage.turn(*lives[-1])
+        except Killed:
+            lives.append((stage.cluster(walk), stage.rebalances(walk)))
         if await stage.namespace.ready():
             break
     assert await stage.namespace.ready()
@@ -364,10 +357,17 @@ async def test_while_somebody_else_makes_room_what_was_asked_for_goes(stage: Sta
 async def test_partitions_on_every_broker_block_before_anything_is_stopped_or_moved(stage: Stage) -> None:
     stage.namespace.kafka.topics["all"] = topic("all", (0, 1, 2))
     stage.namespace.kafka.topics["all"].config["min.insync.replicas"] = "3"
+    owner = {"team": "checkout", "contact": "checkout-oncall"}
+    await stage.namespace.kube.create(KAFKA_TENANTS, tenant(topicPrefix="al", owner=owner))
     await roll(stage)
-    message = await stage.blocked("UnprotectedPartitions")
+    await stage.blocked("UnprotectedPartitions")
+    cluster, moves = stage.cluster(), stage.rebalances()
+    for _ in range(15):  # words alone are told some seconds later
+        await stage.turn(cluster, moves)
+    message = (await stage.condition())["message"]
     assert "have one on every broker" in message
     assert "all-0" in message
+    assert "all is checkout (checkout-oncall)'s" in message
     assert "Add a broker" in message
     assert stage.made == []
     assert set(stage.restarts().values()) == {0}

@@ -35,6 +35,7 @@ FAILED = "MoveAwayFailed"
 REFUSED = "MoveAwayRefused"
 WAITS = frozenset({safety.MOVING_AWAY, AWAITS_APPROVAL, IMPOSSIBLE, FAILED, REFUSED})
 """Names of checks of a roll that leaves the cell to its KafkaRebalance."""
+_FOR_OWNERS = frozenset({safety.UNPROTECTED_PARTITIONS, IMPOSSIBLE, FAILED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +65,14 @@ def answered(
     world: World, target: RollTarget, transition: Transition, now: float
 ) -> tuple[Transition, RequestMove | None]:
     """The roll that needs brokers emptied, with how that stands; what is to be asked for, if nothing was yet."""
-    action = transition.action
-    if not isinstance(action, Blocked) or not action.away:
+    action, request = transition.action, None
+    if not isinstance(action, Blocked):
         return transition, None
-    check, request = _answer(world, target, transition.progress.id, action, now)
-    return replace(transition, action=replace(action, checks=(check,))), request
+    if action.away:
+        check, request = _answer(world, target, transition.progress.id, action, now)
+        action = replace(action, checks=(check,))
+    owned = tuple(_owned(world, target, check) for check in action.checks)
+    return replace(transition, action=replace(action, checks=owned)), request
 
 
 def _answer(
@@ -94,6 +98,16 @@ def _answer(
     evidence = f"{action.checks[0].evidence} KafkaRebalance {name} is made to move them."
     asked = Check(safety.MOVING_AWAY, ok=False, evidence=evidence, remedy="The roll goes on when it has.")
     return asked, RequestMove(name, operation, action.away)
+
+
+def _owned(world: World, target: RollTarget, check: Check) -> Check:
+    """What people have to see to, with those whose topics it is about."""
+    if check.name not in _FOR_OWNERS or not world.owners:
+        return check
+    pending = frozenset(node.node for node in target.nodes if node.reasons)
+    topics = {one.topic for one in safety.unprotected_partitions(world.observation, pending)}
+    owned = sorted({f"{topic} is {world.owners[topic]}'s" for topic in topics & world.owners.keys()})
+    return replace(check, evidence=f"{check.evidence} {listing(owned)}.") if owned else check
 
 
 def leftovers(world: World, target: RollTarget, operation: str | None) -> tuple[DropMove, ...]:

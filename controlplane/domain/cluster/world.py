@@ -81,6 +81,9 @@ class World:
     """A topic of the canary's name exists, and has the settings that kfleet gives it."""
     moves: tuple[AskedMove, ...] = ()
     """KafkaRebalances that rolls of it have asked for, read before the brokers were."""
+    owners: Mapping[str, str] = field(default_factory=dict)
+    """Of topics with partitions that cannot spare a replica, whose they are; read while an operation may wait for them.
+    """
 
     @property
     def peers(self) -> Mapping[str, str]:

@@ -26,6 +26,7 @@ from controlplane.domain.observation import (
     QuorumObservation,
     Stay,
 )
+from controlplane.domain.rolling import safety
 from controlplane.ports import (
     Clock,
     ForbiddenError,
@@ -39,6 +40,7 @@ from controlplane.ports import (
 from controlplane.services.access.observe import Certificates, observe_access
 from controlplane.services.access.way import Way, way_to
 from controlplane.services.cluster.moves import read_moves
+from controlplane.services.tenants.read import read_directory
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +117,20 @@ async def observe_world(
         certificates=epochs(nodes, access) if access is not None else {},
         access=access,
     )
-    return replace(world, users=await _users(kube, world))
+    return replace(world, users=await _users(kube, world), owners=await _owners(kube, cluster, kafka))
+
+
+async def _owners(kube: KubeApi, cluster: KafkaCluster, kafka: KafkaObservation | None) -> dict[str, str]:
+    """As their tenants say: team and contact. Empty for whoever may not list tenants."""
+    if kafka is None or cluster.status.operation is None:
+        return {}
+    topics = {partition.topic for partition in kafka.partitions if safety.is_unprotected(partition)}
+    try:
+        tenants = await read_directory(kube) if topics else None
+    except (NotFoundError, ForbiddenError):
+        return {}
+    owned = {topic: tenant.spec.owner for topic in topics if tenants and (tenant := tenants.of_topic(topic))}
+    return {topic: f"{one.team} ({one.contact})" if one.contact else one.team for topic, one in owned.items()}
 
 
 async def _users(kube: KubeApi, world: World) -> tuple[UserState, ...]:
