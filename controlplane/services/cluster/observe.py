@@ -26,6 +26,7 @@ from controlplane.domain.observation import (
     QuorumObservation,
     Stay,
 )
+from controlplane.domain.rebalance.asked import AskedMove
 from controlplane.domain.rolling import safety
 from controlplane.ports import (
     Clock,
@@ -85,7 +86,7 @@ async def observe_world(
     nodes = observe_nodes(pods, claims, await _stays(kube, pods, claims, cordoned))
     maps = {item["metadata"]["name"]: item.get("data") or {} for item in config_maps}
     # Before the brokers are asked: one that is over by now has left its replicas where they are seen.
-    moves = await read_moves(kube, cluster)
+    moves = await _moves(kube, cluster, strict=certificates is not None)
     world = World(
         cluster=cluster,
         observation=ClusterObservation(
@@ -118,6 +119,17 @@ async def observe_world(
         access=access,
     )
     return replace(world, users=await _users(kube, world), owners=await _owners(kube, cluster, kafka))
+
+
+async def _moves(kube: KubeApi, cluster: KafkaCluster, *, strict: bool) -> tuple[AskedMove, ...]:
+    """None for a person who may not list KafkaRebalances (`kfleet cluster plan`); the operator (`strict`) never goes on
+    without them."""
+    try:
+        return await read_moves(kube, cluster)
+    except ForbiddenError:
+        if strict:
+            raise
+        return ()
 
 
 async def _owners(kube: KubeApi, cluster: KafkaCluster, kafka: KafkaObservation | None) -> dict[str, str]:
