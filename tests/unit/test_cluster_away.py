@@ -252,6 +252,16 @@ async def test_where_approvals_are_required_what_moves_data_needs_its_own(stage:
     assert stage.harms == []
 
 
+async def test_once_approvals_are_required_what_asks_for_none_is_replaced(stage: Stage) -> None:
+    await roll(stage)
+    await stage.blocked("MovingAway", moves=False)
+    before = await stage.only()
+    made = await approved(stage)
+    assert made["metadata"]["uid"] != before["metadata"]["uid"]
+    assert made["spec"]["approval"] == "Required"
+    assert set(stage.restarts().values()) == {0}
+
+
 async def test_what_was_denied_is_not_asked_for_again_until_somebody_deletes_it(stage: Stage) -> None:
     made = await approved(stage)
     await stage.decide(made, "Deny")

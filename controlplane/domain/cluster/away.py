@@ -28,6 +28,8 @@ ATTEMPTS = 3
 KEPT = 2
 """How many that are over stay in a cluster, as a record for people; the ledger has all of them."""
 BY_PEOPLE = frozenset({"Denied", "Cancelled"})
+UNAPPROVABLE = "ApprovalNeeded"
+"""Reason of one that asks for no approval in a cluster that requires them; its spec never changes."""
 
 AWAITS_APPROVAL = "MoveAwaitsApproval"
 IMPOSSIBLE = "MoveAwayImpossible"
@@ -124,7 +126,9 @@ def leftovers(world: World, target: RollTarget, operation: str | None) -> tuple[
 
 def _serves(world: World, target: RollTarget, move: AskedMove) -> bool:
     """Whether what it would move is still there, on brokers that are still to be restarted. While brokers do not answer
-    it is."""
+    it is. One that was made before the cluster required approvals is of no use."""
+    if move.standing.reason == UNAPPROVABLE:
+        return False
     if world.observation.kafka is None:
         return True
     nodes = {node.node: node for node in target.nodes}
