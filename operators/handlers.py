@@ -95,11 +95,7 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
         waking_homeless(queue, settings.topic_batch_delay)
     )
 
-    @kopf.on.event(GROUP, VERSION, "kafkarebalances", registry=handlers, id="moves")
-    async def move(namespace: str | None, labels: kopf.Labels, spec: kopf.Spec, **_: Any) -> None:
-        """One that moves a tenant's topics: how it stands decides where the tenant may be."""
-        if names.TENANT in labels:
-            queue.add(tenants_key(namespace or "", spec["clusterRef"]["name"]))
+    kopf.on.event(GROUP, VERSION, "kafkarebalances", registry=handlers, id="moves")(waking_who_asked(queue))
 
     @kopf.on.event(GROUP, VERSION, "approvals", registry=handlers, id="approvals")
     async def approval(namespace: str | None, spec: kopf.Spec, **_: Any) -> None:
@@ -200,6 +196,18 @@ def waking_all(
             queue.add(homeless(namespace or "", tenant), delay)
 
     return one
+
+
+def waking_who_asked(queue: WorkQueue) -> Callable[..., Awaitable[None]]:
+    """A handler that wakes whoever a KafkaRebalance was made for: how it stands decides where a tenant may be, and when
+    a roll goes on."""
+
+    async def move(namespace: str | None, labels: kopf.Labels, spec: kopf.Spec, **_: Any) -> None:
+        for label, key_of in ((names.TENANT, tenants_key), (names.ROLL, cluster_key)):
+            if label in labels:
+                queue.add(key_of(namespace or "", spec["clusterRef"]["name"]))
+
+    return move
 
 
 def waking_homeless(queue: WorkQueue, delay: float) -> Callable[..., Awaitable[None]]:

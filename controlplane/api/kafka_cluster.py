@@ -114,6 +114,7 @@ class UnprotectedPartitions(StrEnum):
 
     BLOCK = "Block"
     ACCEPT = "Accept"
+    MOVE_AWAY = "MoveAway"
 
 
 class DeletionPolicy(StrEnum):
@@ -271,8 +272,9 @@ class Rollout(ApiModel):
     )
     unprotected_partitions: UnprotectedPartitions = Field(
         UnprotectedPartitions.BLOCK,
-        description="Partitions whose replication factor does not let a broker stop: Block the roll, or Accept that "
-        "they are unavailable while their broker restarts.",
+        description="Partitions whose replication factor does not let a broker stop: Block the roll, Accept that "
+        "they are unavailable while their broker restarts, or MoveAway: before brokers are restarted, a KafkaRebalance "
+        "moves those replicas to other brokers, where they stay.",
     )
     batch_by: BatchBy = Field(
         BatchBy.RACK, description="Rack: brokers that are restarted together are all in one rack (zone)."

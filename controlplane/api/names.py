@@ -56,6 +56,8 @@ CERTIFICATE_ASKED = f"{GROUP}/certificate-asked"
 SHARD = f"{GROUP}/shard"
 """On a KafkaTenant, such as `1,4,7`: the brokers that a person wants its shard to have, in every cell, as a repack
 offers them."""
+ROLL = f"{GROUP}/roll"
+"""On a KafkaRebalance that a roll has asked for (MoveAway): the id of that roll's operation."""
 TENANT = f"{GROUP}/tenant"
 """On a KafkaRebalance that moves a tenant's topics: the tenant's name."""
 TENANT_GENERATION = f"{GROUP}/tenant-generation"

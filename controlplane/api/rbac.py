@@ -53,8 +53,9 @@ OPERATOR: tuple[Grant, ...] = (
     Grant(
         GROUP,
         kafka_rebalance.PLURAL,
-        (*READ, "create", "patch"),
-        "the objects to reconcile, and their finalizer; create is for tenants whose shard moves",
+        (*READ, "create", "patch", "delete"),
+        "the objects to reconcile, and their finalizer; create is for tenants whose shard moves and rolls that move "
+        "replicas away, delete for what such a roll has made and nobody needs any more",
     ),
     Grant(GROUP, kafka_user.PLURAL, ("list", "watch", "patch"), "the objects to reconcile, in bulk; their finalizer"),
     Grant(GROUP, kafka_tenant.PLURAL, ("list", "watch"), "the objects to reconcile, all of a cluster together"),

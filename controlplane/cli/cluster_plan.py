@@ -25,10 +25,11 @@ from controlplane.cli.render import View, show_one
 from controlplane.domain.check import Check
 from controlplane.domain.health.summary import one_line
 from controlplane.domain.operation import render
+from controlplane.domain.operation.plan import Plan
 from controlplane.domain.rolling.batches import BatchPlan
 from controlplane.domain.rolling.health import listing
 from controlplane.domain.versions import UnknownVersionError
-from controlplane.services.cluster.plan import NOTHING_ELSE, ClusterPlan, WhatIf, plan_snapshot
+from controlplane.services.cluster.plan import MOVE_AWAY, NOTHING_ELSE, ClusterPlan, WhatIf, plan_snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,15 @@ def batch_notes(found: BatchPlan | None) -> tuple[str, ...]:
     return (words, held) if found.held else (words,)
 
 
+def move_notes(plan: Plan) -> tuple[str, ...]:
+    """What MoveAway adds to a roll."""
+    moves = sum(step.verb == MOVE_AWAY for step in plan.steps)
+    if not moves:
+        return ()
+    what = f"a KafkaRebalance before {moves} of the restarts moves replicas away that their partitions cannot spare"
+    return (what, "they stay where they come to; from a broker that restarts later they are moved once more")
+
+
 VIEW = View[Foreseen]("ClusterPlan", (), lambda row: f"kafkacluster.{GROUP}/{row.name}", _document)
 
 
@@ -114,7 +124,8 @@ def plan_text(row: Foreseen) -> str:
         steps = ", ".join(f"{step} x{number}" if number > 1 else step for step, number in counted.items())
         parts.append(f"at once, disturbing nobody: {steps}")
     if found.plan is not None:
-        parts.append(render.text(render.plan_lines(found.plan, notes=batch_notes(found.batches))))
+        notes = (*batch_notes(found.batches), *move_notes(found.plan))
+        parts.append(render.text(render.plan_lines(found.plan, notes=notes)))
     if found.operation is not None:
         parts.append(f"next: {render.summary(found.operation)}")
     if found.blocked:

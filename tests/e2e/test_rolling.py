@@ -14,12 +14,18 @@ from typing import Any
 
 import pytest
 from support.accounts import Person, person
-from support.audit import OPERATOR_USER, pods_done
+from support.audit import OPERATOR_USER, done, pods_done
 from support.cell import Cell, combined_cluster, topic
+from support.refused_writes import RefusedWrites
+from support.replicas import replicas, unfinished
 from support.sandbox import Sandbox
 from support.traffic import Traffic
 
-TOPIC = "orders"
+from controlplane.domain.cluster.away import KEPT
+
+TOPIC, SINGLE, PAIR = "orders", "single", "pair"
+REBALANCES = "kafkarebalances"
+KIND = f"{REBALANCES}.kfleet.dev"
 ZONES = ("a", "b", "c")
 BROKERS = range(1, 7)
 NEVER = {"schedule": "0 0 29 2 *", "duration": "1h"}
@@ -152,6 +158,51 @@ def test_brokers_of_a_rack_go_together_and_nothing_is_lost(
     finally:
         flow.stop()
     flow.assert_nothing_lost()
+
+
+def test_what_cannot_be_spared_is_moved_off_each_batch_first(
+    cell: Cell, sandbox: Sandbox, people: tuple[Person, Person], tmp_path: Path
+) -> None:
+    """One replica, and two with min ISR 2, on every broker: they are written to all along, and no write is refused."""
+    alice, _ = people
+    cell.apply(topic(SINGLE, replicas=1), topic(PAIR, replicas=2, config={"min.insync.replicas": 2}))
+    for name in (SINGLE, PAIR):
+        cell.wait_topic(name)
+    cell.wait_in_sync()
+    snapshot = tmp_path / "cell.json"
+    taken = alice.kfleet("cluster", "snapshot", cell.name, "-n", cell.namespace, "-f", str(snapshot))
+    assert taken.returncode == 0, taken.stderr
+    offline = ["cluster", "plan", cell.name, "--snapshot", str(snapshot), "--what-if", "maxUnavailable=50%"]
+    foreseen = alice.json(*offline, "--what-if", "unprotectedPartitions=MoveAway")
+    verbs = [step["verb"] for step in foreseen["plan"]["steps"] if step["verb"] != "RestartNode"]
+    assert verbs == ["MoveAway", "RestartBatch"] * len(ZONES), foreseen
+
+    flows = [Traffic(cell.bootstrap(), name, tmp_path / f"{name}.jsonl", rate=100) for name in (SINGLE, PAIR)]
+    refusals = RefusedWrites(cell.bootstrap(), PAIR, partitions=6)
+    try:
+        for flow in flows:
+            flow.wait_flowing()
+        before, audit = deleted(cell, sandbox), sandbox.paths.audit_log
+        rollout = {"soak": "2s", "maxUnavailable": "50%", "unprotectedPartitions": "MoveAway"}
+        cell.patch({"nodePools": pools("264Mi"), "rollout": rollout})
+        cell.wait("the roll to end", lambda: cell.is_ready() and not operation(cell), 280)
+        assert deleted(cell, sandbox) - before == EACH_BROKER_ONCE
+        assert refusals.seen() == [], "min ISR was kept all along"
+        made = done(audit, OPERATOR_USER, "create", cell.namespace, REBALANCES)
+        assert sorted(made.values()) == [1] * len(ZONES), "one for each batch"
+        cell.wait("the first of them to go", lambda: len(cell.get(KIND)["items"]) == KEPT, 60)
+        assert unfinished(replicas(cell)) == []
+        # The control: an eviction that no roll makes room for is noticed.
+        cell.kubectl("delete", "pod", f"cell-brokers-{replicas(cell).of(PAIR)[0][0]}", "--wait=false")
+        cell.wait("a write to be refused", refusals.seen, 60)
+    finally:
+        refusals.stop()
+        for flow in flows:
+            flow.stop()
+    cell.wait_ready(120)
+    cell.wait_in_sync()
+    for flow in flows:
+        flow.assert_nothing_lost()
 
 
 def test_outside_its_window_a_roll_waits_until_somebody_else_waives_that(

@@ -8,7 +8,7 @@ caught-up voter, a quorum without majority leaves brokers unregistered, and a po
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
 
@@ -191,3 +191,25 @@ def everywhere(
     """Every node made from `spec_hash`."""
     nodes = tuple(NodeTarget(node, spec_hash, "4.3.1") for node in shape.ids)
     return RollTarget(f"Version {spec_hash}", nodes, soak_seconds=soak, finalise=finalise)
+
+
+def emptied(observation: ClusterObservation, batch: Collection[int]) -> ClusterObservation:
+    """What is seen once a KafkaRebalance with goal MoveAway has had these brokers: replicas of partitions that cannot
+    spare one are on others, the lowest that have none. Raises ValueError where too few others are there."""
+    kafka = observation.kafka
+    if kafka is None:
+        return observation
+    brokers = sorted(broker.id for broker in kafka.brokers)
+
+    def moved(p: PartitionObservation) -> PartitionObservation:
+        if len(p.replicas) > p.min_isr or p.leader is None or not set(p.isr) & set(batch):
+            return p
+        kept = [b for b in p.replicas if b not in batch]
+        others = [b for b in brokers if b not in batch and b not in kept]
+        on = tuple((kept + others)[: len(p.replicas)])
+        if len(on) < len(p.replicas):
+            raise ValueError(f"{p.id} has nowhere to go from {sorted(batch)}")
+        isr = tuple(b for b in on if b in p.isr or b not in p.replicas)
+        return replace(p, replicas=on, isr=isr, leader=p.leader if p.leader in isr else isr[0])
+
+    return replace(observation, kafka=replace(kafka, partitions=tuple(moved(p) for p in kafka.partitions)))

@@ -40,14 +40,12 @@ def _events(audit_log: Path, user: str | None, *words: str) -> Iterator[dict[str
                 yield event
 
 
-def _pods(audit_log: Path, user: str, verb: str, namespace: str) -> list[dict[str, Any]]:
-    """Requests of that verb about pods of a namespace, each once, oldest first."""
+def _asked(audit_log: Path, user: str, verb: str, namespace: str, resource: str) -> list[dict[str, Any]]:
+    """Requests of that verb about a resource in a namespace, each once, oldest first."""
     found = {
         f"{event['auditID']} {event['stage']}": event
-        for event in _events(audit_log, user, f'"{verb}"', '"pods"', f'"{namespace}"')
-        if event["verb"] == verb
-        and event["objectRef"]["resource"] == "pods"
-        and event["objectRef"].get("namespace") == namespace
+        for event in _events(audit_log, user, f'"{verb}"', f'"{resource}"', f'"{namespace}"')
+        if event["verb"] == verb and _is(event, resource) and event["objectRef"].get("namespace") == namespace
     }
     return sorted(found.values(), key=lambda event: str(event["requestReceivedTimestamp"]))
 
@@ -102,13 +100,18 @@ def _is(event: dict[str, Any], resource: str) -> bool:
 
 def pods_done(audit_log: Path, user: str, verb: str, namespace: str) -> Counter[str]:
     """How often each pod of a namespace was created or deleted with success: nothing between two looks is missed."""
-    asked = _pods(audit_log, user, verb, namespace)
+    return done(audit_log, user, verb, namespace, "pods")
+
+
+def done(audit_log: Path, user: str, verb: str, namespace: str, resource: str) -> Counter[str]:
+    """The same of any resource, by its plural."""
+    asked = _asked(audit_log, user, verb, namespace, resource)
     return Counter(event["objectRef"]["name"] for event in asked if 200 <= _code(event) < 300)
 
 
 def deleters(audit_log: Path, user: str, namespace: str) -> list[tuple[str, str]]:
     """(when, user agent) of every request to delete a pod of the namespace, refused ones included, oldest first."""
-    asked = _pods(audit_log, user, "delete", namespace)
+    asked = _asked(audit_log, user, "delete", namespace, "pods")
     return [(event["requestReceivedTimestamp"], event.get("userAgent", "")) for event in asked]
 
 

@@ -289,9 +289,7 @@ CLUSTER: tuple[Refusal, ...] = (
         "spec.maintenanceWindows[0].timeZone",
         "should match",
     ),
-    Refusal(
-        "move away, not yet", {"spec/rollout/unprotectedPartitions": "MoveAway"}, "spec.rollout.unprotectedPartitions"
-    ),
+    Refusal("an unknown policy", {"spec/rollout/unprotectedPartitions": "Evict"}, "spec.rollout.unprotectedPartitions"),
     Refusal("deletion of data, not yet", {"spec/deletionPolicy": "Delete"}, "spec.deletionPolicy", "Unsupported value"),
     Refusal("name too long", {"metadata/name": "a" * 41}, "metadata.name", "at most 40"),
     Refusal("name with a dot", {"metadata/name": "a.b"}, "metadata.name", "pods and Services"),

@@ -12,10 +12,11 @@ from controlplane.api.conditions import timestamp
 from controlplane.api.kafka_tenant import KafkaTenant, TenantCellStatus
 from controlplane.domain.observation import PartitionObservation, TopicPartition
 from controlplane.domain.placement.values import Broker, Fleet
+from controlplane.domain.rebalance.asked import MoveState
 from controlplane.domain.tenants.directory import Cell, Directory, cell_status, directory
 from controlplane.domain.tenants.planner import plan_cell
 from controlplane.domain.tenants.status import tenant_status
-from controlplane.domain.tenants.values import CellView, Move, MoveRequest, MoveState, Outcome
+from controlplane.domain.tenants.values import CellView, Move, MoveRequest, Outcome
 
 CELL = Cell("kafka", "cell")
 START = 1_800_000_000.0

@@ -189,10 +189,10 @@ def test_no_grant_stands_twice_and_data_is_never_deleted() -> None:
     assert len(table) == len(set(table))
     deletable = {grant.resource for grant in grants if {"delete", "deletecollection"} & set(grant.verbs)}
     deletion = (
-        "nodes come back from their volumes, plans are made anew, the credentials of a user that is revoked and the "
-        "Services of a listener that is gone go"
+        "nodes come back from their volumes, plans are made anew, the credentials of a user that is revoked, the "
+        "Services of a listener that is gone and the KafkaRebalances that a roll had asked for go"
     )
-    assert deletable == {"pods", "configmaps", "secrets", "services"}, deletion
+    assert deletable == {"pods", "configmaps", "kafkarebalances", "secrets", "services"}, deletion
 
 
 def test_operator_runs_under_its_own_account() -> None:

@@ -25,8 +25,9 @@ from controlplane.services.operation.approvals import APPROVALS
 from controlplane.services.operation.engine import Engine
 from controlplane.services.operation.frozen import NAMESPACES, FrozenKind
 from controlplane.services.operation.lock import CellGuard
+from controlplane.services.rebalance.asked import REBALANCES
 from controlplane.services.rebalance.cells import Cells
-from controlplane.services.rebalance.recipe import REBALANCES, RebalanceRecipe
+from controlplane.services.rebalance.recipe import RebalanceRecipe
 from controlplane.services.tenants.read import KAFKA_TENANTS
 
 NAME = "shift"

@@ -7,9 +7,9 @@ from support.tenants import CELL, cell_of
 
 from controlplane.api import names
 from controlplane.domain.observation import KafkaObservation, PartitionObservation
+from controlplane.domain.rebalance.asked import MoveState
 from controlplane.domain.rebalance.bounds import Bounds
 from controlplane.domain.rebalance.values import Broker
-from controlplane.domain.tenants.values import MoveState
 from controlplane.ports import Object
 from controlplane.services.rebalance.recipe import assignment_of
 from controlplane.services.tenants.moves import move_of

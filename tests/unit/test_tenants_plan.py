@@ -10,12 +10,12 @@ import pytest
 from support.tenants import CELL, SHARD, START, TenantCell, cell_of, tenant
 
 from controlplane.api.kafka_tenant import TenantLimits, TenantUsage
+from controlplane.domain.rebalance.asked import MoveState
 from controlplane.domain.tenants.directory import directory
 from controlplane.domain.tenants.planner import plan_cell
 from controlplane.domain.tenants.ranges import read_ranges, write_ranges
 from controlplane.domain.tenants.repack import offers
 from controlplane.domain.tenants.usage import beyond, readable
-from controlplane.domain.tenants.values import MoveState
 
 
 def placed(cell: TenantCell, count: int, **words: Any) -> None:

@@ -19,7 +19,7 @@ from controlplane.services.cluster.kind import KAFKA_CLUSTERS
 from controlplane.services.events import EventRecorder
 from controlplane.services.intercept import intercept_admins, intercept_kube
 from controlplane.services.keys import tenants_key
-from controlplane.services.rebalance.recipe import REBALANCES
+from controlplane.services.rebalance.asked import REBALANCES
 from controlplane.services.tenants.read import KAFKA_TENANTS
 from controlplane.services.tenants.service import TenantService
 

@@ -15,7 +15,7 @@ from controlplane.api.operation import Operation
 from controlplane.api.roles import Role
 from controlplane.domain import versions
 from controlplane.domain.check import Check, explain
-from controlplane.domain.cluster import checks, drain, external, lost, manifests, members, setup, way_back
+from controlplane.domain.cluster import away, checks, drain, external, lost, manifests, members, setup, way_back
 from controlplane.domain.cluster.clients import CreateCanaryTopic, DeleteCanaryTopic
 from controlplane.domain.cluster.guards import GUARDS
 from controlplane.domain.cluster.layout import Layout, lay_out
@@ -73,7 +73,8 @@ def decide(world: World, placement: Placement, permit: Permit, now: float) -> De
     turn = members.look(declared, layout, placement, permit.holds)
     course = _course(world, layout, placement, permit, back=back, now=now)
     world, target, back = course.world, course.target, course.back
-    transition = plan_roll(world.observation, target, course.progress)
+    planned = plan_roll(world.observation, target, course.progress)
+    transition, request = away.answered(world, target, planned, now)
     action, begun = transition.action, bool(transition.progress.replicas_out_before)
     if turn is not None and _is_their_turn(declared, layout, placement, course, permit):
         return _change_members(
@@ -116,6 +117,7 @@ def decide(world: World, placement: Placement, permit: Permit, now: float) -> De
         rolled_back=back,
     )
     settled = (calm and not steps and not verdict.lacking) or (held and not begun)
+    steps = (*steps, *_moves(world, target, operation, request))
     # An eviction may have come through while the gate stood open: it is closed first, and the world looked at again.
     # So it is when claims are made: whether they can be bound has to be seen. And a broker goes once it is written down
     # what its successor tells clients outside.
@@ -125,6 +127,15 @@ def decide(world: World, placement: Placement, permit: Permit, now: float) -> De
     )
     roll = action if operation is not None and not waiting else None
     return Decision(layout, verdict, steps, roll, begun, settled, target)
+
+
+def _moves(
+    world: World, target: rolling.RollTarget, operation: Operation | None, request: away.RequestMove | None
+) -> tuple[setup.SetupStep, ...]:
+    """What happens to the KafkaRebalances that rolls ask for; a new one only for the roll that goes on."""
+    mine = operation.id if operation is not None else None
+    asked = (request,) if request is not None and request.operation == mine else ()
+    return (*away.leftovers(world, target, mine), *asked)
 
 
 def _is_their_turn(declared: World, layout: Layout, placement: Placement, course: _Course, permit: Permit) -> bool:
@@ -455,6 +466,7 @@ def roll_target(
             *(claim_gate(world, layout, tuple(nodes)) if back is None else ()),
             *external.gate(world, layout, tuple(nodes)),
             *drain.bars_stops(world.observation, nodes),
+            *away.guard(world),
         ),
         max_unavailable=unavailable_limit(
             cluster.spec.rollout.max_unavailable, sum(Role.BROKER in node.roles for node in layout.nodes)

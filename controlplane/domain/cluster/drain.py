@@ -109,6 +109,6 @@ def spares_nobody(world: World) -> tuple[Check, ...]:
         return ()
     partitions = safety.unprotected_partitions(observation, frozenset(node.id for node in observation.nodes))
     if partitions:
-        return (safety.unprotected_check(partitions),)
+        return (safety.unprotected_check(partitions, policy),)
     controllers = [node.id for node in observation.nodes if node.is_controller]
     return safety.judge(observation, frozenset(controllers[:1]), policy).failed

@@ -28,6 +28,7 @@ from controlplane.domain.cluster.access import (
     RequireRestart,
     access_steps,
 )
+from controlplane.domain.cluster.away import DropMove, RequestMove
 from controlplane.domain.cluster.clients import CreateCanaryTopic, DeleteCanaryTopic, canary_steps
 from controlplane.domain.cluster.external import ApplyAdvertised, RemoveService
 from controlplane.domain.cluster.layout import Layout, NodeLayout
@@ -125,6 +126,8 @@ SetupStep = (
     | AlterClusterConfig
     | CreateCanaryTopic
     | DeleteCanaryTopic
+    | RequestMove
+    | DropMove
     | MakeAuthority
     | PublishAuthority
     | PrepareAuthority

@@ -17,6 +17,7 @@ from controlplane.domain.cluster.layout import Lost
 from controlplane.domain.cluster.manifests import POD_TEMPLATE
 from controlplane.domain.membership.values import Request
 from controlplane.domain.observation import ClusterObservation
+from controlplane.domain.rebalance.asked import AskedMove
 from controlplane.domain.rolling.witness import Learning
 
 REQUEST_LIMIT = 64
@@ -81,6 +82,11 @@ class World:
     """The cluster's KafkaUsers, where anything is decided by them (`users.matter`)."""
     canary_is_ours: bool = False
     """A topic of the canary's name exists, and has the settings that kfleet gives it."""
+    moves: tuple[AskedMove, ...] = ()
+    """KafkaRebalances that rolls of it have asked for, read before the brokers were."""
+    owners: Mapping[str, str] = field(default_factory=dict)
+    """Of topics with partitions that cannot spare a replica, whose they are; read while an operation may wait for them.
+    """
 
     @property
     def peers(self) -> Mapping[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 
 from controlplane.domain.explain.access import ACCESS, ACCESS_ACTIONS
+from controlplane.domain.explain.away import AWAY, AWAY_ACTIONS, AWAY_STEPS
 from controlplane.domain.explain.clients import CANARY_ACTIONS, CLIENTS
 from controlplane.domain.explain.conditions import CONDITIONS, REASONS
 from controlplane.domain.explain.entry import Entry as Entry
@@ -45,9 +46,9 @@ CHAPTERS: dict[str, tuple[Entry, ...]] = {
     "Approvals": APPROVALS,
     "What ends a plan whose steps are fixed": FROZEN,
     "What a roll waits for: nodes": HEALTH,
-    "What a roll waits for: before a node is stopped": GATES,
+    "What a roll waits for: before a node is stopped": (*GATES, *AWAY),
     "What an upgrade asks of clients": CLIENTS,
-    "Steps of a roll": STEPS,
+    "Steps of a roll": (*STEPS, *AWAY_STEPS),
     "What a change of members waits for": MEMBER_CHECKS,
     "Steps of a change of members": MEMBER_STEPS,
     "Conditions of a rebalance": REBALANCE_CONDITIONS,
@@ -55,7 +56,7 @@ CHAPTERS: dict[str, tuple[Entry, ...]] = {
     "Steps of a rebalance": REBALANCE_STEPS,
     "Load shedding": SHEDDING,
     "Why a node is restarted": (*CAUSES, *EXTERNAL_CAUSES),
-    "Actions": (*ACTIONS, *ACCESS_ACTIONS, *EXTERNAL_ACTIONS, *CANARY_ACTIONS),
+    "Actions": (*ACTIONS, *ACCESS_ACTIONS, *EXTERNAL_ACTIONS, *CANARY_ACTIONS, *AWAY_ACTIONS),
     "How an operation ends": OUTCOMES,
     "Events": (*EVENTS, *MEMBER_EVENTS),
     "States of a node": NODES,

@@ -160,8 +160,9 @@ GATES = (
         "Partitions whose replication factor does not exceed min.insync.replicas: they refuse acks=all writes while "
         "any of their replicas is down, so no restart can spare them.",
         "With rollout.unprotectedPartitions: Block (the default) nothing is stopped. With Accept they are named and "
-        "their writes pause during a restart.",
-        "Raise their replication factor, lower their min.insync.replicas, or accept the pause.",
+        "their writes pause during a restart. With MoveAway their replicas are moved off each batch first, and this is "
+        "said of those that have a replica on every broker, so that there is nowhere to move one to.",
+        "Raise their replication factor, lower their min.insync.replicas, accept the pause, or have them moved away.",
         ("kubectl explain kfc.spec.rollout.unprotectedPartitions", "kfleet cluster snapshot NAME"),
     ),
     Entry(

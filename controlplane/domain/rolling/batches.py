@@ -6,6 +6,9 @@ hold at most s - f: within a rack that is a conflict between two brokers where s
 (`colouring`). Where it is 0 the broker may not be stopped at all as things are: it is `held`, and neither in a batch
 nor in the bound. Racks do not share batches, so their numbers and their bounds add up.
 
+Under `MoveAway` partitions that cannot spare a replica (RF <= min ISR) have none on a batch when its turn comes, and
+their places until then say nothing. They bound its size instead: what they are moved to has to be outside of it.
+
 Alone go controllers and combined nodes (a majority of voters must stay, each restart may move the active controller,
 and the quorum's state is worth a look after every one), brokers whose rack is not known (nothing says that they share
 one), and brokers with a replica of a partition that has no leader (nothing says what its in-sync replicas are worth).
@@ -59,7 +62,7 @@ def plan_batches(
     batches: list[tuple[int, ...]] = [(node.id,) for node in controllers]
     lower = len(batches)
     for rack, members in _racks(brokers, room):
-        found = colour(room.conflicts(rack, members, max_unavailable))
+        found = colour(room.conflicts(rack, members, min(max_unavailable, room.most)))
         batches += sorted(tuple(members[thing] for thing in things(one)) for one in found.classes)
         lower += found.lower_bound
     return BatchPlan(tuple(batches), lower, tuple(sorted(room.held)))
@@ -117,7 +120,8 @@ def _racks(brokers: list[NodeObservation], room: _Room) -> Iterator[tuple[str, l
 class _Room:
     """What the partitions allow. `held` brokers may not be stopped now, `alone` ones with no other.
 
-    `_together`: by rack, in-sync brokers of one partition to how many of them may be down. Only the least counts.
+    `most`: how many may be down together whoever they are. `_together`: by rack, in-sync brokers of one partition to
+    how many of them may be down. Only the least counts.
     """
 
     def __init__(
@@ -126,6 +130,7 @@ class _Room:
         ids = {node.id for node in brokers}
         held: set[int] = set()
         self.alone: set[int] = set()
+        self.most = max(1, len(brokers))
         self._together: dict[str, dict[frozenset[int], int]] = defaultdict(dict)
         if observation.kafka is None:
             held = {broker for broker in ids if safety.judge(observation, frozenset({broker}), policy).failed}
@@ -135,6 +140,12 @@ class _Room:
         for partition in observation.kafka.partitions if observation.kafka else ():
             if partition.leader is None:
                 self.alone.update(partition.replicas)
+                continue
+            if policy is UnprotectedPolicy.MOVE_AWAY and safety.is_unprotected(partition):
+                elsewhere = safety.room(observation, partition)
+                self.most = max(1, min(self.most, elsewhere))
+                if not elsewhere:
+                    held.update(partition.isr)
                 continue
             in_sync = standing.intersection(partition.isr)
             spare = len(in_sync) - safety.floor(partition)

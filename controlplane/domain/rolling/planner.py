@@ -21,6 +21,8 @@ Invariants (each a property test; design section 6):
    it still adds; a process that does not run adds nothing. While people hold the roll (`RollTarget.holds`) none is
    stopped; what only bars ready nodes (`RollTarget.guards`, and `faults` of an upgrade) does not bar these.
 5. A stopped node is back when `health.not_back` finds nothing; then its leaders return by preferred election.
+   Where partitions cannot spare a replica (RF <= min ISR), `MoveAway` asks for their replicas to be moved off what is
+   to be stopped next (`Blocked.away`), and stops it when it sees none there.
 9. A pod made from its target is never stopped, so nothing is restarted twice for one target. Whether an intended stop
    happened is seen from the pod's uid.
 
@@ -30,7 +32,7 @@ are awaited without end; the checks say what is wrong with them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from controlplane.api.operation import JOURNAL_LIMIT
@@ -89,6 +91,8 @@ class _Roll:
         self.view = RollView(observation, target, progress)
         self.batches, self.batch_limit = self._remembered(), progress.batch_limit
         self.soaked = False
+        moves = target.unprotected is UnprotectedPolicy.MOVE_AWAY
+        self.occupied = safety.occupied(observation) if moves else frozenset[int]()
 
     def next(self) -> Transition:
         action = next(self._actions())
@@ -260,18 +264,28 @@ class _Roll:
         group = self.view.group(self.view.pending[0])
         if not self.view.pending[0].is_controller and self.target.max_unavailable > 1:
             yield from self._open_batch()
-        for node in self.view.pending:
-            if self.view.group(node) == group:
-                verdict = self._judge(node)
-                failed = (*verdict.failed, *self._too_much_to_record(node))
-                if not failed:
-                    yield self._stop(node, verdict)
-                refusals += failed
+        candidates = [node for node in self.view.pending if self.view.group(node) == group]
+        for node in sorted(candidates, key=lambda n: n.id in self.occupied):  # who needs no move goes first
+            verdict = self._judge(node)
+            failed = (*verdict.failed, *self._too_much_to_record(node))
+            if not failed:
+                yield self._stop(node, verdict)
+            if self._takes_only_a_move(failed):
+                yield self._ask_away((node.id,))
+            refusals += failed
         yield from _block(refusals)
 
+    def _takes_only_a_move(self, failed: Iterable[Check]) -> bool:
+        return bool(self.occupied) and {check.name for check in failed} == {safety.UNPROTECTED_PARTITIONS}
+
+    def _ask_away(self, brokers: tuple[int, ...]) -> Blocked:
+        partitions = safety.unprotected_partitions(self.observation, frozenset(brokers))
+        return Blocked((safety.moving_check(partitions, brokers),), away=tuple(sorted(brokers)))
+
     def _open_batch(self) -> Iterator[Action]:
-        """The first member of the first batch that may go as a whole, of those in the progress or else of new ones.
-        Nothing if there is none: then each broker is asked alone, and says why it may not go."""
+        """The first member of the first batch that may go as a whole, of those in the progress or else of new ones; if
+        none may, the first that may once replicas have been moved off it. Nothing if there is none of these either:
+        then each broker is asked alone, and says why it may not go."""
         pending = {node.id: node for node in self.view.pending if not node.is_controller}
         limit = self.target.max_unavailable
         if self.batch_limit == limit and pending.keys() == set().union(*self.batches):
@@ -281,10 +295,20 @@ class _Roll:
             self.batches, self.batch_limit = found.batches, limit
         yield from self._open_one_of(found.batches, pending)
 
-    def _open_one_of(self, batches: Batches, pending: Mapping[int, NodeObservation]) -> Iterator[StopNode]:
-        for batch in sorted(batches, key=lambda members: self.view.undone not in members):
+    def _open_one_of(self, batches: Batches, pending: Mapping[int, NodeObservation]) -> Iterator[StopNode | Blocked]:
+        def order(batch: tuple[int, ...]) -> tuple[bool, bool]:
+            return not self.occupied.isdisjoint(batch), self.view.undone not in batch
+
+        for batch in sorted(batches, key=order):
             racks = {pending[node].rack for node in batch}
-            if len(racks) > 1 or (None in racks and len(batch) > 1) or self._judge_all(frozenset(batch)).failed:
+            if len(racks) > 1 or (None in racks and len(batch) > 1):
+                continue
+            if failed := self._judge_all(frozenset(batch)).failed:
+                if self._takes_only_a_move(failed):
+                    # Written down while it waits: what is stopped then is what was emptied.
+                    self.batches = (batch, *(other for other in batches if other != batch))
+                    self.batch_limit = self.target.max_unavailable
+                    yield self._ask_away(batch)
                 continue
             for node in sorted((pending[member] for member in batch), key=lambda n: n.id != self.view.undone):
                 verdict = self._judge(node)
@@ -302,10 +326,12 @@ class _Roll:
                 evidence=f"{len(moving)} partitions are being reassigned: {health.listing(sorted(moving))}.",
                 remedy="Wait until the reassignment is complete, or cancel it.",
             )
+        pending = frozenset(node.id for node in self.view.pending)
         if self.target.unprotected is UnprotectedPolicy.BLOCK:
-            pending = frozenset(node.id for node in self.view.pending)
             if partitions := safety.unprotected_partitions(self.observation, pending):
                 yield safety.unprotected_check(partitions)
+        elif self.occupied and (rooted := safety.rooted_partitions(self.observation, pending)):
+            yield safety.rooted_check(rooted)
 
     def _too_much_to_record(self, node: NodeObservation) -> Iterator[Check]:
         out = self.view.out_before(node)

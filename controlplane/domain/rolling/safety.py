@@ -4,7 +4,8 @@
    partitions that accept acks=all writes; one already below its min ISR loses no further member to us either, since
    the next one may be its last. A partition without a leader has nothing to lose.
    Where RF <= min ISR no restart can keep that: such partitions are unprotected. `Block` refuses; `Accept` names them
-   and asks for one replica less than RF, so that a restart still never takes the last one of two.
+   and asks for one replica less than RF, so that a restart still never takes the last one of two. `MoveAway` refuses
+   as well: no node of the batch may have such a replica in sync, and it is somebody else's to see to that.
 2. With the batch down, caught-up voters that run are still a majority of all voters. Voters whose process does not run
    add nothing and are free to go. A quorum of one or two cannot spare a voter; the same policy decides about it.
 
@@ -28,9 +29,11 @@ from controlplane.domain.rolling.health import is_dark, is_ready, is_running, li
 from controlplane.domain.rolling.values import UnprotectedPolicy
 
 ACCEPT_REMEDY = "set spec.rollout.unprotectedPartitions to Accept to let them pause during a restart"
+MOVE_REMEDY = "to MoveAway to have their replicas moved first"
 _WAIVABLE = frozenset({"UnprotectedPartitions", "UnprotectedQuorum"})
 
 UNPROTECTED_PARTITIONS = "UnprotectedPartitions"
+MOVING_AWAY = "MovingAway"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ def judge(
     suspects: frozenset[int] = frozenset(),
 ) -> Verdict:
     """Whether `batch` may be down. `suspects` may be going down already and are not counted upon."""
-    case = _Case(observation, batch, suspects - batch)
+    case = _Case(observation, batch, suspects - batch, policy)
     checks = [*case.writes(), *case.quorum()]
     waived = _WAIVABLE if policy is UnprotectedPolicy.ACCEPT else frozenset[str]()
     return Verdict(
@@ -64,13 +67,56 @@ def unprotected_partitions(observation: ClusterObservation, nodes: frozenset[int
     return tuple(sorted(p.id for p in partitions if is_unprotected(p) and p.leader is not None and nodes & set(p.isr)))
 
 
-def unprotected_check(partitions: tuple[TopicPartition, ...]) -> Check:
+def occupied(observation: ClusterObservation) -> frozenset[int]:
+    """Brokers with an in-sync replica that its partition cannot spare."""
+    partitions = observation.kafka.partitions if observation.kafka else ()
+    return frozenset(b for p in partitions if is_unprotected(p) and p.leader is not None for b in p.isr)
+
+
+def unprotected_check(
+    partitions: tuple[TopicPartition, ...], policy: UnprotectedPolicy = UnprotectedPolicy.BLOCK
+) -> Check:
+    other = f", or {MOVE_REMEDY}" if policy is UnprotectedPolicy.BLOCK else ""
     return Check(
         UNPROTECTED_PARTITIONS,
         ok=False,
         evidence=f"{len(partitions)} partitions cannot lose a replica without refusing acks=all writes, because their "
         f"replication factor does not exceed min.insync.replicas: {listing(partitions)}.",
-        remedy=f"Raise their replication factor, lower their min.insync.replicas, or {ACCEPT_REMEDY}.",
+        remedy=f"Raise their replication factor, lower their min.insync.replicas, or {ACCEPT_REMEDY}{other}.",
+    )
+
+
+def moving_check(partitions: tuple[TopicPartition, ...], brokers: tuple[int, ...]) -> Check:
+    return Check(
+        MOVING_AWAY,
+        ok=False,
+        evidence=f"{len(partitions)} partitions have a replica on broker {listing(brokers)} that they cannot spare, "
+        f"because their replication factor does not exceed min.insync.replicas: {listing(partitions)}.",
+        remedy="A KafkaRebalance with goal MoveAway moves them to other brokers first.",
+    )
+
+
+def room(observation: ClusterObservation, partition: PartitionObservation) -> int:
+    """How many brokers may be down together while all of an unprotected partition is on others; 0: there is no other
+    broker to move a replica of it to."""
+    brokers = len(observation.kafka.brokers) if observation.kafka else 0
+    return max(0, brokers - len(partition.replicas))
+
+
+def rooted_partitions(observation: ClusterObservation, nodes: frozenset[int]) -> tuple[TopicPartition, ...]:
+    """Unprotected partitions on `nodes` that cannot be moved off any broker: they have a replica on every one."""
+    unprotected = set(unprotected_partitions(observation, nodes))
+    partitions = observation.kafka.partitions if observation.kafka else ()
+    return tuple(sorted(p.id for p in partitions if p.id in unprotected and not room(observation, p)))
+
+
+def rooted_check(partitions: tuple[TopicPartition, ...]) -> Check:
+    return Check(
+        UNPROTECTED_PARTITIONS,
+        ok=False,
+        evidence=f"{len(partitions)} partitions cannot lose a replica without refusing acks=all writes, and have one "
+        f"on every broker, so that none can be moved away: {listing(partitions)}.",
+        remedy=f"Add a broker, lower their replication factor or their min.insync.replicas, or {ACCEPT_REMEDY}.",
     )
 
 
@@ -93,8 +139,14 @@ def standing(observation: ClusterObservation) -> set[int]:
 class _Case:
     """One batch before the judge. `down` are nodes that cannot be counted upon once it is stopped."""
 
-    def __init__(self, observation: ClusterObservation, batch: frozenset[int], suspects: frozenset[int]) -> None:
-        self.observation, self.batch = observation, batch
+    def __init__(
+        self,
+        observation: ClusterObservation,
+        batch: frozenset[int],
+        suspects: frozenset[int],
+        policy: UnprotectedPolicy,
+    ) -> None:
+        self.observation, self.batch, self.policy = observation, batch, policy
         self.nodes = [node for node in observation.nodes if node.id in batch]
         self.down = {node.id for node in observation.nodes if not is_running(node)} | suspects | batch
 
@@ -112,10 +164,12 @@ class _Case:
                 continue
             if is_unprotected(partition):
                 unprotected.append(partition.id)
+                if self.policy is UnprotectedPolicy.MOVE_AWAY:  # how many are left is asked once it is elsewhere
+                    continue
             if len(standing.intersection(partition.isr)) < floor(partition):
                 starved.append(partition.id)
         if unprotected:
-            yield unprotected_check(tuple(sorted(unprotected)))
+            yield unprotected_check(tuple(sorted(unprotected)), self.policy)
         if starved:
             yield Check(
                 "WouldStopWrites",

@@ -38,6 +38,8 @@ class UnprotectedPolicy(StrEnum):
 
     BLOCK = "Block"
     ACCEPT = "Accept"
+    MOVE_AWAY = "MoveAway"
+    """As Block does, until their replicas have been moved off the nodes that are next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +165,14 @@ class Finalise:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """Nothing may be done now; `checks` (all failed) say why and what would help. Examined again at every pass."""
+    """Nothing may be done now; `checks` (all failed) say why and what would help. Examined again at every pass.
+
+    `away`: brokers that could be stopped together, had they no replica that its partition cannot spare; those are to be
+    moved off them.
+    """
 
     checks: tuple[Check, ...]
+    away: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

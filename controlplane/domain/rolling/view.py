@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from controlplane.domain.observation import ClusterObservation, NodeObservation, TopicPartition
-from controlplane.domain.rolling import health
-from controlplane.domain.rolling.values import RollProgress, RollTarget, Step
+from controlplane.domain.rolling import health, safety
+from controlplane.domain.rolling.values import RollProgress, RollTarget, Step, UnprotectedPolicy
 
 
 class RollView:
@@ -23,6 +23,7 @@ class RollView:
     def __init__(self, observation: ClusterObservation, target: RollTarget, progress: RollProgress) -> None:
         self.observation = observation
         self.held = bool(target.held)
+        self._moves = target.unprotected is UnprotectedPolicy.MOVE_AWAY
         self._back = target.back
         self.targets = {node.node: node for node in target.nodes}
         self.undone = _undone_stop(observation, progress)
@@ -75,14 +76,19 @@ class RollView:
     def _is_over(self, node: NodeObservation, out_before: frozenset[TopicPartition]) -> bool:
         """Its restart is complete, or never began (the pod is untouched and up, and is judged anew).
 
-        Complete means back on the target; while anything is held, back on whatever it runs.
+        Complete means back on the target; while anything is held, or replicas have to be moved off it before it may be
+        stopped again, back on whatever it runs.
         """
         if node.id in self.unhealthy:
             return False
         if node.id == self.undone:
             return True
-        back = (self.at_target(node) or self.held) and not health.not_back(self.observation, node, out_before)
+        over = self.at_target(node) or self.held or self._must_wait(node)
+        back = over and not health.not_back(self.observation, node, out_before)
         return back and not self.led_elsewhere({node.id})
+
+    def _must_wait(self, node: NodeObservation) -> bool:
+        return self._moves and bool(safety.unprotected_partitions(self.observation, frozenset({node.id})))
 
 
 def _undone_stop(observation: ClusterObservation, progress: RollProgress) -> int | None:

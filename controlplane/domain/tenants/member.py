@@ -11,11 +11,12 @@ from controlplane.api.duration import parse_seconds
 from controlplane.api.kafka_tenant import KafkaTenant, TenantCellStatus
 from controlplane.domain.check import Check
 from controlplane.domain.placement.values import BadInputError, DoesNotFitError, Fleet, Shard, ShardRule
+from controlplane.domain.rebalance.asked import MoveState
 from controlplane.domain.tenants import directory as of
 from controlplane.domain.tenants.directory import Directory
 from controlplane.domain.tenants.ranges import read_ranges
 from controlplane.domain.tenants.usage import Holdings
-from controlplane.domain.tenants.values import CellView, Move, MoveState
+from controlplane.domain.tenants.values import CellView, Move
 
 
 @dataclass

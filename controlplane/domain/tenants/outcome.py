@@ -16,14 +16,12 @@ from controlplane.domain.check import Check
 from controlplane.domain.placement import bounds
 from controlplane.domain.placement.occupancy import Held, Occupancy
 from controlplane.domain.placement.values import DoesNotFitError, Fleet, Shard, shape
+from controlplane.domain.rebalance.asked import SETTLE_SECONDS, MoveState
 from controlplane.domain.tenants import verdict
 from controlplane.domain.tenants.member import Member
 from controlplane.domain.tenants.ranges import write_ranges
 from controlplane.domain.tenants.reshape import suits
-from controlplane.domain.tenants.values import CellView, MoveRequest, MoveState, Outcome
-
-SETTLE_SECONDS = 5.0
-"""A broker's metadata follows the controller: for so long a KafkaRebalance that says it is done is believed over it."""
+from controlplane.domain.tenants.values import CellView, MoveRequest, Outcome
 
 
 def outcome(member: Member, occupancy: Occupancy, view: CellView, least: dict[int, int], now: float) -> Outcome:

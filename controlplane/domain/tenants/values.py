@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from controlplane.api.kafka_tenant import TenantCellStatus
 from controlplane.domain.observation import PartitionObservation, TopicPartition
 from controlplane.domain.placement.values import Fleet, Shard
+from controlplane.domain.rebalance.asked import MoveState
 from controlplane.domain.tenants.directory import Cell
-
-
-class MoveState(StrEnum):
-    UNDER_WAY = "UnderWay"
-    COMPLETE = "Complete"
-    FAILED = "Failed"
-    """Denied, cancelled or failed: it has undone what it did."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import contextlib
 
 from controlplane.api import names
 from controlplane.domain.cluster import setup
+from controlplane.domain.cluster.away import DropMove
 from controlplane.domain.cluster.clients import CreateCanaryTopic, DeleteCanaryTopic
 from controlplane.domain.cluster.external import ApplyAdvertised, RemoveService
 from controlplane.domain.cluster.manifests import Manifest
@@ -13,6 +14,7 @@ from controlplane.domain.cluster.world import World
 from controlplane.domain.rolling import values as rolling
 from controlplane.ports import AlreadyExistsError, ConflictError, KafkaAdmin, KubeApi, NotFoundError, Resource
 from controlplane.services.cluster import clients
+from controlplane.services.cluster.moves import drop_move
 from controlplane.services.cluster.observe import CLAIMS, CONFIG_MAPS, DISRUPTION_BUDGETS, PODS, SERVICES
 
 
@@ -52,6 +54,8 @@ async def set_up(kube: KubeApi, step: setup.SetupStep, admin: KafkaAdmin | None,
                 await admin.alter_cluster_config(changes)
         case CreateCanaryTopic() | DeleteCanaryTopic():
             await clients.canary_topic(admin, step)
+        case DropMove():
+            await drop_move(kube, step, namespace)
 
 
 async def roll(kube: KubeApi, action: rolling.Action, admin: KafkaAdmin | None, world: World) -> bool:

@@ -9,7 +9,7 @@ from controlplane.api.kafka_cluster import ApprovalPolicy, KafkaCluster, KafkaCl
 from controlplane.api.operation import Operation, OperationStatus, OperationStep
 from controlplane.domain.access.enrolment import is_fresh
 from controlplane.domain.check import Check
-from controlplane.domain.cluster import setup
+from controlplane.domain.cluster import away, setup
 from controlplane.domain.cluster.access import AccessStep
 from controlplane.domain.cluster.clients import CreateCanaryTopic, DeleteCanaryTopic
 from controlplane.domain.cluster.decide import Decision as Found
@@ -24,7 +24,7 @@ from controlplane.domain.membership.brokers import BROKER_NOT_EMPTY
 from controlplane.domain.operation.permit import Permit
 from controlplane.domain.operation.progress import wordless
 from controlplane.domain.rolling import values as rolling
-from controlplane.domain.rolling.health import BRIEF
+from controlplane.domain.rolling.health import BRIEF, listing
 from controlplane.domain.rolling.safety import UNPROTECTED_PARTITIONS
 from controlplane.domain.rolling.witness import Learning
 from controlplane.ports import (
@@ -46,9 +46,11 @@ from controlplane.services.access.way import Way
 from controlplane.services.cluster import execute
 from controlplane.services.cluster.clients import watched
 from controlplane.services.cluster.members import change_members
+from controlplane.services.cluster.moves import request_move
 from controlplane.services.cluster.observe import observe_world
 from controlplane.services.events import EventRecorder
 from controlplane.services.operation.kind import Decision, Request
+from controlplane.services.rebalance.asked import operator_user
 from controlplane.settings import OperatorSettings
 
 KAFKA_CLUSTERS = Resource(GROUP, VERSION, "kafkaclusters", "KafkaCluster")
@@ -118,6 +120,10 @@ class ClusterKind:
                 return False
             await carry_out(self._kube, self._certificates, self._admins, action, world)
             return True
+        if isinstance(action, away.RequestMove):
+            user = operator_user(self._settings)
+            await request_move(self._kube, world.cluster, action, user=user)
+            return True
         if isinstance(action, setup.SetupStep):
             await execute.set_up(self._kube, action, self._admin(world), world.cluster.metadata.namespace)
             return True
@@ -131,6 +137,10 @@ class ClusterKind:
         if isinstance(action, CreateCanaryTopic | DeleteCanaryTopic):
             told = f"{type(action).__name__}: {error.message}"
             return Check("CanaryRefused", ok=False, evidence=told, remedy="An upgrade goes on without it.")
+        if isinstance(action, away.RequestMove):
+            told = f"KafkaRebalance {action.name}, which is to move replicas off broker {listing(action.brokers)}"
+            told += f", could not be created: {error.message}"
+            return Check(away.REFUSED, ok=False, evidence=told, remedy="It is tried again.")
         if isinstance(action, setup.ApplyService) and isinstance(error, InvalidError):
             service, words = action.manifest["metadata"]["name"], error.message.rstrip(".")
             told = f"{action.field}: Kubernetes refuses Service {service}: {words}."
@@ -199,7 +209,7 @@ class ClusterKind:
                 await self._events.record(obj, "Warning", condition.reason, condition.message, operation)
 
 
-_YIELDS_TO = frozenset({BROKER_NOT_EMPTY, UNPROTECTED_PARTITIONS, "ExternalAddressPending"})
+_YIELDS_TO = frozenset({BROKER_NOT_EMPTY, UNPROTECTED_PARTITIONS, "ExternalAddressPending", *away.WAITS})
 
 
 def _yields(found: Found) -> bool:

@@ -30,6 +30,8 @@ from controlplane.domain.observation import (
     QuorumObservation,
     Stay,
 )
+from controlplane.domain.rebalance.asked import AskedMove
+from controlplane.domain.rolling import safety
 from controlplane.ports import (
     Clock,
     ForbiddenError,
@@ -42,6 +44,8 @@ from controlplane.ports import (
 )
 from controlplane.services.access.observe import Certificates, observe_access
 from controlplane.services.access.way import Way, way_to
+from controlplane.services.cluster.moves import read_moves
+from controlplane.services.tenants.read import read_directory
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +89,8 @@ async def observe_world(
     claims = [claim for claim in claims if node_id_of(claim) not in retired]
     nodes = observe_nodes(pods, claims, await _stays(kube, pods, claims, cordoned))
     maps = {item["metadata"]["name"]: item.get("data") or {} for item in config_maps}
+    # Before the brokers are asked: one that is over by now has left its replicas where they are seen.
+    moves = await _moves(kube, cluster, strict=certificates is not None)
     world = World(
         cluster=cluster,
         observation=ClusterObservation(
@@ -105,6 +111,7 @@ async def observe_world(
         machines=await _addresses(kube, addresses.machines(cluster, nodes, maps)),
         retired=retired,
         retired_claims=marked,
+        moves=moves,
     )
     access, unenrolled = await _access(kube, certificates, world)
     if unenrolled is not None:
@@ -121,7 +128,31 @@ async def observe_world(
         access=access,
         unenrolled=unenrolled,
     )
-    return replace(world, users=await _users(kube, world))
+    return replace(world, users=await _users(kube, world), owners=await _owners(kube, cluster, kafka))
+
+
+async def _moves(kube: KubeApi, cluster: KafkaCluster, *, strict: bool) -> tuple[AskedMove, ...]:
+    """None for a person who may not list KafkaRebalances (`kfleet cluster plan`); the operator (`strict`) never goes on
+    without them."""
+    try:
+        return await read_moves(kube, cluster)
+    except ForbiddenError:
+        if strict:
+            raise
+        return ()
+
+
+async def _owners(kube: KubeApi, cluster: KafkaCluster, kafka: KafkaObservation | None) -> dict[str, str]:
+    """As their tenants say: team and contact. Empty for whoever may not list tenants."""
+    if kafka is None or cluster.status.operation is None:
+        return {}
+    topics = {partition.topic for partition in kafka.partitions if safety.is_unprotected(partition)}
+    try:
+        tenants = await read_directory(kube) if topics else None
+    except (NotFoundError, ForbiddenError):
+        return {}
+    owned = {topic: tenant.spec.owner for topic in topics if tenants and (tenant := tenants.of_topic(topic))}
+    return {topic: f"{one.team} ({one.contact})" if one.contact else one.team for topic, one in owned.items()}
 
 
 async def _access(kube: KubeApi, certificates: Certificates | None, world: World) -> tuple[Access | None, Check | None]:

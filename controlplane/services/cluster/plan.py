@@ -16,6 +16,7 @@ from controlplane.domain.cluster.world import World
 from controlplane.domain.observation import ClusterObservation
 from controlplane.domain.operation.permit import Permit, Waivable, from_words
 from controlplane.domain.operation.plan import Plan
+from controlplane.domain.rolling import safety
 from controlplane.domain.rolling.batches import BatchPlan, as_if_back, plan_batches, unavailable_limit
 from controlplane.domain.rolling.health import listing
 from controlplane.domain.rolling.operation import from_operation, plan_of
@@ -73,6 +74,8 @@ class WhatIf:
 
 
 NOTHING_ELSE = WhatIf()
+MOVE_AWAY = "MoveAway"
+"""Verb of a foreseen step: a KafkaRebalance with that goal."""
 ANOTHER_SPEC = "what-if"
 """Stands for the spec hash of a pod that is to be made anew."""
 
@@ -180,16 +183,26 @@ def _batches(observation: ClusterObservation, target: RollTarget, *, always: boo
 
 
 def _restarts(observation: ClusterObservation, target: RollTarget, batches: BatchPlan | None) -> list[OperationStep]:
-    """A step for each batch; nodes that are held now go one by one at the end, when they may."""
+    """A step for each batch; nodes that are held now go one by one at the end, when they may. Under MoveAway batches
+    that nothing has to be moved off go first."""
     groups: list[tuple[int, ...]] = [(node,) for node in to_restart(observation, target)]
     if batches is not None:
         groups = [*batches.batches, *((node,) for node in batches.held)]
+    controllers = {node.id for node in observation.nodes if node.is_controller}
+    moving = target.unprotected is UnprotectedPolicy.MOVE_AWAY
+    occupied = safety.occupied(observation) if moving else frozenset[int]()
+    groups.sort(key=lambda group: controllers.isdisjoint(group) and not occupied.isdisjoint(group))
     if target.back:
-        controllers = {node.id for node in observation.nodes if node.is_controller}
         groups.sort(key=lambda group: not controllers.isdisjoint(group))
     racks = {node.id: node.rack for node in observation.nodes}
-    steps = []
-    for number, group in enumerate(groups, start=1):
+    steps: list[OperationStep] = []
+    for group in groups:
+        if not occupied.isdisjoint(group):
+            away = safety.unprotected_partitions(observation, frozenset(group))
+            why = f"{len(away)} partitions cannot spare a replica there: {listing(away)}"
+            to = f"off broker {listing(group)}"
+            steps.append(OperationStep(id=len(steps) + 1, verb=MOVE_AWAY, target=to[:253], why=why[:1024]))
+        number = len(steps) + 1
         reasons = {reason for node in group if (wanted := target.node(node)) for reason in wanted.reasons}
         why = ", ".join(sorted(reasons))
         if len(group) == 1:

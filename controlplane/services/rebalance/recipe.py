@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 
 from controlplane.api import kafka_rebalance as api
 from controlplane.api import names
-from controlplane.api.group import GROUP, VERSION
 from controlplane.api.kafka_cluster import ApprovalPolicy, KafkaCluster
 from controlplane.api.kafka_rebalance import KafkaRebalance, KafkaRebalanceStatus
 from controlplane.api.operation import Operation, OperationStatus
@@ -24,18 +23,19 @@ from controlplane.domain.rebalance import gates as gate
 from controlplane.domain.rebalance import steps as plan_steps
 from controlplane.domain.rebalance import throttle
 from controlplane.domain.rebalance import values as goals
+from controlplane.domain.rebalance.asked import INFEASIBLE
 from controlplane.domain.rebalance.bounds import Bounds
 from controlplane.domain.rebalance.hops import Hop, batches
 from controlplane.domain.rebalance.proposal import Proposal
 from controlplane.domain.rebalance.status import Pace, RebalancePlan, described, how_good, summary_of
 from controlplane.domain.rolling.health import listing
-from controlplane.ports import Clock, KafkaAdmin, Object, PlanningError, RebalancePlanner, Resource
+from controlplane.ports import Clock, KafkaAdmin, Object, PlanningError, RebalancePlanner
 from controlplane.services.operation.kind import Request
+from controlplane.services.rebalance.asked import REBALANCES
 from controlplane.services.rebalance.cells import CellGoneError, Cells
 from controlplane.services.rebalance.verbs import DOUBT_SECONDS, cluster_not_found, verbs
 from controlplane.settings import OperatorSettings
 
-REBALANCES = Resource(GROUP, VERSION, api.PLURAL, api.KIND)
 KIND = "Rebalance"
 _REMEMBERED_PACES = 64
 
@@ -104,7 +104,7 @@ class RebalanceRecipe:
         if isinstance(proposal, goals.Infeasible):
             return (
                 Check(
-                    "GoalInfeasible",
+                    INFEASIBLE,
                     ok=False,
                     evidence=f"spec.goal: {proposal}."[:1024],
                     remedy="Ask for another goal in another KafkaRebalance, or change what stands in the way.",

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 
 from controlplane.api import conditions as c
 from controlplane.api import names
-from controlplane.api.kafka_cluster import ApprovalPolicy, KafkaCluster
-from controlplane.api.kafka_rebalance import GoalType, KafkaRebalance
+from controlplane.api.kafka_cluster import KafkaCluster
+from controlplane.api.kafka_rebalance import GoalType, RebalanceGoal
+from controlplane.domain.rebalance.asked import MoveState, standing_of
 from controlplane.domain.tenants.directory import Cell
-from controlplane.domain.tenants.values import Move, MoveRequest, MoveState
+from controlplane.domain.tenants.values import Move, MoveRequest
 from controlplane.ports import AlreadyExistsError, ForbiddenError, InvalidError, KubeApi, Object
-from controlplane.services.rebalance.recipe import REBALANCES
-
-INFEASIBLE = "GoalInfeasible"
+from controlplane.services.rebalance.asked import REBALANCES, rebalance
 
 
 async def read_moves(kube: KubeApi, cell: Cell) -> dict[str, Move]:
@@ -25,31 +24,21 @@ async def read_moves(kube: KubeApi, cell: Cell) -> dict[str, Move]:
 def move_of(obj: Object) -> Move:
     """A spec that cannot be read does not matter: only how it stands does."""
     meta, status = obj["metadata"], obj.get("status") or {}
-    conditions = tuple(c.Condition.model_validate(one) for one in status.get("conditions") or ())
-    complete, failed = c.find_condition(conditions, c.COMPLETE), c.find_condition(conditions, c.FAILED)
+    standing = standing_of([c.Condition.model_validate(one) for one in status.get("conditions") or ()])
     # Whoever may edit a KafkaRebalance may write anything there.
     written = meta.get("annotations", {}).get(names.TENANT_GENERATION, "")
     generation = int(written) if written.isascii() and written.isdecimal() else 0
-    name, tenant = meta["name"], _labels(obj)[names.TENANT]
-    if complete is not None and complete.status == "True":
-        at = c.seconds(complete.last_transition_time)
-        return Move(name, tenant, MoveState.COMPLETE, generation, complete.reason, complete.message, at)
-    if failed is not None and failed.status == "True":
-        at = c.seconds(failed.last_transition_time)
-        return Move(name, tenant, MoveState.FAILED, generation, failed.reason, failed.message, at)
-    proposed = c.find_condition(conditions, c.PROPOSED)
-    if proposed is not None and (proposed.status, proposed.reason) == ("False", INFEASIBLE):
-        # What it was made for is not so any more: a topic is gone, or a broker. It would wait without end.
-        return Move(name, tenant, MoveState.FAILED, generation, proposed.reason, proposed.message)
-    reason, message = (complete.reason, complete.message) if complete is not None else ("", "")
-    return Move(name, tenant, MoveState.UNDER_WAY, generation, reason, message)
+    # Infeasible: what it was made for is not so any more, a topic is gone, or a broker. It would wait without end.
+    state = MoveState.FAILED if standing.state is MoveState.INFEASIBLE else standing.state
+    tenant = _labels(obj)[names.TENANT]
+    return Move(meta["name"], tenant, state, generation, standing.reason, standing.message, standing.ended_at)
 
 
 async def create_move(kube: KubeApi, cluster: KafkaCluster, request: MoveRequest, *, user: str) -> str | None:
     """Why it was refused, None if it is there now, whoever made it. `user` is who we are to the API server. Raises
     other KubeErrors."""
     try:
-        await kube.create(REBALANCES, rebalance(cluster, request, user=user), cluster.metadata.namespace)
+        await kube.create(REBALANCES, _rebalance(cluster, request, user=user), cluster.metadata.namespace)
     except AlreadyExistsError:
         return None
     except (InvalidError, ForbiddenError) as error:
@@ -57,28 +46,15 @@ async def create_move(kube: KubeApi, cluster: KafkaCluster, request: MoveRequest
     return None
 
 
-def rebalance(cluster: KafkaCluster, request: MoveRequest, *, user: str) -> Object:
-    """It waits for an approval exactly where the cluster's own changes do."""
-    required = cluster.spec.rollout.approval is ApprovalPolicy.REQUIRED
-    annotations = {names.TENANT_GENERATION: str(request.generation)} | ({names.REQUESTED_BY: user} if required else {})
-    body = KafkaRebalance.model_validate(
-        {
-            "metadata": {"name": request.name},
-            "spec": {
-                "clusterRef": {"name": cluster.metadata.name},
-                "goal": {"type": GoalType.MOVE_TO, "brokers": request.brokers, "topics": request.topics},
-                "approval": ApprovalPolicy.REQUIRED if required else ApprovalPolicy.NOT_REQUIRED,
-            },
-        }
-    ).to_object()
-    body["metadata"] = {
-        "name": request.name,
-        "namespace": cluster.metadata.namespace,
-        "labels": {names.CLUSTER: cluster.metadata.name, names.TENANT: request.tenant},
-        "annotations": annotations,
-    }
-    del body["status"]
-    return body
+def _rebalance(cluster: KafkaCluster, request: MoveRequest, *, user: str) -> Object:
+    return rebalance(
+        cluster,
+        request.name,
+        RebalanceGoal(type=GoalType.MOVE_TO, brokers=request.brokers, topics=request.topics),
+        user=user,
+        labels={names.TENANT: request.tenant},
+        annotations={names.TENANT_GENERATION: str(request.generation)},
+    )
 
 
 def _labels(obj: Object) -> Mapping[str, str]:

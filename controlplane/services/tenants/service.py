@@ -14,7 +14,6 @@ from dataclasses import replace
 from typing import Literal
 
 from controlplane.api import conditions as c
-from controlplane.api import names
 from controlplane.api.conditions import MESSAGE_LIMIT
 from controlplane.api.kafka_tenant import KafkaTenant, QuotaGranted, TenantCellKind, TenantCellStatus
 from controlplane.api.tenant_ref import CELL_PATH
@@ -37,6 +36,7 @@ from controlplane.ports import (
 from controlplane.services.cluster.observe import KAFKA_USERS
 from controlplane.services.events import EventRecorder
 from controlplane.services.queue import Key
+from controlplane.services.rebalance.asked import operator_user
 from controlplane.services.rebalance.cells import Cells
 from controlplane.services.tenants.moves import create_move
 from controlplane.services.tenants.read import KAFKA_TENANTS, read_tenants
@@ -56,7 +56,7 @@ class TenantService:
     ) -> None:
         self._kube, self._clock, self._events, self._settings = kube, clock, events, settings
         self._cells = Cells(kube, admins, clock, by_name=settings.addressing == "DNS")
-        self._user = f"system:serviceaccount:{settings.namespace}:{names.OPERATOR}"
+        self._user = operator_user(settings)
         self._weighed: dict[Cell, float] = {}
         self._refused: dict[Cell, dict[str, str]] = {}
         """Why a KafkaRebalance could not be created, by its name: said in the next pass."""
