@@ -240,7 +240,7 @@ async def test_of_a_new_cluster_all_that_is_missing_is_told_at_once() -> None:
             made["spec"]["clusterIP"] = SERVICE
     await passes(namespace, 9)
     assert lacking(SERVICE, *PODS) in (await says(namespace))[1]
-    assert not namespace.kafka.up
+    assert not any("listener-clients.pem" in data for data in secrets(namespace).values()), "which they wait for"
 
 
 async def test_a_listener_that_is_added_with_one_that_lacks_a_name_is_refused() -> None:
@@ -251,7 +251,7 @@ async def test_a_listener_that_is_added_with_one_that_lacks_a_name_is_refused() 
     status, words = await says(namespace)
     assert (status, lacking(SERVICE) in words) == ("False", True)
     assert [len(uids) for uids in namespace.uids.values()] == [1, 1, 1]
-    assert "cell-more" not in {name for kind, _, name in namespace.kube.objects if kind == "services"}
+    assert not any("listener-more.pem" in data for data in secrets(namespace).values())
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ async def test_what_a_new_cluster_would_tell_at_a_node_port_is_refused_before() 
     await passes(namespace, 10)
     status, words = await says(namespace)
     assert (status, lacking("10.0.0.1") in words) == ("False", True)
-    assert not namespace.kafka.up
+    assert not any("listener-nodeport.pem" in data for data in secrets(namespace).values()), "which they wait for"
     await given(namespace, bought(namespace, hosts=("10.0.0.1",)))
     await run_until_ready(namespace, DieAt())
 
