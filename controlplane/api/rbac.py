@@ -52,8 +52,8 @@ OPERATOR: tuple[Grant, ...] = (
     Grant(
         GROUP,
         kafka_rebalance.PLURAL,
-        (*READ, "create", "patch"),
-        "the objects to reconcile, and their finalizer; create is for tenants whose shard moves",
+        (*READ, "create", "patch", "delete"),
+        "the objects to reconcile, and their finalizer; create and delete are for tenants whose shards move",
     ),
     Grant(GROUP, kafka_user.PLURAL, ("list", "watch", "patch"), "the objects to reconcile, in bulk; their finalizer"),
     Grant(GROUP, kafka_tenant.PLURAL, ("list", "watch"), "the objects to reconcile, all of a cluster together"),

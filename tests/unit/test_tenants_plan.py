@@ -536,3 +536,24 @@ def test_names_and_prefixes_belong_to_the_oldest() -> None:
         found = known.resolve(name, namespace)
         assert getattr(found, "name", "") == reason
     assert known.resolve("z", "z") is old
+
+
+def test_attempts_count_on_where_the_first_ones_have_been_deleted() -> None:
+    """Of two that were tried before, the later one alone is left: it is waited for, or another number follows."""
+    cell = cell_of(3, 2)
+    cell.add("t", shard={"size": 3})
+    cell.settle()
+    outside = next(broker for broker in cell.brokers if broker not in cell.status("t").shard)
+    cell.topics["t.orders"] = [(outside,)]
+    cell.turn()
+    (name,) = cell.requests
+    first = cell.moves.pop(name)
+    stem, number = name.rpartition("-")[::2]
+    assert number == "1"
+    for state, next_one in ((MoveState.UNDER_WAY, f"{stem}-2"), (MoveState.COMPLETE, f"{stem}-3")):
+        cell.moves = {f"{stem}-2": replace(first, name=f"{stem}-2", state=state)}
+        assert cell.plan()["t"].status.rebalance == next_one  # type: ignore[union-attr]
+    recent = replace(first, name=f"{stem}-2", state=MoveState.COMPLETE, ended_at=cell.now)
+    cell.moves = {recent.name: recent, f"{stem}-x": replace(recent, name=f"{stem}-x")}
+    outcome = cell.plan()["t"]
+    assert (outcome.create, outcome.status.rebalance) == (None, recent.name)  # type: ignore[union-attr]

@@ -12,6 +12,7 @@ from support.simulation import SETTINGS, DieAt, Killed, Namespace, created
 from support.tenants import CELL, START, tenant_object
 
 from controlplane.api import names
+from controlplane.api.conditions import timestamp
 from controlplane.api.kafka_tenant import KafkaTenant, TenantCellStatus
 from controlplane.domain.tenants.directory import Cell, cell_status
 from controlplane.ports import ForbiddenError, KubeApi, Object, Resource
@@ -273,3 +274,36 @@ async def test_two_cells_are_recorded_side_by_side() -> None:
 async def test_nobody_is_asked_where_there_is_no_tenant() -> None:
     namespace = await created()
     assert await service(namespace).reconcile(KEY) is None
+
+
+async def test_of_the_moves_that_are_over_only_the_last_ones_are_kept() -> None:
+    namespace = await created()
+    await declare(namespace, "shop", shard={"size": 2})
+    topic(namespace, "shop.orders", (0, 1))
+    for turn in range(6):
+        wanted = [(0, 1), (1, 2)][turn % 2 - 1]
+        obj = await namespace.kube.get(KAFKA_TENANTS, "shop")
+        obj["metadata"]["annotations"] = {names.SHARD: ",".join(map(str, wanted))}
+        obj["metadata"]["generation"] = turn + 1
+        await namespace.kube.replace(KAFKA_TENANTS, obj)
+        await service(namespace).reconcile(KEY)
+        for move in await rebalances(namespace):
+            if "status" not in move:
+                topic(namespace, "shop.orders", wanted)
+                base = {"observedGeneration": 1, "lastTransitionTime": timestamp(namespace.clock.now())}
+                condition = {"type": "Complete", "status": "True", "reason": "Succeeded", "message": "", **base}
+                await namespace.kube.replace(
+                    REBALANCES, move | {"status": {"conditions": [condition]}}, subresource="status"
+                )
+        namespace.clock.seconds += 60
+        await service(namespace).reconcile(KEY)
+        assert await ready(namespace, "shop") == ("True", "Placed")
+        assert (await recorded(namespace, "shop")).shard == wanted
+    found = await rebalances(namespace)
+    assert len(found) == SETTINGS.rebalance_history == 3
+    brokers = [one["spec"]["goal"]["brokers"] for one in sorted(found, key=_ended)]
+    assert brokers == [[0, 1], [1, 2], [0, 1]]
+
+
+def _ended(obj: Object) -> str:
+    return str(obj["status"]["conditions"][0]["lastTransitionTime"])

@@ -7,20 +7,25 @@ Recording an outcome and planning again changes nothing, so a pass that is cut s
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 from controlplane.domain.tenants.directory import Directory
 from controlplane.domain.tenants.member import Member
 from controlplane.domain.tenants.outcome import outcome
 from controlplane.domain.tenants.shards import shards
 from controlplane.domain.tenants.usage import Holdings, holdings
-from controlplane.domain.tenants.values import CellView, Outcome
+from controlplane.domain.tenants.values import CellView, Move, Outcome
 
 
 def plan_cell(directory: Directory, view: CellView, now: float) -> dict[str, Outcome]:
     """By tenant: of those that name the cell, and those that have a record of it. `now`: seconds since the epoch."""
     held = holdings(directory, view.partitions, view.sizes)
+    moves: dict[str, list[Move]] = defaultdict(list)
+    for move in view.moves.values():
+        moves[move.tenant].append(move)
     members = [
-        Member.of(directory, tenant, view, held.get(tenant.metadata.name, Holdings()), now)
-        for tenant in directory.in_cell(view.cell)
+        Member.of(directory, tenant, view, held.get(name, Holdings()), tuple(moves[name]), now)
+        for name, tenant in ((one.metadata.name, one) for one in directory.in_cell(view.cell))
     ]
     occupancy = shards(members, view, now)
     least: dict[int, int] = {}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from controlplane.api import conditions as c
 from controlplane.api import names
 from controlplane.api.kafka_cluster import ApprovalPolicy, KafkaCluster
@@ -16,10 +14,10 @@ from controlplane.services.rebalance.recipe import REBALANCES
 INFEASIBLE = "GoalInfeasible"
 
 
-async def read_moves(kube: KubeApi, cell: Cell) -> dict[str, Move]:
-    """By name. Raises KubeError."""
+async def read_moves(kube: KubeApi, cell: Cell) -> tuple[Object, ...]:
+    """Raises KubeError."""
     found = await kube.list(REBALANCES, cell.namespace, labels=f"{names.CLUSTER}={cell.name}")
-    return {obj["metadata"]["name"]: move_of(obj) for obj in found if _labels(obj).get(names.TENANT)}
+    return tuple(obj for obj in found if tenant_of(obj))
 
 
 def move_of(obj: Object) -> Move:
@@ -30,7 +28,7 @@ def move_of(obj: Object) -> Move:
     # Whoever may edit a KafkaRebalance may write anything there.
     written = meta.get("annotations", {}).get(names.TENANT_GENERATION, "")
     generation = int(written) if written.isascii() and written.isdecimal() else 0
-    name, tenant = meta["name"], _labels(obj)[names.TENANT]
+    name, tenant = meta["name"], tenant_of(obj)
     if complete is not None and complete.status == "True":
         at = c.seconds(complete.last_transition_time)
         return Move(name, tenant, MoveState.COMPLETE, generation, complete.reason, complete.message, at)
@@ -81,5 +79,7 @@ def rebalance(cluster: KafkaCluster, request: MoveRequest, *, user: str) -> Obje
     return body
 
 
-def _labels(obj: Object) -> Mapping[str, str]:
-    return obj["metadata"].get("labels") or {}
+def tenant_of(obj: Object) -> str:
+    """Whom it was made for; "" for nobody."""
+    found: str = (obj["metadata"].get("labels") or {}).get(names.TENANT, "")
+    return found

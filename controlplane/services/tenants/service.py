@@ -2,7 +2,8 @@
 
 The order is the safety: what a tenant may use is written to its status first, with its resourceVersion; only what was
 written is then acted upon. A status that moved under us is left for the next pass, which plans from what is there.
-Nothing but statuses and KafkaRebalances is ever written, and nothing when a tenant goes: its topics stay.
+Nothing but statuses and KafkaRebalances is ever written, and nothing when a tenant goes: its topics stay. Last of all,
+KafkaRebalances that were over long ago are deleted.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ from controlplane.services.cluster.observe import KAFKA_USERS
 from controlplane.services.events import EventRecorder
 from controlplane.services.queue import Key
 from controlplane.services.rebalance.cells import Cells
-from controlplane.services.tenants.moves import create_move
+from controlplane.services.rebalance.history import History
+from controlplane.services.tenants.moves import create_move, tenant_of
 from controlplane.services.tenants.read import KAFKA_TENANTS, read_tenants
 from controlplane.services.tenants.view import Seen, look
 from controlplane.services.users.residents import readable as readable_user
@@ -57,6 +59,7 @@ class TenantService:
         self._kube, self._clock, self._events, self._settings = kube, clock, events, settings
         self._cells = Cells(kube, admins, clock, by_name=settings.addressing == "DNS")
         self._user = f"system:serviceaccount:{settings.namespace}:{names.OPERATOR}"
+        self._history = History(kube, keep=settings.rebalance_history)
         self._weighed: dict[Cell, float] = {}
         self._refused: dict[Cell, dict[str, str]] = {}
         """Why a KafkaRebalance could not be created, by its name: said in the next pass."""
@@ -78,6 +81,7 @@ class TenantService:
         outcomes = with_quotas(plan_cell(tenants, seen.view, now), await self._granted(cell))
         written = await self._write_all(cell, tenants, objects, outcomes)
         await self._create(cell, seen, {name: outcomes[name] for name in written})
+        await self._history.prune(seen.moves, owner=tenant_of, needed=_told(tenants, outcomes))
         if len(written) < len(outcomes):
             return self._settings.busy_interval
         due = (one.look_at - now for one in outcomes.values() if one.look_at is not None)
@@ -149,6 +153,13 @@ def with_quotas(outcomes: Mapping[str, Outcome], quotas: Mapping[str, QuotaGrant
         else one
         for name, one in outcomes.items()
     }
+
+
+def _told(tenants: Directory, outcomes: Mapping[str, Outcome]) -> set[str]:
+    """The KafkaRebalances that a status tells of, or is about to."""
+    recorded = [one for tenant in tenants.tenants for one in tenant.status.cells]
+    recorded += [one.status for one in outcomes.values() if one.status is not None]
+    return {one.rebalance for one in recorded if one.rebalance}
 
 
 def unseen(tenants: Directory, cell: Cell, why: Check) -> dict[str, Outcome]:
