@@ -22,9 +22,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from controlplane.api import names
 from controlplane.domain.check import Check
 from controlplane.domain.users.acls import AclPlan, plan_acls, revocation
-from controlplane.domain.users.quotas import Layer, QuotaPlan, effective, plan_quotas
+from controlplane.domain.users.quotas import Layer, QuotaPlan, effective, plan_quotas, replace_values
 from controlplane.domain.users.tenancy import is_within
 from controlplane.domain.users.values import ALLOW, Acl
 
@@ -40,7 +41,8 @@ class DesiredUser:
     `owned_acls` and `owned_quotas` are what kfleet has made for it before, from its status. `not_after` is when the
     last certificate made for it expires, None for none. `anothers`: Kafka's password of this name was not made for it.
     `let_in`: it has had credentials. `barred`: why it may have nothing new. `layers` None: what its quotas are is not
-    known, and they stay. `within` is the prefix that a tenant's user is confined to.
+    known, and they stay; of a paused one they are those that its status tells of. `given_back` is what load shedding
+    has set and does not ask for any more, by Kafka's key. `within` is the prefix that a tenant's user is confined to.
     """
 
     key: str
@@ -53,6 +55,7 @@ class DesiredUser:
     deleting: bool = False
     acls: frozenset[Acl] = frozenset()
     layers: tuple[Layer, ...] | None = ()
+    given_back: Mapping[str, float] = field(default_factory=dict)
     exclusive: bool = False
     owned_acls: frozenset[Acl] = frozenset()
     owned_quotas: Mapping[str, float] = field(default_factory=dict)
@@ -110,7 +113,8 @@ def winners(desired: Iterable[DesiredUser]) -> dict[str, DesiredUser]:
 def plan_users(
     desired: Iterable[DesiredUser], observed: AccessObservation, now: float, *, unlisted: bool = False
 ) -> dict[str, UserPlan]:
-    """By key. Paused users keep their principal and are otherwise left alone, unless they are to be kept out.
+    """By key. Paused users keep their principal and are otherwise left alone, unless they are to be kept out, or load
+    shedding has taken something from them that is theirs again.
 
     `unlisted`: what no ACL is about is let through (whenNoAcl: Allow).
     """
@@ -124,6 +128,8 @@ def plan_users(
             plans[user.key] = UserPlan(refusal=refusal, has_principal=False)
         elif not user.paused or user.out:
             plans[user.key] = plan_user(user, observed, now, unlisted=unlisted)
+        elif user.given_back:
+            plans[user.key] = _paused(user, observed)
     return plans
 
 
@@ -151,6 +157,15 @@ def plan_user(user: DesiredUser, observed: AccessObservation, now: float, *, unl
         exclusive=user.exclusive and not user.deleting,
     )
     return UserPlan(refusal, acls, quotas, forget)
+
+
+def _paused(user: DesiredUser, observed: AccessObservation) -> UserPlan:
+    """Of a paused user only what load shedding has set, and still stands there, becomes what it was."""
+    quotas = replace_values(
+        user.given_back, effective(user.layers or ()), user.owned_quotas, observed.quotas.get(user.user, {})
+    )
+    paused = Check("Paused", ok=False, evidence=f"metadata.annotations[{names.PAUSED}]: it is left alone.")
+    return UserPlan(paused, AclPlan(owned=user.owned_acls), quotas)
 
 
 def _taken_away(user: DesiredUser, observed: AccessObservation) -> UserPlan:

@@ -18,6 +18,7 @@ from controlplane.api import conditions as c
 from controlplane.api import names
 from controlplane.api.duration import parse_seconds
 from controlplane.api.kafka_cluster import KafkaCluster, WhenNoAcl
+from controlplane.api.kafka_user import KafkaUserStatus
 from controlplane.domain.check import Check, explain
 from controlplane.domain.shedding.tighten import Shed
 from controlplane.domain.tenants.directory import Directory
@@ -133,7 +134,7 @@ class UserService:
         plans = self._plan(usable, cell, observed, unlisted=unlisted)
         await self._departures.remember(memory, [e for e in usable if _is_leaving(e, plans.get(e.key))], cell)
         gone = self._departures.plan(memory, entries, observed, unlisted=unlisted)
-        await self._each(usable, lambda entry: self._claim(entry, plans.get(entry.key)))
+        await self._each(usable, lambda entry: self._claim(entry, plans.get(entry.key), cell))
         going = {e.key: e for e in usable if e.key in plans and not e.skip and (e.out or not e.unrecorded)}
         changed = await change(admin, gone.create, create=True)
         changed |= await self._keep_out(admin, going, plans)
@@ -148,6 +149,7 @@ class UserService:
         await self._departures.settle(memory, left)
         through = [e for e in usable if e.deleting and not e.unremembered and self._is_out(plans.get(e.key))]
         await self._each(through, self._let_go)
+        await self._each((e for e in usable if e.paused and not e.out), lambda e: self._settle(e, plans.get(e.key), cell))
         standings = {entry.key: self._standing(entry, plans.get(entry.key), observed) for entry in entries}
         return standings, plans, cell
 
@@ -185,7 +187,7 @@ class UserService:
         desired = [entry.desired(cell) for entry in entries]
         return plan_users(desired, observed, self._clock.now(), unlisted=unlisted)
 
-    async def _claim(self, entry: Entry, plan: UserPlan | None) -> None:
+    async def _claim(self, entry: Entry, plan: UserPlan | None, cell: CellState) -> None:
         """Finalizer and record, before anything is done for the user."""
         if plan is None or entry.deleting:
             return
@@ -193,17 +195,30 @@ class UserService:
         try:
             if not entry.held_back and plan.may_log_in:
                 await self._set_finalizers(entry, [*entry.user.metadata.finalizers, names.USER_FINALIZER])
-            if not plan.is_empty and not is_recorded(entry.user, plan):
-                status = owned_status(entry.user, plan)
-                written = await self._kube.replace(
-                    KAFKA_USERS, entry.obj | {"status": status.to_object()}, subresource="status"
-                )
-                entry.obj["metadata"]["resourceVersion"] = written["metadata"]["resourceVersion"]
-                entry.user = entry.user.model_copy(update={"status": status})
+            layers = entry.layers_to_claim(cell) if plan.quotas.changes else None
+            if not plan.is_empty and not is_recorded(entry.user, plan, layers):
+                await self._record(entry, owned_status(entry.user, plan, layers))
         except (ConflictError, NotFoundError):
             entry.skip = True
         else:
             entry.unrecorded = False
+
+    async def _record(self, entry: Entry, status: KafkaUserStatus) -> None:
+        """Raises ConflictError, NotFoundError."""
+        written = await self._kube.replace(
+            KAFKA_USERS, entry.obj | {"status": status.to_object()}, subresource="status"
+        )
+        entry.obj["metadata"]["resourceVersion"] = written["metadata"]["resourceVersion"]
+        entry.user = entry.user.model_copy(update={"status": status})
+
+    async def _settle(self, entry: Entry, plan: UserPlan | None, cell: CellState) -> None:
+        """Of a paused user: nothing is shed from it any more, and its status says that, and nothing else anew."""
+        if plan is None or not plan.is_empty or entry.skip:
+            return
+        try:
+            await self._record(entry, owned_status(entry.user, plan, entry.layer_status(cell)))
+        except (ConflictError, NotFoundError):
+            entry.skip = True
 
     async def _keep_out(self, admin: KafkaAdmin, going: Mapping[str, Entry], plans: Mapping[str, UserPlan]) -> bool:
         """Denials first, which bite at the next request; then the credentials, in Kafka and in Secrets."""
@@ -390,7 +405,7 @@ class UserService:
         await self._each(await self._each(due, write), write_problem)
 
     def _next_look(self, entries: Iterable[Entry], standings: Mapping[str, Standing]) -> float:
-        if any(standing.waiting for standing in standings.values()):
+        if any(standings[entry.key].waiting for entry in entries if entry.out or not entry.paused):
             return self._settings.busy_interval
         now = self._clock.now()
         due = [e.case.rotate_at - now for e in entries if e.case is not None and e.case.rotate_at is not None]
