@@ -31,7 +31,9 @@ from controlplane.services.cluster.kind import ClusterKind, placement
 from controlplane.services.cluster.observe import observe_world
 from controlplane.services.cluster.plan import ClusterPlan
 from controlplane.services.events import EventRecorder
+from controlplane.services.homes import Homes
 from controlplane.services.intercept import Interceptor, intercept_admins, intercept_kube
+from controlplane.services.keys import HOMES
 from controlplane.services.lease import LeaseHolder
 from controlplane.services.operation.approvals import Approvals
 from controlplane.services.operation.engine import Engine, Surroundings
@@ -44,14 +46,9 @@ from controlplane.services.rebalance.recipe import RebalanceRecipe
 from controlplane.services.retention import Retention
 from controlplane.services.shedding import SheddingService
 from controlplane.services.tenants.service import TenantService
-from controlplane.services.topic_homes import TopicHomes
 from controlplane.services.topics import TopicService
-from controlplane.services.users.homes import UserHomes
 from controlplane.services.users.service import UserService
 from controlplane.settings import OperatorSettings
-
-HOMELESS = frozenset({"KafkaUserHomes", "KafkaTopicHomes"})
-"""Kinds of keys that are about no cell."""
 
 
 class ClosableAdmins(KafkaAdmins, Protocol):
@@ -145,18 +142,16 @@ def operator(
         return await services[key.kind](key) if is_ours(key, settings) else None
 
     queue = WorkQueue(reconcile, workers=settings.workers, retry_min=settings.retry_min, retry_max=settings.retry_max)
-    homes = UserHomes(kube, clock, events, settings, wake=queue.add)
     gauge = _gauge(settings)
     shedding = SheddingService(kube, gauge, clock, events, settings, wake=queue.add)
     services |= {
         "KafkaCluster": clusters.reconcile,
         "KafkaTopics": topics.reconcile,
-        "KafkaTopicHomes": TopicHomes(kube, clock, events, settings).reconcile,
         "KafkaUsers": users.reconcile,
-        "KafkaUserHomes": homes.reconcile,
         "KafkaTenants": tenants.reconcile,
         "KafkaRebalance": _rebalances(around, admins, events).reconcile,
         "LoadShedding": shedding.reconcile,
+        HOMES.kind: Homes(kube, clock, events, settings).reconcile,
     }
 
     return Wiring(
@@ -181,10 +176,9 @@ def operator(
 
 
 def is_ours(key: Key, settings: OperatorSettings) -> bool:
-    """Tenants are seen by every operator, also those of cells that another one looks after; objects that wait for a
-    cell may be given theirs by any."""
-    watched = settings.watch_namespaces
-    return not watched or key.kind in HOMELESS or key.namespace in watched
+    """Every operator sees all tenants and what they name, also cells that another one looks after; objects that wait
+    for a cell may be given theirs by any."""
+    return key == HOMES or settings.watches(key.namespace)
 
 
 def _rebalances(around: Surroundings, admins: KafkaAdmins, events: EventRecorder) -> Engine:

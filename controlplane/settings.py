@@ -95,6 +95,10 @@ class OperatorSettings(BaseSettings):
     log_format: Literal["json", "text"] = "json"
     log_level: str = "INFO"
 
+    def watches(self, namespace: str) -> bool:
+        """Whether objects of this namespace are reconciled."""
+        return not self.watch_namespaces or namespace in self.watch_namespaces
+
     @model_validator(mode="after")
     def _renewed_in_time(self) -> Self:
         if self.lease_renew_interval * 2 > self.lease_duration:

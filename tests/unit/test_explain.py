@@ -106,7 +106,7 @@ COMPUTED: dict[str, tuple[Sort, frozenset[str]]] = {
     f"{SERVICES}/users/service.py::_standing::Standing": (Sort.REASON, ELSEWHERE),
     f"{SERVICES}/users/service.py::write_problem::Standing": (Sort.REASON, ELSEWHERE),
     f"{SERVICES}/users/service.py::look::Obstacle": (Sort.REASON, ELSEWHERE),
-    f"{SERVICES}/users/homes.py::_refused::Standing": (Sort.REASON, ELSEWHERE),
+    f"{SERVICES}/homes.py::tell::Standing": (Sort.REASON, ELSEWHERE),
     f"{SERVICES}/users/report.py::write::record": (
         Sort.EVENT,
         frozenset(

@@ -17,7 +17,7 @@ from support.tenant_users import (
     tenant,
     tenants_user,
 )
-from support.users import KEY, UserSpace, user, user_space
+from support.users import UserSpace, user, user_space
 
 from controlplane.api import names
 from controlplane.services.tenants.read import KAFKA_TENANTS
@@ -52,7 +52,7 @@ async def space() -> UserSpace:
     await declare_in(made, "bulk", tenants_user("bulk-job", of="bulk", quotas={"consumerByteRate": "1Mi"}))
     await made.declare_users(user("nobodys", quotas={"requestPercentage": "10"}))
     for _ in range(3):
-        await settle(made, "bulk", "standard", "critical")
+        await settle(made)
     return made
 
 
@@ -108,7 +108,7 @@ async def test_a_quota_set_by_hand_is_there_before_during_and_after() -> None:
     made = await user_space()
     await declare_tenants(made, tenant("bulk", priority="Bulk"))
     await declare_in(made, "bulk", tenants_user("app", of="bulk"))
-    await settle(made, "bulk")
+    await settle(made)
     made.kafka.quotas["app"] = {"request_percentage": 70.0}
     for level in (0, 2, 3, 0):
         shed(made, level)
@@ -120,7 +120,7 @@ async def test_one_without_quotas_has_none_afterwards() -> None:
     made = await user_space()
     await declare_tenants(made, tenant("bulk", priority="Bulk"))
     await declare_in(made, "bulk", tenants_user("app", of="bulk"))
-    await settle(made, "bulk")
+    await settle(made)
     shed(made, 2)
     await made.passes()
     assert quotas(made) == {"app": {"request_percentage": 200.0}}, "a quarter of eight handlers"
@@ -168,8 +168,9 @@ def _restore(space: UserSpace, saved: tuple[Any, Any]) -> None:
 async def test_homes_are_given_whatever_is_shed(space: UserSpace) -> None:
     shed(space, 2)
     await declare_in(space, "bulk", tenants_user("late", of="bulk"))
-    woken, _ = await give_homes(space, "bulk", "bulk")
-    assert KEY in woken
+    assert await give_homes(space) is None
+    late = await space.kube.get(KAFKA_USERS, "late", "bulk")
+    assert late["status"]["cell"] == "kafka/cell"
     await space.passes(2)
     assert quotas(space)["late"]["request_percentage"] == pytest.approx(400 / 3 / 4, abs=0.01)
 

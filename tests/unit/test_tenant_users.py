@@ -52,8 +52,7 @@ async def test_a_tenants_user_is_made_in_the_cell_and_its_secret_beside_it() -> 
     space = await space_with()
     mine = rule("checkout.orders", "Read"), rule("checkout.", "Read", kind="group", patternType="prefixed")
     await declare_in(space, "checkout", tenants_user("app", *mine), tenants_user("cert", kind="tls"))
-    woken, again = await give_homes(space, "checkout")
-    assert (set(woken), again) == ({KEY}, None)
+    assert await give_homes(space) is None
     await settle(space)
     for name in ("app", "cert"):
         assert (await condition_in(space, "checkout", name))["reason"] == "AsDeclared"
@@ -116,8 +115,8 @@ async def test_one_that_cannot_have_a_cell_says_why(
     space = await user_space()
     await declare_tenants(space, *tenants)
     await declare_in(space, "checkout", tenants_user("app", cell=cell))
-    woken, again = await give_homes(space, "checkout")
-    assert (woken, again) == ([], 30.0)
+    assert await give_homes(space) == 30.0
+    assert "cell" not in (await space.kube.get(KAFKA_USERS, "app", "checkout"))["status"]
     condition = await condition_in(space, "checkout", "app")
     assert (condition["reason"], says in condition["message"]) == (reason, True), condition
     await space.kube.delete(KAFKA_USERS, "app", "checkout")
@@ -205,7 +204,7 @@ async def test_nobody_else_is_allowed_anything_on_a_tenants_names(
         condition = await space.condition("app")
     else:
         await declare_in(space, "billing", tenants_user("app", acl, of="billing"))
-        await settle(space, "billing")
+        await settle(space)
         condition, allowed = await condition_in(space, "billing", "app"), False
     assert (condition["status"] == "True") == allowed, condition
     if not allowed:
@@ -263,7 +262,7 @@ async def test_a_name_is_one_users_of_the_whole_cell() -> None:
     young["metadata"]["creationTimestamp"] = "2026-05-05T00:00:00Z"
     await declare_in(space, "billing", young)
     await declare_in(space, "checkout", old)
-    await settle(space, "checkout", "billing")
+    await settle(space)
     assert (await condition_in(space, "checkout", "app"))["status"] == "True"
     condition = await condition_in(space, "billing", "app")
     assert (condition["reason"], "belongs to checkout/app" in condition["message"]) == ("PrincipalTaken", True)
@@ -280,7 +279,7 @@ async def test_an_older_object_that_comes_later_takes_nobodys_name() -> None:
     older["metadata"]["creationTimestamp"] = "2020-01-01T00:00:00Z"
     await declare_in(space, "billing", older)
     await declare_tenants(space, tenant("billing"))
-    await settle(space, "checkout", "billing")
+    await settle(space)
     assert (await condition_in(space, "billing", "app"))["reason"] == "PrincipalTaken"
     assert (await condition_in(space, "checkout", "app"))["status"] == "True"
     assert space.acls("app") == {"allow Read on topic checkout.o"}
@@ -338,7 +337,7 @@ async def test_quotas_follow_at_once_down_and_slowly_up() -> None:
     service = space.service()
 
     async def rate(seconds: float = 1.0) -> float:
-        await give_homes(space, "checkout")
+        await give_homes(space)
         space.clock.seconds += seconds
         await service.reconcile(KEY)
         return space.kafka.quotas["a"]["producer_byte_rate"] / 2**20
@@ -376,8 +375,7 @@ async def test_who_gets_nothing_takes_nothing_from_the_others() -> None:
     out["metadata"]["annotations"] = {"kfleet.dev/revoked": "1"}
     await declare_in(space, "checkout", tenants_user("a"), tenants_user("bad", rule("theirs")), out)
     await declare_in(space, "stranger", *(tenants_user(f"s{number}") for number in range(5)))
-    for namespace in ("checkout", "stranger"):
-        await give_homes(space, namespace)
+    await give_homes(space)
     await settle(space)
     assert space.kafka.quotas == {"a": {"request_percentage": 50.0}}
 
@@ -401,7 +399,7 @@ async def test_what_is_granted_is_what_all_users_have_in_the_end() -> None:
     topic(space, "checkout.a", (0, 1, 2), (1, 2, 0), (2, 0, 1))
     await declare_in(space, "checkout", tenants_user("a"), tenants_user("b"))
     await declare_in(space, "billing", tenants_user("c", of="billing"))
-    await settle(space, "checkout", "billing")
+    await settle(space)
     objects = await space.kube.list(KAFKA_USERS)
     users = [KafkaUser.model_validate(obj) for obj in objects]
     assert granted(users) == {

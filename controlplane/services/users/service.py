@@ -40,6 +40,7 @@ from controlplane.ports import (
     Pki,
     UnreachableError,
 )
+from controlplane.services.at_once import each
 from controlplane.services.cluster.observe import KAFKA_USERS as KAFKA_USERS
 from controlplane.services.events import EventRecorder
 from controlplane.services.queue import Key
@@ -52,7 +53,6 @@ from controlplane.services.users.credentials import (
     Credentials,
     Obstacle,
     Told,
-    each,
     refused,
     secret_refused,
     unexpected,
