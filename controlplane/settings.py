@@ -65,7 +65,10 @@ class OperatorSettings(BaseSettings):
     )
     planning_timeout: float = Field(600.0, gt=0, description="How long the plan of a rebalance may take.")
     rebalance_history: int = Field(
-        3, ge=1, le=100, description="How many finished KafkaRebalances are kept of those made for one tenant in a cell."
+        3,
+        ge=1,
+        le=100,
+        description="How many finished KafkaRebalances are kept of those made for one tenant in a cell.",
     )
     growth_seconds: float = Field(
         2.0, gt=0, description="How long it is watched what is written, for a throttle of Auto."

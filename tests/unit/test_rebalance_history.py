@@ -1,4 +1,4 @@
-"""KafkaRebalances that kfleet made and that are over: the newest of each owner stay, whatever waits or runs does too."""
+"""KafkaRebalances that kfleet made and that are over: the newest of each owner stay, and whatever waits or runs."""
 
 from __future__ import annotations
 
@@ -79,7 +79,9 @@ def operation(recorded: str, *, delivered: bool = True) -> Object:
 def test_only_what_is_over_to_the_last_word_counts_as_ended() -> None:
     assert ended_at(rebalance("a", 1)) == ended_at(rebalance("a", 1, "Failed"))
     assert ended_at(rebalance("a", 2, lastOperation=operation("Ended"))) is not None
-    waiting = rebalance("a", 1) | {"status": {"conditions": [{**rebalance("a", 1)["status"]["conditions"][0], "status": "False"}]}}
+    waiting = rebalance("a", 1) | {
+        "status": {"conditions": [{**rebalance("a", 1)["status"]["conditions"][0], "status": "False"}]}
+    }
     going = rebalance("a", 1)
     going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     held = rebalance("a", 1)

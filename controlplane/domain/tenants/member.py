@@ -56,7 +56,13 @@ class Member:
 
     @staticmethod
     def of(
-        directory: Directory, tenant: KafkaTenant, view: CellView, holds: Holdings, moves: tuple[Move, ...], now: float
+        directory: Directory,
+        tenant: KafkaTenant,
+        view: CellView,
+        holds: Holdings,
+        *,
+        moves: tuple[Move, ...],
+        now: float,
     ) -> Member:
         record, named = of.cell_status(tenant, view.cell), of.names(tenant, view.cell)
         spec = tenant.spec.shard

@@ -24,7 +24,7 @@ def plan_cell(directory: Directory, view: CellView, now: float) -> dict[str, Out
     for move in view.moves.values():
         moves[move.tenant].append(move)
     members = [
-        Member.of(directory, tenant, view, held.get(name, Holdings()), tuple(moves[name]), now)
+        Member.of(directory, tenant, view, held.get(name, Holdings()), moves=tuple(moves[name]), now=now)
         for name, tenant in ((one.metadata.name, one) for one in directory.in_cell(view.cell))
     ]
     occupancy = shards(members, view, now)

@@ -57,7 +57,9 @@ def ended_at(obj: Object) -> float | None:
         status = KafkaRebalanceStatus.model_validate(obj.get("status") or {})
     except ValidationError:  # its own pass says so
         return None
-    if status.operation is not None or (status.last_operation is not None and not fully_recorded(status.last_operation)):
+    if status.operation is not None or (
+        status.last_operation is not None and not fully_recorded(status.last_operation)
+    ):
         return None
     over = [one for one in status.conditions if one.type in (c.COMPLETE, c.FAILED) and one.status == "True"]
     return max((c.seconds(one.last_transition_time) for one in over), default=None)
