@@ -17,7 +17,7 @@ from controlplane.api import names
 from controlplane.api.tenant_ref import CELL_PATH, TenantRef
 from controlplane.domain.check import Check, explain
 from controlplane.domain.tenants.directory import Directory
-from controlplane.domain.tenants.homes import home
+from controlplane.domain.tenants.homes import elsewhere, home
 from controlplane.ports import (
     Clock,
     ConflictError,
@@ -48,11 +48,11 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Homeless:
     """An object of a tenant that has no cell, as it was read. `refusal`: why it can have none, whatever its tenant is
-    like; `tell` writes why it is not ready."""
+    like; `tell` writes why it is not ready, and its cell if it has one now."""
 
     ref: TenantRef
     refusal: Check | None
-    tell: Callable[[Check], Awaitable[None]]
+    tell: Callable[[Check, str | None], Awaitable[None]]
 
 
 class Kind(Protocol):
@@ -76,8 +76,8 @@ class Topics:
         if entry is None or (ref := entry.topic.spec.tenant_ref) is None or entry.topic.spec.cluster_ref is not None:
             return None
 
-        async def tell(why: Check) -> None:
-            await self._statuses.write(entry, (False, why.name, explain([why])), None, cell=None)
+        async def tell(why: Check, cell: str | None) -> None:
+            await self._statuses.write(entry, (False, why.name, explain([why])), None, cell=cell)
 
         return Homeless(ref, None, tell)
 
@@ -93,9 +93,10 @@ class Users:
         if user is None or (ref := user.spec.tenant_ref) is None or user.spec.cluster_ref is not None:
             return None
 
-        async def tell(why: Check) -> None:
+        async def tell(why: Check, cell: str | None) -> None:
             standing = Standing(ok=False, reason=why.name, message=explain([why]))
-            await self._report.write(Entry(obj, user), standing, None, None)
+            housed = user.model_copy(update={"status": user.status.model_copy(update={"cell": cell})})
+            await self._report.write(Entry(obj, housed), standing, None, None)
 
         return Homeless(ref, invalid(user), tell)
 
@@ -152,8 +153,11 @@ class Homes:
             return True
         found = one.refusal or home(known, one.ref, meta["namespace"])
         if isinstance(found, Check):
-            await one.tell(found)
+            await one.tell(found, None)
             return False
+        if not self._settings.watches(found.namespace):
+            await one.tell(elsewhere(meta["namespace"], found), str(found))
+            return True
         status = (obj.get("status") or {}) | {"cell": str(found)}
         await self._kube.replace(kind.resource, obj | {"status": status}, subresource="status")
         return True

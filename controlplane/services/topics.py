@@ -1,8 +1,8 @@
 """Reconcile all KafkaTopics of one cluster in one pass, in bulk: a handful of admin calls whatever their number.
 
 They are those that name the cluster, in its namespace, and those of tenants that have been given it for a home, in any
-namespace: limits of a tenant and names are decided over all of them. Kafka's answer for one topic never holds up
-another. Statuses are written only where they change.
+namespace (where that is not watched, only this is said): limits of a tenant and names are decided over all of them.
+Kafka's answer for one topic never holds up another. Statuses are written only where they change.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from controlplane.api.validate import explain as explain_problems
 from controlplane.domain.check import Check, explain
 from controlplane.domain.cluster.observe import observe_nodes
 from controlplane.domain.tenants.directory import Cell, Directory
+from controlplane.domain.tenants.homes import unwatched
 from controlplane.domain.topics.planner import asks, plan_topics
 from controlplane.domain.topics.tenancy import Facts, Tenancy
 from controlplane.domain.topics.values import DesiredTopic, TopicDescription, TopicPlan
@@ -95,12 +96,8 @@ class TopicService:
         own = await self._kube.list(KAFKA_TOPICS, key.namespace)
         named = [obj for obj in own if (obj["spec"].get("clusterRef") or {}).get("name") == key.name]
         given = await self._kube.list(KAFKA_TOPICS, fields=f"{CELL_PATH[1:]}={key.cell}")
-        of_tenants = [obj for obj in given if "clusterRef" not in obj["spec"] and self._is_watched(obj["metadata"])]
+        of_tenants = [obj for obj in given if "clusterRef" not in obj["spec"]]
         return [entry for obj in (*named, *of_tenants) if (entry := readable(obj)) is not None]
-
-    def _is_watched(self, meta: Mapping[str, str]) -> bool:
-        watched = self._settings.watch_namespaces
-        return not watched or meta["namespace"] in watched
 
     async def _admin(self, key: Key) -> tuple[tuple[str, str], KafkaAdmin | None, int]:
         """The cluster's admin and its declared number of brokers, or the reason why topics have to wait."""
@@ -125,10 +122,11 @@ class TopicService:
         self, key: Key, admin: KafkaAdmin, declared: list[Declared], known: Directory, brokers: int
     ) -> Outcome:
         """Raises KafkaError."""
-        topics = [_desired(entry) for entry in declared]
+        cell = Cell(key.namespace, key.name)
+        topics = [_desired(entry, self._unwatched(entry, cell)) for entry in declared]
         existing = await admin.describe_topics()
         facts = await _facts(admin, topics, existing, known)
-        tenancy = Tenancy(known, Cell(key.namespace, key.name), existing, facts)
+        tenancy = Tenancy(known, cell, existing, facts)
         plan = plan_topics(topics, existing, brokers, tenancy)
         moved = await self._claim_keys(declared, plan)
         errors = await self._carry_out(admin, without(plan, moved))
@@ -154,6 +152,10 @@ class TopicService:
             if tenancy.shard(topic) is not None
         }
         return Outcome(verdicts, {topic.key: existing[topic.name] for topic in owners}, places)
+
+    def _unwatched(self, entry: Declared, cell: Cell) -> Check | None:
+        namespace = entry.topic.metadata.namespace
+        return None if self._settings.watches(namespace) else unwatched(namespace, cell)
 
     async def _claim_keys(self, declared: list[Declared], plan: TopicPlan) -> set[str]:
         """Record which settings are ours before they are set, so that a crash in between forgets none.
@@ -246,7 +248,7 @@ def without(plan: TopicPlan, topics: set[str]) -> TopicPlan:
     )
 
 
-def _desired(entry: Declared) -> DesiredTopic:
+def _desired(entry: Declared, refusal: Check | None) -> DesiredTopic:
     topic = entry.topic
     created, ref = topic.metadata.creation_timestamp, topic.spec.tenant_ref
     problems = check_home(topic)
@@ -260,5 +262,5 @@ def _desired(entry: Declared) -> DesiredTopic:
         paused=entry.is_paused,
         owned_keys=frozenset(topic.status.config_keys),
         tenant=ref.name if ref is not None else None,
-        refusal=Check("InvalidSpec", ok=False, evidence=explain_problems(problems)) if problems else None,
+        refusal=Check("InvalidSpec", ok=False, evidence=explain_problems(problems)) if problems else refusal,
     )

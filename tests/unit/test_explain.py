@@ -115,7 +115,7 @@ COMPUTED: dict[str, tuple[Sort, frozenset[str]]] = {
             | {"KafkaRefused", "KafkaUnavailable", "ListenerMissing", "PrincipalTaken", "Revoked", "Revoking"}
             | {"SecretMoved", "SecretRefused", "SecretTaken", "UnexpectedError"}
             | {"CellLeft", "CellNotNamed", "ForeignPrefix", "NamespaceNotListed", "NamespaceTaken", "PrefixTaken"}
-            | {"PrincipalHasRules", "TenantNotFound"}
+            | {"CellElsewhere", "NamespaceNotWatched", "PrincipalHasRules", "TenantNotFound"}
         ),
     ),
     f"{NODE}/images.py::tell::normal": (Sort.EVENT, ELSEWHERE),

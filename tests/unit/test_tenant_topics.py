@@ -13,8 +13,8 @@ from support.tenancy import CELL, tenant
 from controlplane.ports import InvalidError, Resource
 from controlplane.services.cluster.observe import KAFKA_USERS
 from controlplane.services.events import EventRecorder
-from controlplane.services.intercept import intercept_admins, intercept_kube
 from controlplane.services.homes import Homes
+from controlplane.services.intercept import intercept_admins, intercept_kube
 from controlplane.services.keys import HOMES, topics_key
 from controlplane.services.tenants.read import KAFKA_TENANTS
 from controlplane.services.topics import KAFKA_TOPICS, TopicService
@@ -205,8 +205,36 @@ async def test_only_watched_namespaces_are_looked_after(shop: Namespace) -> None
     assert "shop.orders" in shop.kafka.topics
     assert await status(shop, "nightly", "shop-batch") == {}
     await passes(shop)
+    assert (await condition(shop, "nightly", where="shop-batch"))["status"] == "True"
+    made = shop.kafka.topics["shop.nightly"]
+    changed = await shop.kube.get(KAFKA_TOPICS, "nightly", "shop-batch")
+    changed["spec"]["config"] = {"retention.ms": 5000}
+    await shop.kube.replace(KAFKA_TOPICS, changed)
     await passes(shop, watch_namespaces=["kafka", "shop"])
-    assert "shop.nightly" in shop.kafka.topics
+    told = await condition(shop, "nightly", where="shop-batch")
+    assert (told["status"], told["reason"]) == ("False", "NamespaceNotWatched")
+    assert "the operator of cell kafka/cell does not watch namespace 'shop-batch'" in told["message"]
+    assert (shop.kafka.topics["shop.nightly"], "retention.ms" in made.config) == (made, False)
+    assert (await condition(shop, "orders"))["status"] == "True"
+    await passes(shop)
+    assert (await condition(shop, "nightly", where="shop-batch"))["status"] == "True"
+    assert made.config["retention.ms"] == "5000"
+
+
+async def test_who_gives_a_cell_of_another_operator_says_so_until_that_one_answers(shop: Namespace) -> None:
+    await declare(shop, of_tenant("orders"))
+    events = EventRecorder(shop.kube, shop.clock)
+    there = OperatorSettings(watch_namespaces=["shop"])
+    assert await Homes(shop.kube, shop.clock, events, there).reconcile(HOMES) is None
+    told, found = await condition(shop, "orders"), await status(shop, "orders")
+    assert (told["reason"], found["cell"]) == ("CellElsewhere", "kafka/cell")
+    assert "condition NamespacesWatched of the KafkaTenant" in told["message"]
+    assert await Homes(shop.kube, shop.clock, events, there).reconcile(HOMES) is None
+    await passes(shop, watch_namespaces=["kafka"])
+    assert (await condition(shop, "orders"))["reason"] == "NamespaceNotWatched"
+    assert "shop.orders" not in shop.kafka.topics
+    await passes(shop, watch_namespaces=["kafka", "shop"])
+    assert (await condition(shop, "orders"))["reason"] == "AsDeclared"
 
 
 async def test_topics_and_users_get_their_cell_in_one_pass_and_none_waits_for_another(shop: Namespace) -> None:

@@ -423,3 +423,37 @@ async def test_a_revoked_users_quotas_stay_while_it_is_out() -> None:
     space.clock.seconds += RELAX_SECONDS
     await settle(space)
     assert space.kafka.quotas["b"] == {"request_percentage": 25.0}
+
+
+async def test_one_in_a_namespace_that_is_not_watched_is_answered_and_gets_nothing_new() -> None:
+    space = await space_with()
+    await declare_in(space, "checkout", tenants_user("app", rule("checkout.orders")))
+    assert await give_homes(space, watch_namespaces=["kafka"]) is None
+    assert "status" not in await space.kube.get(KAFKA_USERS, "app", "checkout"), "another operator's to see"
+    assert await give_homes(space, watch_namespaces=["checkout"]) is None
+    told = await condition_in(space, "checkout", "app")
+    assert (told["reason"], "cell kafka/cell is another operator's" in told["message"]) == ("CellElsewhere", True)
+    await space.service(watch_namespaces=["kafka"]).reconcile(KEY)
+    told = await condition_in(space, "checkout", "app")
+    assert (told["reason"], "does not watch namespace 'checkout'" in told["message"]) == ("NamespaceNotWatched", True)
+    assert (space.kafka.scram, space.kafka.acls, space.kafka.quotas) == ({}, set(), {})
+    await space.service(watch_namespaces=["kafka", "checkout"]).reconcile(KEY)
+    assert (await condition_in(space, "checkout", "app"))["status"] == "True"
+
+
+async def test_one_that_was_let_in_before_its_namespace_was_left_goes_on_and_goes() -> None:
+    space = await space_with()
+    await declare_in(space, "checkout", tenants_user("app", rule("checkout.orders")))
+    await settle(space)
+    changed = await space.kube.get(KAFKA_USERS, "app", "checkout")
+    changed["spec"]["authorization"] = {"acls": [rule("checkout.more")]}
+    await space.kube.replace(KAFKA_USERS, changed)
+    service = space.service(watch_namespaces=["kafka"])
+    await service.reconcile(KEY)
+    assert (await condition_in(space, "checkout", "app"))["reason"] == "NamespaceNotWatched"
+    assert space.acls("app") == {"allow Read on topic checkout.orders"}
+    assert "app" in space.kafka.scram
+    await space.kube.delete(KAFKA_USERS, "app", "checkout")
+    await service.reconcile(KEY)
+    assert ("kafkausers", "checkout", "app") not in space.kube.objects
+    assert "app" not in space.kafka.scram

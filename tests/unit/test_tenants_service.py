@@ -27,12 +27,15 @@ from controlplane.services.tenants.service import TenantService
 KEY = tenants_key("kafka", "cell")
 
 
-def service(namespace: Namespace, die: DieAt | None = None, kube: KubeApi | None = None) -> TenantService:
+def service(
+    namespace: Namespace, die: DieAt | None = None, kube: KubeApi | None = None, **settings: Any
+) -> TenantService:
     """A new life: nothing is remembered."""
     watchers = [die] if die else []
     kube = intercept_kube(kube or namespace.kube, watchers)
     admins = intercept_admins(namespace.admins, watchers)
-    return TenantService(kube, admins, namespace.clock, EventRecorder(kube, namespace.clock), SETTINGS)
+    configured = SETTINGS.model_copy(update=settings)
+    return TenantService(kube, admins, namespace.clock, EventRecorder(kube, namespace.clock), configured)
 
 
 async def declare(namespace: Namespace, name: str, **words: Any) -> None:
@@ -307,3 +310,32 @@ async def test_of_the_moves_that_are_over_only_the_last_ones_are_kept() -> None:
 
 def _ended(obj: Object) -> str:
     return str(obj["status"]["conditions"][0]["lastTransitionTime"])
+
+
+async def test_namespaces_that_a_cells_operator_does_not_watch_are_said_for_that_cell() -> None:
+    """Two cells, two operators, neither of which takes away what the other has said."""
+    namespace = await created()
+    other = Cell("billing", "cell")
+    await declare(namespace, "shop", cells=[CELL, other], namespaces=["shop", "shop-batch", "shop-new"])
+
+    async def watched() -> tuple[str, str, str]:
+        conditions = (await read(namespace, "shop")).status.conditions
+        return next((c.status, c.reason, c.message) for c in conditions if c.type == "NamespacesWatched")
+
+    await service(namespace).reconcile(KEY)
+    assert (await watched())[:2] == ("True", "NamespacesWatched")
+    await service(namespace, watch_namespaces=["kafka", "shop"]).reconcile(KEY)
+    elsewhere = service(namespace, watch_namespaces=["billing", "shop-batch", "shop-new"])
+    await elsewhere.reconcile(tenants_key("billing", "cell"))
+    await service(namespace, watch_namespaces=["kafka", "shop"]).reconcile(KEY)
+    told = await watched()
+    assert told[:2] == ("False", "NamespaceNotWatched")
+    assert "billing/cell: shop. kafka/cell: shop-batch, shop-new." in told[2]
+    assert (await recorded(namespace, "shop")).unwatched == ("shop-batch", "shop-new")
+    await change(namespace, "shop", namespaces=["shop"])
+    await service(namespace, watch_namespaces=["kafka", "shop"]).reconcile(KEY)
+    assert "kafka/cell" not in (await watched())[2]
+    await elsewhere.reconcile(tenants_key("billing", "cell"))
+    await change(namespace, "shop", cells=[{"kind": "KafkaCluster", "namespace": "kafka", "name": "cell"}])
+    await service(namespace, watch_namespaces=["kafka", "shop"]).reconcile(KEY)
+    assert (await watched())[:2] == ("True", "NamespacesWatched")

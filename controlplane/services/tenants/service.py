@@ -125,7 +125,8 @@ class TenantService:
         return written
 
     async def _write(self, cell: Cell, tenants: Directory, tenant: KafkaTenant, obj: Object, outcome: Outcome) -> bool:
-        status = tenant_status(tenant, {cell: outcome.status}, tenants.conflicts(tenant), now=self._clock.now())
+        here = self._with_unwatched(tenant, outcome.status)
+        status = tenant_status(tenant, {cell: here}, tenants.conflicts(tenant), now=self._clock.now())
         if status == tenant.status:
             return True
         try:
@@ -143,6 +144,12 @@ class TenantService:
             )
             await self._events.record(obj, kind, after.reason, after.message)
         return True
+
+    def _with_unwatched(self, tenant: KafkaTenant, status: TenantCellStatus | None) -> TenantCellStatus | None:
+        if status is None:
+            return None
+        unwatched = tuple(one for one in tenant.spec.namespaces if not self._settings.watches(one))
+        return status.model_copy(update={"unwatched": unwatched})
 
 
 def with_quotas(outcomes: Mapping[str, Outcome], quotas: Mapping[str, QuotaGranted]) -> dict[str, Outcome]:

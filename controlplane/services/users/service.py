@@ -92,7 +92,7 @@ class UserService:
     async def reconcile(self, key: Key) -> float | None:
         """`key` names the cluster. None when it has no users: an event will wake us."""
         directory = await read_directory(self._kube)
-        entries = await residents(self._kube, key, directory)
+        entries = await residents(self._kube, key, directory, watches=self._settings.watches)
         memory = await self._departures.read(key, entries)
         if not entries and not memory.records:
             return None
@@ -149,7 +149,9 @@ class UserService:
         await self._departures.settle(memory, left)
         through = [e for e in usable if e.deleting and not e.unremembered and self._is_out(plans.get(e.key))]
         await self._each(through, self._let_go)
-        await self._each((e for e in usable if e.paused and not e.out), lambda e: self._settle(e, plans.get(e.key), cell))
+        await self._each(
+            (e for e in usable if e.paused and not e.out), lambda e: self._settle(e, plans.get(e.key), cell)
+        )
         standings = {entry.key: self._standing(entry, plans.get(entry.key), observed) for entry in entries}
         return standings, plans, cell
 
