@@ -76,7 +76,8 @@ def is_shared(tenant: KafkaTenant) -> bool:
 
 def cells_of(tenant: KafkaTenant) -> frozenset[Cell]:
     """Where it may have anything."""
-    return frozenset(Cell(one.namespace, one.name) for one in (*tenant.spec.cells, *tenant.status.cells))
+    named = {Cell(one.namespace, one.name) for one in tenant.spec.cells}
+    return frozenset(named | {Cell(one.namespace, one.name) for one in tenant.status.cells})
 
 
 def elsewhere(tenant: KafkaTenant, cell: Cell, seen: Mapping[Cell, Mapping[str, Amount]]) -> Amount:
