@@ -184,9 +184,9 @@ def test_no_grant_stands_twice_and_data_is_never_deleted() -> None:
     deletable = {grant.resource for grant in rbac.OPERATOR if {"delete", "deletecollection"} & set(grant.verbs)}
     deletion = (
         "nodes come back from their volumes, plans are made anew, the credentials of a user that is revoked and the "
-        "Services of a listener that is gone go"
+        "Services of a listener that is gone go, and so do records of what was moved for a tenant long ago"
     )
-    assert deletable == {"pods", "configmaps", "secrets", "services"}, deletion
+    assert deletable == {"pods", "configmaps", "secrets", "services", "kafkarebalances"}, deletion
 
 
 def test_operator_runs_under_its_own_account() -> None:
