@@ -24,7 +24,17 @@ from controlplane.domain.canary import CanaryOptions
 from controlplane.domain.observation import ClusterObservation
 from controlplane.domain.placement.values import ShardSearch
 from controlplane.domain.users.probe import LoginResult
-from controlplane.ports import ClientWitness, Clock, DelayGauge, KafkaAdmins, KubeApi, LedgerWriter, Pki
+from controlplane.ports import (
+    ClientWitness,
+    Clock,
+    DelayGauge,
+    KafkaAdmins,
+    KubeApi,
+    LedgerWriter,
+    Pki,
+    RebalancePlanner,
+    TenantPlanner,
+)
 from controlplane.services.access.observe import Certificates, lifetimes
 from controlplane.services.cluster import plan as services_plan
 from controlplane.services.cluster.kind import ClusterKind, placement
@@ -61,6 +71,10 @@ class ClosableWitness(ClientWitness, Protocol):
 
 class ClosableGauge(DelayGauge, Protocol):
     async def close(self) -> None: ...
+
+
+class Planner(RebalancePlanner, TenantPlanner, Protocol):
+    """Of both kinds."""
 
 
 Background = Mapping[str, Callable[[], Coroutine[None, None, None]]]
@@ -132,7 +146,8 @@ def operator(
     kind = ClusterKind(kube, admins, clock, events, settings, witness=witness, certificates=certificates)
     clusters = Engine(kind, around)
     topics = TopicService(kube, admins, clock, events, settings)
-    tenants = TenantService(kube, admins, clock, events, settings)
+    # Each has a planner of its own: tenants do not wait for the plan of a rebalance.
+    tenants = TenantService(kube, admins, clock, events, settings, planner=_planner(settings))
     users = UserService(
         kube, admins, pki=_pki(clock), passwords=RandomPasswords(), clock=clock, events=events, settings=settings
     )
@@ -182,12 +197,15 @@ def is_ours(key: Key, settings: OperatorSettings) -> bool:
 
 
 def _rebalances(around: Surroundings, admins: KafkaAdmins, events: EventRecorder) -> Engine:
+    cells = Cells(around.kube, admins, around.clock, by_name=around.settings.addressing == "DNS")
+    recipe = RebalanceRecipe(cells, _planner(around.settings), around.clock, around.settings)
+    return Engine(FrozenKind(recipe, around.kube, around.clock, events), around)
+
+
+def _planner(settings: OperatorSettings) -> Planner:
     from controlplane.adapters.solver.planner import ProcessPlanner  # noqa: PLC0415 - only the operator plans for cells
 
-    cells = Cells(around.kube, admins, around.clock, by_name=around.settings.addressing == "DNS")
-    planner = ProcessPlanner(timeout=around.settings.planning_timeout)
-    recipe = RebalanceRecipe(cells, planner, around.clock, around.settings)
-    return Engine(FrozenKind(recipe, around.kube, around.clock, events), around)
+    return ProcessPlanner(timeout=settings.planning_timeout)
 
 
 def _pki(clock: Clock) -> Pki:

@@ -63,7 +63,9 @@ class OperatorSettings(BaseSettings):
     delay_interval: float = Field(
         2.0, gt=0, le=5, description="How often each broker is asked how long requests wait, where load may be shed."
     )
-    planning_timeout: float = Field(600.0, gt=0, description="How long the plan of a rebalance may take.")
+    planning_timeout: float = Field(
+        600.0, gt=0, description="How long one plan may take, of a rebalance or of a cell's tenants."
+    )
     rebalance_history: int = Field(
         3,
         ge=1,

@@ -82,6 +82,7 @@ COMPUTED: dict[str, tuple[Sort, frozenset[str]]] = {
                 "MoveFailed",
                 "MoveRefused",
                 "Moving",
+                "PlanningFailed",
             }
             | {"NamespaceTaken", "OverlapExceeded", "Placed", "Placing", "PrefixTaken", "ShardDoesNotFit"}
             | {"ShardTooSmall"}

@@ -14,8 +14,10 @@ from support.tenants import CELL, START, tenant_object
 from controlplane.api import names
 from controlplane.api.conditions import timestamp
 from controlplane.api.kafka_tenant import KafkaTenant, TenantCellStatus
-from controlplane.domain.tenants.directory import Cell, cell_status
-from controlplane.ports import ForbiddenError, KubeApi, Object, Resource
+from controlplane.domain.tenants.directory import Cell, Directory, cell_status
+from controlplane.domain.tenants.planner import plan_cell
+from controlplane.domain.tenants.values import CellView, Outcome
+from controlplane.ports import ForbiddenError, KubeApi, Object, PlanningError, Resource
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
 from controlplane.services.events import EventRecorder
 from controlplane.services.intercept import intercept_admins, intercept_kube
@@ -27,6 +29,19 @@ from controlplane.services.tenants.service import TenantService
 KEY = tenants_key("kafka", "cell")
 
 
+class Planner:
+    """A process that plans; `failing` with these words."""
+
+    def __init__(self, failing: str = "") -> None:
+        self.failing, self.asked = failing, 0
+
+    async def plan_cell(self, known: Directory, view: CellView, now: float) -> dict[str, Outcome]:
+        self.asked += 1
+        if self.failing:
+            raise PlanningError(self.failing)
+        return plan_cell(known, view, now)
+
+
 def service(
     namespace: Namespace, die: DieAt | None = None, kube: KubeApi | None = None, **settings: Any
 ) -> TenantService:
@@ -35,7 +50,8 @@ def service(
     kube = intercept_kube(kube or namespace.kube, watchers)
     admins = intercept_admins(namespace.admins, watchers)
     configured = SETTINGS.model_copy(update=settings)
-    return TenantService(kube, admins, namespace.clock, EventRecorder(kube, namespace.clock), configured)
+    events = EventRecorder(kube, namespace.clock)
+    return TenantService(kube, admins, namespace.clock, events, configured, planner=Planner())
 
 
 async def declare(namespace: Namespace, name: str, **words: Any) -> None:
@@ -310,6 +326,37 @@ async def test_of_the_moves_that_are_over_only_the_last_ones_are_kept() -> None:
 
 def _ended(obj: Object) -> str:
     return str(obj["status"]["conditions"][0]["lastTransitionTime"])
+
+
+async def test_a_cell_that_is_large_is_planned_by_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    namespace = await created()
+    await declare(namespace, "shop")
+    one, planner = service(namespace), Planner()
+    one._planner = planner
+    await one.reconcile(KEY)
+    assert (planner.asked, (await recorded(namespace, "shop")).shard) == (0, (0, 1, 2))
+    monkeypatch.setattr("controlplane.domain.tenants.planner.QUICK_TENANTS", 1)
+    await declare(namespace, "late", at=START + 1)
+    await one.reconcile(KEY)
+    assert (planner.asked, (await recorded(namespace, "late")).shard) == (1, (0, 1, 2))
+
+
+async def test_a_plan_that_does_not_come_is_said_and_shards_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    namespace = await created()
+    await declare(namespace, "shop")
+    one = service(namespace)
+    await one.reconcile(KEY)
+    monkeypatch.setattr("controlplane.domain.tenants.planner.QUICK_PARTITIONS", -1)
+    await declare(namespace, "late", at=START + 1)
+    one._planner = Planner("no plan was found within 600 s")
+    assert await one.reconcile(KEY) == SETTINGS.resync_interval
+    assert await ready(namespace, "shop") == ("True", "Placed")
+    assert (await recorded(namespace, "shop")).shard == (0, 1, 2)
+    assert await ready(namespace, "late") == ("False", "PlanningFailed")
+    assert "within 600 s" in (await recorded(namespace, "late")).message
+    one._planner = Planner()
+    await one.reconcile(KEY)
+    assert (await ready(namespace, "late"))[0] == "True"
 
 
 async def test_namespaces_that_a_cells_operator_does_not_watch_are_said_for_that_cell() -> None:

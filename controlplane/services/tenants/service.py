@@ -22,9 +22,9 @@ from controlplane.api.tenant_ref import CELL_PATH
 from controlplane.domain.check import Check
 from controlplane.domain.tenants.directory import Cell, Directory, cell_status
 from controlplane.domain.tenants.granted import granted
-from controlplane.domain.tenants.planner import plan_cell
+from controlplane.domain.tenants.planner import is_quick, plan_cell
 from controlplane.domain.tenants.status import WAITING, tenant_status
-from controlplane.domain.tenants.values import Outcome
+from controlplane.domain.tenants.values import CellView, Outcome
 from controlplane.ports import (
     Clock,
     ConflictError,
@@ -34,6 +34,8 @@ from controlplane.ports import (
     KubeApi,
     NotFoundError,
     Object,
+    PlanningError,
+    TenantPlanner,
 )
 from controlplane.services.cluster.observe import KAFKA_USERS
 from controlplane.services.events import EventRecorder
@@ -54,9 +56,18 @@ STATUS_WRITES = 16
 
 class TenantService:
     def __init__(
-        self, kube: KubeApi, admins: KafkaAdmins, clock: Clock, events: EventRecorder, settings: OperatorSettings
+        self,
+        kube: KubeApi,
+        admins: KafkaAdmins,
+        clock: Clock,
+        events: EventRecorder,
+        settings: OperatorSettings,
+        *,
+        planner: TenantPlanner,
     ) -> None:
+        """`planner` plans cells that are too large to be planned between other work."""
         self._kube, self._clock, self._events, self._settings = kube, clock, events, settings
+        self._planner = planner
         self._cells = Cells(kube, admins, clock, by_name=settings.addressing == "DNS")
         self._user = f"system:serviceaccount:{settings.namespace}:{names.OPERATOR}"
         self._history = History(kube, keep=settings.rebalance_history)
@@ -78,7 +89,13 @@ class TenantService:
         if weigh:
             self._weighed[cell] = self._clock.monotonic()
         now = self._clock.now()
-        outcomes = with_quotas(plan_cell(tenants, seen.view, now), await self._granted(cell))
+        try:
+            planned = await self._planned(tenants, seen.view, now)
+        except PlanningError as error:
+            why = Check("PlanningFailed", ok=False, evidence=f"{error}.", remedy="It is tried again.")
+            await self._write_all(cell, tenants, objects, unseen(tenants, cell, why))
+            return self._settings.resync_interval
+        outcomes = with_quotas(planned, await self._granted(cell))
         written = await self._write_all(cell, tenants, objects, outcomes)
         await self._create(cell, seen, {name: outcomes[name] for name in written})
         await self._history.prune(seen.moves, owner=tenant_of, needed=_told(tenants, outcomes))
@@ -86,6 +103,12 @@ class TenantService:
             return self._settings.busy_interval
         due = (one.look_at - now for one in outcomes.values() if one.look_at is not None)
         return max(self._settings.busy_interval, min((self._settings.resync_interval, *due)))
+
+    async def _planned(self, tenants: Directory, view: CellView, now: float) -> dict[str, Outcome]:
+        """Raises PlanningError."""
+        if is_quick(tenants, view):
+            return plan_cell(tenants, view, now)
+        return await self._planner.plan_cell(tenants, view, now)
 
     async def _granted(self, cell: Cell) -> dict[str, QuotaGranted]:
         """By tenant, what the users' pass gave to its users."""
