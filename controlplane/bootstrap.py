@@ -24,14 +24,26 @@ from controlplane.domain.canary import CanaryOptions
 from controlplane.domain.observation import ClusterObservation
 from controlplane.domain.placement.values import ShardSearch
 from controlplane.domain.users.probe import LoginResult
-from controlplane.ports import ClientWitness, Clock, DelayGauge, KafkaAdmins, KubeApi, LedgerWriter, Pki
+from controlplane.ports import (
+    ClientWitness,
+    Clock,
+    DelayGauge,
+    KafkaAdmins,
+    KubeApi,
+    LedgerWriter,
+    Pki,
+    RebalancePlanner,
+    TenantPlanner,
+)
 from controlplane.services.access.observe import Certificates, lifetimes
 from controlplane.services.cluster import plan as services_plan
 from controlplane.services.cluster.kind import ClusterKind, placement
 from controlplane.services.cluster.observe import observe_world
 from controlplane.services.cluster.plan import ClusterPlan
 from controlplane.services.events import EventRecorder
+from controlplane.services.homes import Homes
 from controlplane.services.intercept import Interceptor, intercept_admins, intercept_kube
+from controlplane.services.keys import HOMES
 from controlplane.services.lease import LeaseHolder
 from controlplane.services.operation.approvals import Approvals
 from controlplane.services.operation.engine import Engine, Surroundings
@@ -44,14 +56,9 @@ from controlplane.services.rebalance.recipe import RebalanceRecipe
 from controlplane.services.retention import Retention
 from controlplane.services.shedding import SheddingService
 from controlplane.services.tenants.service import TenantService
-from controlplane.services.topic_homes import TopicHomes
 from controlplane.services.topics import TopicService
-from controlplane.services.users.homes import UserHomes
 from controlplane.services.users.service import UserService
 from controlplane.settings import OperatorSettings
-
-HOMELESS = frozenset({"KafkaUserHomes", "KafkaTopicHomes"})
-"""Kinds of keys that are about no cell."""
 
 
 class ClosableAdmins(KafkaAdmins, Protocol):
@@ -64,6 +71,10 @@ class ClosableWitness(ClientWitness, Protocol):
 
 class ClosableGauge(DelayGauge, Protocol):
     async def close(self) -> None: ...
+
+
+class Planner(RebalancePlanner, TenantPlanner, Protocol):
+    """Of both kinds."""
 
 
 Background = Mapping[str, Callable[[], Coroutine[None, None, None]]]
@@ -135,7 +146,8 @@ def operator(
     kind = ClusterKind(kube, admins, clock, events, settings, witness=witness, certificates=certificates)
     clusters = Engine(kind, around)
     topics = TopicService(kube, admins, clock, events, settings)
-    tenants = TenantService(kube, admins, clock, events, settings)
+    # Each has a planner of its own: tenants do not wait for the plan of a rebalance.
+    tenants = TenantService(kube, admins, clock, events, settings, planner=_planner(settings))
     users = UserService(
         kube, admins, pki=_pki(clock), passwords=RandomPasswords(), clock=clock, events=events, settings=settings
     )
@@ -145,18 +157,16 @@ def operator(
         return await services[key.kind](key) if is_ours(key, settings) else None
 
     queue = WorkQueue(reconcile, workers=settings.workers, retry_min=settings.retry_min, retry_max=settings.retry_max)
-    homes = UserHomes(kube, clock, events, settings, wake=queue.add)
     gauge = _gauge(settings)
     shedding = SheddingService(kube, gauge, clock, events, settings, wake=queue.add)
     services |= {
         "KafkaCluster": clusters.reconcile,
         "KafkaTopics": topics.reconcile,
-        "KafkaTopicHomes": TopicHomes(kube, clock, events, settings).reconcile,
         "KafkaUsers": users.reconcile,
-        "KafkaUserHomes": homes.reconcile,
         "KafkaTenants": tenants.reconcile,
         "KafkaRebalance": _rebalances(around, admins, events).reconcile,
         "LoadShedding": shedding.reconcile,
+        HOMES.kind: Homes(kube, clock, events, settings).reconcile,
     }
 
     return Wiring(
@@ -181,19 +191,21 @@ def operator(
 
 
 def is_ours(key: Key, settings: OperatorSettings) -> bool:
-    """Tenants are seen by every operator, also those of cells that another one looks after; objects that wait for a
-    cell may be given theirs by any."""
-    watched = settings.watch_namespaces
-    return not watched or key.kind in HOMELESS or key.namespace in watched
+    """Every operator sees all tenants and what they name, also cells that another one looks after; objects that wait
+    for a cell may be given theirs by any."""
+    return key == HOMES or settings.watches(key.namespace)
 
 
 def _rebalances(around: Surroundings, admins: KafkaAdmins, events: EventRecorder) -> Engine:
+    cells = Cells(around.kube, admins, around.clock, by_name=around.settings.addressing == "DNS")
+    recipe = RebalanceRecipe(cells, _planner(around.settings), around.clock, around.settings)
+    return Engine(FrozenKind(recipe, around.kube, around.clock, events), around)
+
+
+def _planner(settings: OperatorSettings) -> Planner:
     from controlplane.adapters.solver.planner import ProcessPlanner  # noqa: PLC0415 - only the operator plans for cells
 
-    cells = Cells(around.kube, admins, around.clock, by_name=around.settings.addressing == "DNS")
-    planner = ProcessPlanner(timeout=around.settings.planning_timeout)
-    recipe = RebalanceRecipe(cells, planner, around.clock, around.settings)
-    return Engine(FrozenKind(recipe, around.kube, around.clock, events), around)
+    return ProcessPlanner(timeout=settings.planning_timeout)
 
 
 def _pki(clock: Clock) -> Pki:

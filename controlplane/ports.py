@@ -26,6 +26,8 @@ from controlplane.domain.observation import (
 from controlplane.domain.rebalance.proposal import Proposal
 from controlplane.domain.rebalance.values import Assignment, Broker, Goal, Infeasible
 from controlplane.domain.shedding.measure import Delay as Delay
+from controlplane.domain.tenants.directory import Directory
+from controlplane.domain.tenants.values import CellView, Outcome
 from controlplane.domain.topics.values import Growth as Growth
 from controlplane.domain.topics.values import NewTopic as NewTopic
 from controlplane.domain.topics.values import TopicDescription as TopicDescription
@@ -339,6 +341,14 @@ class RebalancePlanner(Protocol):
     """`domain.rebalance.propose` where it keeps nobody waiting: it takes from milliseconds to minutes."""
 
     async def propose(self, assignment: Assignment, brokers: Sequence[Broker], goal: Goal) -> Proposal | Infeasible:
+        """Raises PlanningError."""
+        ...
+
+
+class TenantPlanner(Protocol):
+    """`domain.tenants.planner.plan_cell` where it keeps nobody waiting."""
+
+    async def plan_cell(self, known: Directory, view: CellView, now: float) -> dict[str, Outcome]:
         """Raises PlanningError."""
         ...
 

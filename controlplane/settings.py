@@ -63,7 +63,15 @@ class OperatorSettings(BaseSettings):
     delay_interval: float = Field(
         2.0, gt=0, le=5, description="How often each broker is asked how long requests wait, where load may be shed."
     )
-    planning_timeout: float = Field(600.0, gt=0, description="How long the plan of a rebalance may take.")
+    planning_timeout: float = Field(
+        600.0, gt=0, description="How long one plan may take, of a rebalance or of a cell's tenants."
+    )
+    rebalance_history: int = Field(
+        3,
+        ge=1,
+        le=100,
+        description="How many finished KafkaRebalances are kept of those made for one tenant in a cell.",
+    )
     growth_seconds: float = Field(
         2.0, gt=0, description="How long it is watched what is written, for a throttle of Auto."
     )
@@ -91,6 +99,10 @@ class OperatorSettings(BaseSettings):
     health_host: str = Field("0.0.0.0", description="Address of /healthz and /readyz.")  # noqa: S104 - probes come from the node
     log_format: Literal["json", "text"] = "json"
     log_level: str = "INFO"
+
+    def watches(self, namespace: str) -> bool:
+        """Whether objects of this namespace are reconciled."""
+        return not self.watch_namespaces or namespace in self.watch_namespaces
 
     @model_validator(mode="after")
     def _renewed_in_time(self) -> Self:

@@ -19,13 +19,12 @@ from controlplane.api.load_shedding import SheddingMode
 from controlplane.bootstrap import Wiring
 from controlplane.services.cluster.observe import CORDONED
 from controlplane.services.keys import (
-    TOPIC_HOMES,
+    HOMES,
     cluster_key,
     rebalance_key,
     shedding_key,
     tenants_key,
     topics_key,
-    user_homes_key,
     users_key,
 )
 from controlplane.services.queue import Key, WorkQueue
@@ -39,10 +38,7 @@ WATCH_CONNECT_SECONDS = 30.0
 WATCH_BACKOFF_SECONDS = 2.0
 LOGIN_SECONDS = 300.0
 IN_BULK: dict[str, Callable[[str, str], Key]] = {"kafkatopics": topics_key, "kafkausers": users_key}
-"""Kinds whose objects reconcile all together, by the cluster that they name."""
-HOMELESS: dict[str, Callable[[str, str], Key]] = {"kafkausers": user_homes_key}
-"""Of those, kinds whose objects may name a tenant: who looks after them, by namespace and tenant, until they have one
-of its cells."""
+"""Kinds whose objects reconcile all together, by the cluster that they name or have been given."""
 
 
 def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorRegistry, kopf.OperatorSettings]:
@@ -71,29 +67,17 @@ def registry(wiring: Wiring, settings: OperatorSettings) -> tuple[kopf.OperatorR
                 queue.add(of_all(namespace or "", name), settings.topic_batch_delay)
             queue.add(tenants_key(namespace or "", name))
 
-    @kopf.on.event(GROUP, VERSION, "kafkatopics", registry=handlers, id="kafkatopics")
-    async def topic(namespace: str | None, spec: kopf.Spec, status: kopf.Status, **_: Any) -> None:
-        key = _topics_with(namespace or "", spec, status)
-        ours = settings.watch_namespaces  # cells elsewhere are another operator's
-        if key is not None and (key == TOPIC_HOMES or not ours or key.namespace in ours):
-            queue.add(key, settings.topic_batch_delay)
-
-    @kopf.on.event(GROUP, VERSION, "kafkatenants", registry=handlers, id="homes")
-    async def homes(**_: Any) -> None:
-        """Topics that named a tenant which did not exist, or did not list their namespace, may have a home now."""
-        queue.add(TOPIC_HOMES, settings.topic_batch_delay)
-
-    users = waking_all(queue, users_key, settings.topic_batch_delay, HOMELESS.get("kafkausers"))
-    kopf.on.event(GROUP, VERSION, "kafkausers", registry=handlers, id="kafkausers")(users)
+    for plural, of_cluster in IN_BULK.items():
+        kopf.on.event(GROUP, VERSION, plural, registry=handlers, id=plural)(
+            waking_all(queue, of_cluster, settings.topic_batch_delay)
+        )
 
     @kopf.on.event(GROUP, VERSION, "kafkarebalances", registry=handlers, id="kafkarebalances")
     async def rebalance(namespace: str | None, name: str, **_: Any) -> None:
         queue.add(rebalance_key(namespace or "", name))
 
-    kopf.on.event(GROUP, VERSION, "kafkatenants", registry=handlers, id="kafkatenants")(waking_cells(queue, settings))
-    kopf.on.event(GROUP, VERSION, "kafkatenants", registry=handlers, id="homeless")(
-        waking_homeless(queue, settings.topic_batch_delay)
-    )
+    tenants = waking_cells(queue, settings.topic_batch_delay)
+    kopf.on.event(GROUP, VERSION, "kafkatenants", registry=handlers, id="kafkatenants")(tenants)
 
     kopf.on.event(GROUP, VERSION, "kafkarebalances", registry=handlers, id="moves")(waking_who_asked(queue))
 
@@ -146,16 +130,6 @@ def _machines(handlers: kopf.OperatorRegistry, queue: WorkQueue) -> Callable[...
     return child
 
 
-def _topics_with(namespace: str, spec: Mapping[str, Any], status: Mapping[str, Any]) -> Key | None:
-    """Which topics one of them is looked at with: those of its cluster, of its tenant's cell, of nobody yet."""
-    if name := (spec.get("clusterRef") or {}).get("name"):
-        return topics_key(namespace, name)
-    if not spec.get("tenantRef"):
-        return None
-    namespace, _, name = status.get("cell", "").partition("/")
-    return topics_key(namespace, name) if name else TOPIC_HOMES
-
-
 def _connection(wiring: Wiring, settings: OperatorSettings) -> kopf.ConnectionInfo:
     config = wiring.kube_config
     return kopf.ConnectionInfo(
@@ -178,22 +152,16 @@ def _decided(namespace: str, target: Mapping[str, Any]) -> Key | None:
     return key(namespace, name) if key and name else None
 
 
-def waking_all(
-    queue: WorkQueue,
-    key_of: Callable[[str, str], Key],
-    delay: float,
-    homeless: Callable[[str, str], Key] | None = None,
-) -> Callable[..., Awaitable[None]]:
+def waking_all(queue: WorkQueue, key_of: Callable[[str, str], Key], delay: float) -> Callable[..., Awaitable[None]]:
     """A handler that wakes all objects of the cluster which one of them names or was given, once others may have joined
     it; for one of a tenant that was given none yet, who gives it one."""
 
-    async def one(namespace: str | None, spec: kopf.Spec, status: kopf.Status | None = None, **_: Any) -> None:
+    async def one(namespace: str | None, spec: kopf.Spec, status: kopf.Status, **_: Any) -> None:
         if name := (spec.get("clusterRef") or {}).get("name"):
             queue.add(key_of(namespace or "", name), delay)
-        elif status and (cell := status.get("cell")):
-            queue.add(key_of(*cell.split("/", 1)), delay)
-        elif homeless and (tenant := (spec.get("tenantRef") or {}).get("name")):
-            queue.add(homeless(namespace or "", tenant), delay)
+        elif spec.get("tenantRef"):
+            cell = status.get("cell")
+            queue.add(key_of(*cell.split("/", 1)) if cell else HOMES, delay)
 
     return one
 
@@ -210,32 +178,19 @@ def waking_who_asked(queue: WorkQueue) -> Callable[..., Awaitable[None]]:
     return move
 
 
-def waking_homeless(queue: WorkQueue, delay: float) -> Callable[..., Awaitable[None]]:
-    """A handler that wakes, for a tenant, who gives cells to those that name it and have none yet."""
+def waking_cells(queue: WorkQueue, delay: float) -> Callable[..., Awaitable[None]]:
+    """A handler that wakes the tenants of every cell that one of them names or has left something in, and what belongs
+    to tenants there; once what it says is new, also those that may have waited for it."""
 
-    async def tenant(name: str, meta: kopf.Meta, spec: kopf.Spec, status: kopf.Status, **_: Any) -> None:
-        # Figures in a status move all the time; what a tenant has changes with its spec.
-        if "generation" in meta and status.get("observedGeneration") == meta["generation"]:
-            return
-        for namespace in spec.get("namespaces") or ():
-            for homeless in HOMELESS.values():
-                queue.add(homeless(namespace, name), delay)
-
-    return tenant
-
-
-def waking_cells(queue: WorkQueue, settings: OperatorSettings) -> Callable[..., Awaitable[None]]:
-    """A handler that wakes the tenants of every cell that one of them names or has left something in, and then what
-    belongs to tenants there. Cells that another operator looks after are left to it."""
-
-    ours = frozenset(settings.watch_namespaces)
-
-    async def one(spec: kopf.Spec, status: kopf.Status, **_: Any) -> None:
+    async def one(meta: kopf.Meta, spec: kopf.Spec, status: kopf.Status, **_: Any) -> None:
         for cell in (*(spec.get("cells") or ()), *(status.get("cells") or ())):
             namespace, name = cell.get("namespace"), cell.get("name")
-            if namespace and name and (not ours or namespace in ours):
+            if namespace and name:
                 queue.add(tenants_key(namespace, name))
                 for of_all in IN_BULK.values():
-                    queue.add(of_all(namespace, name), settings.topic_batch_delay)
+                    queue.add(of_all(namespace, name), delay)
+        # Figures in a status move all the time; what a tenant has changes with its spec.
+        if status.get("observedGeneration") != meta.get("generation"):
+            queue.add(HOMES, delay)
 
     return one

@@ -30,6 +30,7 @@ COMPLETE = "Complete"
 FAILED = "Failed"
 PLACED = "Placed"
 WITHIN_LIMITS = "WithinLimits"
+NAMESPACES_WATCHED = "NamespacesWatched"
 
 MESSAGE_LIMIT = 4096
 """Ours; KEP-1623 allows 32768, but a status is read by people and sent to every watcher."""

@@ -217,6 +217,13 @@ class TenantCellStatus(ApiModel):
     )
     usage: TenantUsage = Field(TenantUsage(), description="What it has there.")
     quota: QuotaGranted | None = Field(None, description="What each of its users gets there.")
+    unwatched: tuple[Annotated[str, Field(max_length=63)], ...] = Field(
+        (),
+        max_length=MAX_NAMESPACES,
+        description="Namespaces of the tenant that this cell's operator does not watch: topics and users in them are "
+        "not looked after here.",
+        json_schema_extra=SET_LIST,
+    )
     placed: bool = Field(False, description="Whether the shard is in effect and as declared.")
     reason: CamelCase = Field("Placing", description="Why it is placed or not.")
     message: str = Field("", max_length=MESSAGE_LIMIT, description="The same for people.")
@@ -226,7 +233,7 @@ class KafkaTenantStatus(ApiModel):
     conditions: tuple[Condition, ...] = Field(
         (),
         max_length=16,
-        description="Ready, Placed, WithinLimits, Reconciling, Stalled.",
+        description="Ready, Placed, WithinLimits, NamespacesWatched, Reconciling, Stalled.",
         json_schema_extra=map_list("type"),
     )
     observed_generation: int | None = Field(None, ge=0, description="The generation this status is about.")

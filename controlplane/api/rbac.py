@@ -55,7 +55,7 @@ OPERATOR: tuple[Grant, ...] = (
         kafka_rebalance.PLURAL,
         (*READ, "create", "patch", "delete"),
         "the objects to reconcile, and their finalizer; create is for tenants whose shard moves and rolls that move "
-        "replicas away, delete for what such a roll has made and nobody needs any more",
+        "replicas away, delete for such ones that are over",
     ),
     Grant(GROUP, kafka_user.PLURAL, ("list", "watch", "patch"), "the objects to reconcile, in bulk; their finalizer"),
     Grant(GROUP, kafka_tenant.PLURAL, ("list", "watch"), "the objects to reconcile, all of a cluster together"),

@@ -35,10 +35,5 @@ def shedding_key(namespace: str, cluster: str) -> Key:
     return Key("LoadShedding", namespace, cluster)
 
 
-def user_homes_key(namespace: str, tenant: str) -> Key:
-    """KafkaUsers of one namespace that name one KafkaTenant and have no cell yet."""
-    return Key("KafkaUserHomes", namespace, tenant)
-
-
-TOPIC_HOMES = Key("KafkaTopicHomes", "", "")
-"""All KafkaTopics of tenants that have no cell yet."""
+HOMES = Key("Homes", "", "")
+"""All KafkaTopics and KafkaUsers of tenants that have no cell yet."""

@@ -1,13 +1,14 @@
 """Reconcile all KafkaTopics of one cluster in one pass, in bulk: a handful of admin calls whatever their number.
 
 They are those that name the cluster, in its namespace, and those of tenants that have been given it for a home, in any
-namespace: limits of a tenant and names are decided over all of them. Kafka's answer for one topic never holds up
-another. Statuses are written only where they change.
+namespace (where that is not watched, only this is said): limits of a tenant and names are decided over all of them.
+Kafka's answer for one topic never holds up another. Statuses are written only where they change.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -22,6 +23,8 @@ from controlplane.domain.access.enrolment import NOT_ENROLLED
 from controlplane.domain.check import Check, explain
 from controlplane.domain.cluster.observe import observe_nodes
 from controlplane.domain.tenants.directory import Cell, Directory
+from controlplane.domain.tenants.homes import unwatched
+from controlplane.domain.topics.limits import cells_of, is_shared
 from controlplane.domain.topics.planner import asks, plan_topics
 from controlplane.domain.topics.tenancy import Facts, Tenancy
 from controlplane.domain.topics.values import DesiredTopic, TopicDescription, TopicPlan
@@ -38,11 +41,15 @@ from controlplane.services.access.way import way_to
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
 from controlplane.services.cluster.observe import PODS
 from controlplane.services.events import EventRecorder
+from controlplane.services.keys import topics_key
 from controlplane.services.queue import Key
 from controlplane.services.tenants.read import read_directory
+from controlplane.services.topic_spending import Spending
 from controlplane.services.topic_status import KAFKA_TOPICS as KAFKA_TOPICS
 from controlplane.services.topic_status import WAITING, Declared, Place, Ready, StatusWriter, readable
 from controlplane.settings import OperatorSettings
+
+log = logging.getLogger(__name__)
 
 STATUS_WRITES = 16
 """Status writes at the same time."""
@@ -68,6 +75,7 @@ class TopicService:
     ) -> None:
         self._kube, self._admins, self._settings = kube, admins, settings
         self._statuses = StatusWriter(kube, clock, events)
+        self._spending = Spending(clock, 2 * settings.resync_interval)
 
     async def reconcile(self, key: Key) -> float | None:
         """`key` names the cluster. None when it has no topics: an event will wake us."""
@@ -96,12 +104,8 @@ class TopicService:
         own = await self._kube.list(KAFKA_TOPICS, key.namespace)
         named = [obj for obj in own if (obj["spec"].get("clusterRef") or {}).get("name") == key.name]
         given = await self._kube.list(KAFKA_TOPICS, fields=f"{CELL_PATH[1:]}={key.cell}")
-        of_tenants = [obj for obj in given if "clusterRef" not in obj["spec"] and self._is_watched(obj["metadata"])]
+        of_tenants = [obj for obj in given if "clusterRef" not in obj["spec"]]
         return [entry for obj in (*named, *of_tenants) if (entry := readable(obj)) is not None]
-
-    def _is_watched(self, meta: Mapping[str, str]) -> bool:
-        watched = self._settings.watch_namespaces
-        return not watched or meta["namespace"] in watched
 
     async def _admin(self, key: Key) -> tuple[tuple[str, str], KafkaAdmin | None, int]:
         """The cluster's admin and its declared number of brokers, or the reason why topics have to wait."""
@@ -128,11 +132,17 @@ class TopicService:
         self, key: Key, admin: KafkaAdmin, declared: list[Declared], known: Directory, brokers: int
     ) -> Outcome:
         """Raises KafkaError."""
-        topics = [_desired(entry) for entry in declared]
+        cell = Cell(key.namespace, key.name)
+        topics = [_desired(entry, self._unwatched(entry, cell)) for entry in declared]
         existing = await admin.describe_topics()
-        facts = await _facts(admin, topics, existing, known)
-        tenancy = Tenancy(known, Cell(key.namespace, key.name), existing, facts)
+        asking = _asking(topics, existing)
+        facts = await _facts(admin, asking, known)
+        facts = replace(facts, sizes=self._spending.sizes(cell, facts.sizes, known))
+        await self._look_elsewhere(cell, known, asking)
+        # From here to `note` nothing is waited for: no other cell decides about the same limits meanwhile.
+        tenancy = Tenancy(known, cell, existing, facts, self._spending.elsewhere(cell))
         plan = plan_topics(topics, existing, brokers, tenancy)
+        self._spending.note(cell, tenancy.spent())
         moved = await self._claim_keys(declared, plan)
         errors = await self._carry_out(admin, without(plan, moved))
         if plan.creates or plan.grow or plan.config:
@@ -157,6 +167,30 @@ class TopicService:
             if tenancy.shard(topic) is not None
         }
         return Outcome(verdicts, {topic.key: existing[topic.name] for topic in owners}, places)
+
+    async def _look_elsewhere(self, cell: Cell, known: Directory, asking: set[str]) -> None:
+        """Count what those who ask have in their other cells, where that has not been seen lately: statuses may be
+        older than what was granted last, by an operator that has ended since. Where nobody answers they have to do."""
+        tenants = [known.by_name[name] for name in sorted(asking) if name in known.by_name]
+        others = {other for tenant in tenants if is_shared(tenant) for other in cells_of(tenant)} - {cell}
+        for other in sorted(others):
+            if not self._settings.watches(other.namespace) or self._spending.knows(other):
+                continue
+            _, admin, _ = await self._admin(topics_key(other.namespace, other.name))
+            if admin is None:
+                continue
+            try:
+                there, sizes = await admin.describe_topics(), await admin.partition_sizes()
+            except KafkaError as error:
+                log.info("limits of tenants in %s are counted by statuses: %s", other, error.message)
+                continue
+            if not self._spending.knows(other):  # its own pass has come first, and may have granted something
+                facts = Facts(sizes=self._spending.sizes(other, sizes, known))
+                self._spending.note(other, Tenancy(known, other, there, facts).spent())
+
+    def _unwatched(self, entry: Declared, cell: Cell) -> Check | None:
+        namespace = entry.topic.metadata.namespace
+        return None if self._settings.watches(namespace) else unwatched(namespace, cell)
 
     async def _claim_keys(self, declared: list[Declared], plan: TopicPlan) -> set[str]:
         """Record which settings are ours before they are set, so that a crash in between forgets none.
@@ -222,15 +256,17 @@ def _not_yet(entry: Declared, reason: str, message: str) -> Ready:
     return False, reason, f"{field_}: {message}" if reason == "ClusterNotFound" else message
 
 
-async def _facts(
-    admin: KafkaAdmin, topics: list[DesiredTopic], existing: Mapping[str, TopicDescription], known: Directory
-) -> Facts:
-    """Kafka is asked only where topics of tenants want something. Raises KafkaError."""
-    asking = {
+def _asking(topics: list[DesiredTopic], existing: Mapping[str, TopicDescription]) -> set[str]:
+    """Tenants that have a topic which wants something."""
+    return {
         topic.tenant
         for topic in topics
         if topic.tenant is not None and not topic.paused and asks(topic, existing.get(topic.name))
     }
+
+
+async def _facts(admin: KafkaAdmin, asking: set[str], known: Directory) -> Facts:
+    """Kafka is asked only where topics of tenants want something. Raises KafkaError."""
     if not asking:
         return Facts()
     kafka, _ = await admin.observe()
@@ -249,7 +285,7 @@ def without(plan: TopicPlan, topics: set[str]) -> TopicPlan:
     )
 
 
-def _desired(entry: Declared) -> DesiredTopic:
+def _desired(entry: Declared, refusal: Check | None) -> DesiredTopic:
     topic = entry.topic
     created, ref = topic.metadata.creation_timestamp, topic.spec.tenant_ref
     problems = check_home(topic)
@@ -263,5 +299,5 @@ def _desired(entry: Declared) -> DesiredTopic:
         paused=entry.is_paused,
         owned_keys=frozenset(topic.status.config_keys),
         tenant=ref.name if ref is not None else None,
-        refusal=Check("InvalidSpec", ok=False, evidence=explain_problems(problems)) if problems else None,
+        refusal=Check("InvalidSpec", ok=False, evidence=explain_problems(problems)) if problems else refusal,
     )

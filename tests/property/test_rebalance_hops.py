@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controlplane.domain.rebalance.hops import BATCH_HOPS, Hop, batches, hops
+from controlplane.domain.rebalance.hops import BATCH_HOPS, Hop, NoRoomError, at_once, batches, hops
 from controlplane.domain.rebalance.proposal import PartitionMove, Proposal
 from controlplane.domain.rebalance.steps import MOVE_REPLICAS, ORDER_REPLICAS, batch_of, steps
 
@@ -85,7 +85,7 @@ def test_batches_are_bounded_and_complete(proposal: Proposal, per_broker: int) -
 @given(proposals(), st.integers(1, 4))
 def test_steps_say_what_the_batches_say(proposal: Proposal, per_broker: int) -> None:
     found = batches(proposal, RACKS, per_broker=per_broker)
-    plan = steps("ns/cell", found, 10**6, lambda _: frozenset())
+    plan = steps("ns/cell", found, 10**6, lambda _: frozenset(), per_broker=per_broker)
     read = [batch_of(step) for step in plan if step.verb in (MOVE_REPLICAS, ORDER_REPLICAS)]
     bare = [tuple(Hop(hop.topic, hop.partition, hop.before, hop.after) for hop in batch) for batch in found]
     assert [batch.hops for batch in read] == bare
@@ -95,7 +95,8 @@ def test_steps_say_what_the_batches_say(proposal: Proposal, per_broker: int) -> 
 def test_thousands_of_moves_fit_and_long_names_too() -> None:
     name = "n" * 249
     wide = [PartitionMove(name, number, tuple(range(100, 132)), tuple(range(200, 232))) for number in range(30)]
-    plan = steps("ns/cell", batches(Proposal(tuple(wide), 0), {}, per_broker=100), 10**6, lambda _: frozenset())
+    wide_batches = batches(Proposal(tuple(wide), 0), {}, per_broker=100)
+    plan = steps("ns/cell", wide_batches, 10**6, lambda _: frozenset(), per_broker=100)
     assert all(len(value) <= 1024 for step in plan for value in step.parameters.values())
     many = [PartitionMove(f"t{n % 50}", n, (n % 60, 61 + n % 30), (n % 60, 91 + n % 30)) for n in range(20_000)]
     found = batches(Proposal(tuple(many), 0), {}, per_broker=5)
@@ -105,3 +106,70 @@ def test_thousands_of_moves_fit_and_long_names_too() -> None:
 def test_nobody_may_be_given_nothing_at_all() -> None:
     with pytest.raises(ValueError, match="one copy at least"):
         batches(Proposal((), 0), {}, per_broker=0)
+
+
+def overfull(found: Sequence[Sequence[Hop]], left: Mapping[int, int]) -> list[str]:
+    """Brokers that would hold more than they can at some moment of a batch, or of its way back."""
+    room, complaints = dict(left), []
+    for number, batch in enumerate(found):
+        gets: Counter[int] = Counter()
+        for hop in batch:
+            gets.update(dict.fromkeys(hop.adding, hop.size))
+        complaints += [f"batch {number}: broker {b}" for b, size in gets.items() if size and size > room.get(b, size)]
+        for hop in batch:
+            for broker in room:
+                room[broker] += hop.size * ((broker in hop.removing) - (broker in hop.adding))
+    return complaints
+
+
+@settings(max_examples=300)
+@given(proposals(), st.integers(1, 4), st.dictionaries(st.sampled_from(BROKERS), st.integers(0, 3 * 10**12)))
+def test_what_a_broker_gets_in_a_batch_fits_beside_all_that_it_has(
+    proposal: Proposal, per_broker: int, left: dict[int, int]
+) -> None:
+    try:
+        found = batches(proposal, RACKS, per_broker=per_broker, room=left)
+    except NoRoomError:
+        return
+    assert overfull(found, left) == []
+    plain = batches(proposal, RACKS, per_broker=per_broker)
+    assert sorted(map(repr, sum(found, ()))) == sorted(map(repr, sum(plain, ())))
+    if not overfull(plain, left):
+        assert found == plain, "room that is there changes nothing"
+
+
+def test_control_a_batch_that_does_not_fit_is_found_and_the_order_follows_the_room() -> None:
+    """Broker 3 has room for the one once it has given up the other."""
+    goes, comes = PartitionMove("t", 0, (1, 3), (1, 4), 10), PartitionMove("t", 1, (1, 2), (1, 3), 15)
+    proposal, left = Proposal((goes, comes), 0), {3: 8}
+    assert overfull(batches(proposal, {}, per_broker=9), left) == ["batch 0: broker 3"]
+    found = batches(proposal, {}, per_broker=9, room=left)
+    assert [[hop.partition for hop in batch] for batch in found] == [[0], [1]]
+
+
+def test_brokers_that_are_full_and_would_exchange_replicas_are_told_by_how_much() -> None:
+    gib = 1 << 30
+    there, back = PartitionMove("t", 0, (1,), (2,), 30 * gib), PartitionMove("u", 0, (2,), (1,), 20 * gib)
+    with pytest.raises(NoRoomError, match=r"u-0 cannot move. Broker 1 would get 20.0 GiB .* 5.0 GiB too much"):
+        batches(Proposal((there, back), 0), {}, per_broker=5, room={1: 15 * gib, 2: 20 * gib})
+    assert len(batches(Proposal((there, back), 0), {}, per_broker=5, room={1: 20 * gib, 2: 20 * gib})) == 2
+
+
+@given(st.lists(st.tuples(replicas, replicas, st.sampled_from([*BROKERS, None])), max_size=12), st.integers(1, 4))
+def test_of_hops_no_more_are_taken_at_once_than_their_leaders_may_serve(
+    pairs: list[tuple[tuple[int, ...], tuple[int, ...], int | None]], per_broker: int
+) -> None:
+    hops_ = [Hop("t", number, before, after) for number, (before, after, _) in enumerate(pairs)]
+    leaders = {hop.id: leader for hop, (_, _, leader) in zip(hops_, pairs, strict=True)}
+    left, rounds = list(hops_), 0
+    while left:
+        found = at_once(left, leaders, per_broker)
+        assert found, "something goes on"
+        for count in (
+            Counter(leaders[hop.id] for hop in found if hop.adding and leaders[hop.id] is not None),
+            Counter(broker for hop in found for broker in hop.adding),
+        ):
+            assert max(count.values(), default=0) <= per_broker
+        left = [hop for hop in left if hop not in found]
+        rounds += 1
+    assert rounds <= len(hops_)

@@ -17,7 +17,7 @@ from support.rebalancing import CANCEL, Deaths, Rebalancing, cluster, moves, pla
 from controlplane.domain.check import Check
 from controlplane.domain.observation import TopicPartition
 from controlplane.domain.operation.permit import FREE, PAUSED, Permit
-from controlplane.domain.rebalance.steps import LIFT_THROTTLE, MOVE_BACK, SET_THROTTLE
+from controlplane.domain.rebalance.steps import LIFT_THROTTLE, MOVE_BACK, MOVE_REPLICAS, PER_BROKER, SET_THROTTLE
 from controlplane.services.rebalance.verbs import ABSENT_SECONDS
 
 BEFORE = {"a": [(1, 2, 3), (2, 3, 1), (3, 1, 2)], "b": [(1, 2), (2, 3)], "still": [(1, 2)]}
@@ -410,3 +410,59 @@ def test_control_a_way_back_that_forgets_a_partition_is_found() -> None:
     run.to_the_end()
     with pytest.raises(AssertionError):
         assert_as(run.kafka, BEFORE, before)
+
+
+LED_BY_ONE = {"t": [(2, 1, 3), (4, 1, 5), (6, 1, 9)]}
+TO_OTHERS = {"t": [(2, 1, 7), (4, 1, 8), (6, 1, 10)]}
+
+
+def led_by_one() -> FakeKafka:
+    """No partition is led by whom it was to be: broker 1 has to serve all of them."""
+    kafka = cluster(LED_BY_ONE, 10)
+    for partition in kafka.topics["t"].partitions:
+        partition.leader = 1
+    kafka.copying = 2
+    return kafka
+
+
+@pytest.mark.parametrize("at", [None, 3, 6, 8])
+def test_a_broker_that_leads_more_than_it_was_to_serves_no_more_at_the_same_time(at: int | None) -> None:
+    kafka = led_by_one()
+    run = Rebalancing(
+        kafka,
+        moves(LED_BY_ONE, TO_OTHERS),
+        per_broker=1,
+        permits=lambda passes: CANCEL if at is not None and passes >= at else FREE,
+    )
+    assert sum(step.verb == MOVE_REPLICAS for step in run.plan.steps.values()) == 1, "one batch, by preferred leaders"
+    assert run.to_the_end().outcome == ("Succeeded" if at is None else "Cancelled")
+    assert kafka.harms == []
+    assert placed(kafka) == (TO_OTHERS if at is None else LED_BY_ONE)
+
+
+def test_control_a_plan_that_does_not_say_how_many_has_them_served_at_once() -> None:
+    kafka = led_by_one()
+    run = Rebalancing(kafka, moves(LED_BY_ONE, TO_OTHERS), per_broker=1)
+    run.forget(PER_BROKER)
+    run.to_the_end()
+    assert kafka.harms == ["3 copies from broker 1"]
+
+
+def test_a_batch_waits_for_room_on_the_brokers_that_it_goes_to() -> None:
+    """Replicas have grown since the plan was made: broker 4 has no room for both any more."""
+    before, after = {"t": [(1, 2), (3, 2)]}, {"t": [(1, 4), (3, 4)]}
+    kafka = cluster(before, 4)
+    run = Rebalancing(kafka, moves(before, after), room={4: 3000}, capacities={4: 3000})
+    for partition in kafka.topics["t"].partitions:
+        partition.size = 2000
+    for _ in range(20):
+        run.one_pass()
+    assert run.operation.step is not None
+    (check,) = run.operation.step.checks
+    assert check.name == "CapacityShort"
+    assert "Broker 4 would get 4000 bytes" in check.evidence
+    assert "1000 bytes too much" in check.evidence
+    assert (placed(kafka), kafka.in_flight(), settings_of(kafka)[1]) == (before, {}, {})
+    run.capacities[4] = 4000
+    assert run.to_the_end().outcome == "Succeeded"
+    assert placed(kafka) == after

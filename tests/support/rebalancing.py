@@ -14,7 +14,7 @@ from typing import Any
 
 from support.fake_kafka import RATES, FakeKafka, FakeKafkaAdmin, FakePartition, FakeTopic
 
-from controlplane.api.operation import Operation
+from controlplane.api.operation import Operation, OperationStep
 from controlplane.domain.check import Check
 from controlplane.domain.observation import TopicPartition
 from controlplane.domain.operation.frozen import FrozenSteps, Situation, advance
@@ -73,6 +73,8 @@ class Auditor(FakeKafkaAdmin):
                 self.kafka.harms.append(f"{name}: {sorted(one.adding)} at once")
             self._check_throttled(name, one)
         self.kafka.harms += [f"{n} copies to broker {b}" for b, n in load.items() if n > self._per_broker]
+        served = Counter(one.leader for one in self.kafka.in_flight().values() if one.adding)
+        self.kafka.harms += [f"{n} copies from broker {b}" for b, n in served.items() if n > self._per_broker]
         return results
 
     def _check_throttled(self, name: TopicPartition, one: FakePartition) -> None:
@@ -103,12 +105,16 @@ class Auditor(FakeKafkaAdmin):
 class OneCell:
     """What verbs ask of services.rebalance.cells.Cells."""
 
-    def __init__(self, admin: FakeKafkaAdmin, tenants: Directory) -> None:
-        self._admin, self.tenants = admin, tenants
+    def __init__(self, admin: FakeKafkaAdmin, tenants: Directory, capacities: dict[int, int]) -> None:
+        self._admin, self.tenants, self._capacities = admin, tenants, capacities
 
     async def admin(self, cell: str) -> FakeKafkaAdmin:
         assert cell == CELL
         return self._admin
+
+    async def capacities(self, cell: str) -> dict[int, int]:
+        assert cell == CELL
+        return dict(self._capacities)
 
     async def bounds(self, cell: str) -> Bounds:
         namespace, _, name = cell.partition("/")
@@ -168,28 +174,45 @@ class Rebalancing:
     deaths: Deaths = field(default_factory=Deaths)
     wrap: Callable[[FakeKafkaAdmin], FakeKafkaAdmin] = lambda admin: admin
     tenants: Directory = field(default_factory=lambda: directory(()))
+    capacities: dict[int, int] = field(default_factory=dict)
+    """Bytes of brokers, as they are while it is carried out."""
+    room: dict[int, int] = field(default_factory=dict)
+    """What they had left when it was planned."""
 
     def __post_init__(self) -> None:
         racks = {node: "abc"[(node - 1) % 3] for node in self.kafka.ids}
         topics = {name: topic.config for name, topic in self.kafka.topics.items()}
         found = steps(
             CELL,
-            batches(self.proposal, racks, per_broker=self.per_broker),
+            batches(self.proposal, racks, per_broker=self.per_broker, room=self.room),
             RATE,
             lambda hops: throttle.kept(hops, RATE, topics, self.kafka.dynamic_config),
+            per_broker=self.per_broker,
         )
-        self.plan = FrozenSteps.of(found)
         self.clock = Clock()
-        plan = Plan("Rebalance", "Frozen", "g", found)
-        self.operation = frozen_operation(plan, "rebalance-1-a", reference=None, now=self.clock.now())
+        self._follow(found)
         self.passes = 0
         self.waited: set[str] = set()
         self._live()
 
+    def _follow(self, found: tuple[OperationStep, ...]) -> None:
+        self.plan = FrozenSteps.of(found)
+        plan = Plan("Rebalance", "Frozen", "g", found)
+        self.operation = frozen_operation(plan, "rebalance-1-a", reference=None, now=self.clock.now())
+
+    def forget(self, parameter: str) -> None:
+        """What an older version did not write into its steps."""
+        self._follow(
+            tuple(
+                step.model_copy(update={"parameters": {k: v for k, v in step.parameters.items() if k != parameter}})
+                for step in self.plan.steps.values()
+            )
+        )
+
     def _live(self) -> None:
         """A life of the operator: what verbs remember is forgotten."""
         admin = self.wrap(Auditor(self.kafka, self.per_broker, self.deaths))
-        self.verbs = verbs(OneCell(admin, self.tenants), self.clock)  # type: ignore[arg-type] - what verbs ask of it
+        self.verbs = verbs(OneCell(admin, self.tenants, self.capacities), self.clock)  # type: ignore[arg-type] - what verbs ask of it
 
     def one_pass(self, killed: str = "") -> None:
         asyncio.run(self._one_pass(killed))

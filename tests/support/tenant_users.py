@@ -7,10 +7,9 @@ from typing import Any
 from support.users import KEY, SETTINGS, UserSpace, user
 
 from controlplane.services.events import EventRecorder
-from controlplane.services.keys import user_homes_key
-from controlplane.services.queue import Key
+from controlplane.services.homes import Homes
+from controlplane.services.keys import HOMES
 from controlplane.services.tenants.read import KAFKA_TENANTS
-from controlplane.services.users.homes import UserHomes
 from controlplane.services.users.service import KAFKA_USERS
 
 Object = dict[str, Any]
@@ -59,18 +58,16 @@ async def declare_in(space: UserSpace, namespace: str, *objects: Object) -> None
         await space.kube.create(KAFKA_USERS, obj)
 
 
-async def give_homes(space: UserSpace, namespace: str, of: str = "checkout") -> tuple[list[Key], float | None]:
-    """Who is woken, and when it wants to look again."""
-    woken: list[Key] = []
-    homes = UserHomes(space.kube, space.clock, EventRecorder(space.kube, space.clock), SETTINGS, wake=woken.append)
-    again = await homes.reconcile(user_homes_key(namespace, of))
-    return woken, again
+async def give_homes(space: UserSpace, **settings: Any) -> float | None:
+    """When it wants to look again."""
+    configured = SETTINGS.model_copy(update=settings)
+    homes = Homes(space.kube, space.clock, EventRecorder(space.kube, space.clock), configured)
+    return await homes.reconcile(HOMES)
 
 
-async def settle(space: UserSpace, *namespaces: str) -> None:
-    """All that happens by itself: homes (namespaces are named like their tenants), then the cell's users."""
-    for namespace in namespaces or ("checkout",):
-        await give_homes(space, namespace, namespace)
+async def settle(space: UserSpace) -> None:
+    """All that happens by itself: homes, then the cell's users."""
+    await give_homes(space)
     space.clock.seconds += 1
     await space.service().reconcile(KEY)
 

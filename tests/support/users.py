@@ -71,7 +71,7 @@ class UserSpace(Namespace):
     passwords: CountedPasswords
     pki: CryptographyPki
 
-    def service(self, die: DieAt | None = None) -> UserService:
+    def service(self, die: DieAt | None = None, **settings: Any) -> UserService:
         """A new life."""
         watchers = [die] if die else []
         kube = intercept_kube(self.kube, watchers)
@@ -82,7 +82,7 @@ class UserSpace(Namespace):
             passwords=self.passwords,
             clock=self.clock,
             events=EventRecorder(kube, self.clock),
-            settings=SETTINGS,
+            settings=SETTINGS.model_copy(update=settings),
         )
 
     async def declare_users(self, *objects: Object) -> None:

@@ -190,7 +190,7 @@ def test_no_grant_stands_twice_and_data_is_never_deleted() -> None:
     deletable = {grant.resource for grant in grants if {"delete", "deletecollection"} & set(grant.verbs)}
     deletion = (
         "nodes come back from their volumes, plans are made anew, the credentials of a user that is revoked, the "
-        "Services of a listener that is gone and the KafkaRebalances that a roll had asked for go"
+        "Services of a listener that is gone and the KafkaRebalances that kfleet had made and that are over go"
     )
     assert deletable == {"pods", "configmaps", "kafkarebalances", "secrets", "services"}, deletion
 

@@ -82,6 +82,7 @@ COMPUTED: dict[str, tuple[Sort, frozenset[str]]] = {
                 "MoveFailed",
                 "MoveRefused",
                 "Moving",
+                "PlanningFailed",
             }
             | {"NamespaceTaken", "OverlapExceeded", "Placed", "Placing", "PrefixTaken", "ShardDoesNotFit"}
             | {"ShardTooSmall"}
@@ -106,7 +107,7 @@ COMPUTED: dict[str, tuple[Sort, frozenset[str]]] = {
     f"{SERVICES}/users/service.py::_standing::Standing": (Sort.REASON, ELSEWHERE),
     f"{SERVICES}/users/service.py::write_problem::Standing": (Sort.REASON, ELSEWHERE),
     f"{SERVICES}/users/service.py::look::Obstacle": (Sort.REASON, ELSEWHERE),
-    f"{SERVICES}/users/homes.py::_refused::Standing": (Sort.REASON, ELSEWHERE),
+    f"{SERVICES}/homes.py::tell::Standing": (Sort.REASON, ELSEWHERE),
     f"{SERVICES}/users/report.py::_of_credentials::Standing": (Sort.REASON, ELSEWHERE),
     f"{SERVICES}/users/report.py::write::record": (
         Sort.EVENT,
@@ -116,7 +117,7 @@ COMPUTED: dict[str, tuple[Sort, frozenset[str]]] = {
             | {"KafkaRefused", "KafkaUnavailable", "ListenerMissing", "PrincipalTaken", "Revoked", "Revoking"}
             | {"SecretMoved", "SecretRefused", "SecretTaken", "SessionsNotOver", "UnexpectedError"}
             | {"CellLeft", "CellNotNamed", "ForeignPrefix", "NamespaceNotListed", "NamespaceTaken", "PrefixTaken"}
-            | {"PrincipalHasRules", "NamespaceNotEnrolled", "TenantNotFound"}
+            | {"CellElsewhere", "NamespaceNotWatched", "PrincipalHasRules", "NamespaceNotEnrolled", "TenantNotFound"}
         ),
     ),
     f"{NODE}/images.py::tell::normal": (Sort.EVENT, ELSEWHERE),

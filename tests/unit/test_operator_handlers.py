@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 from controlplane.api import names
 from controlplane.bootstrap import is_ours
 from controlplane.services.keys import (
-    TOPIC_HOMES,
+    HOMES,
     cluster_key,
     rebalance_key,
     shedding_key,
     tenants_key,
     topics_key,
-    user_homes_key,
     users_key,
 )
 from controlplane.services.queue import Key
@@ -119,7 +121,8 @@ def test_a_tenant_wakes_the_cells_that_it_names_or_has_left_and_a_move_of_its_to
     queue = Woken()
     run = handlers(queue)
     named, left = ({"namespace": "kafka", "name": name} for name in ("orders", "billing"))
-    asyncio.run(run["kafkatenants"](spec={"cells": [named, {"name": "no-namespace"}]}, status={"cells": [left]}))
+    told = {"meta": {"generation": 1}, "spec": {"cells": [named, {"name": "no-namespace"}]}}
+    asyncio.run(run["kafkatenants"](**told, status={"cells": [left], "observedGeneration": 1}))
     assert queue.keys == [
         key_of("kafka", name) for name in ("orders", "billing") for key_of in (tenants_key, topics_key, users_key)
     ]
@@ -132,38 +135,29 @@ def test_a_tenant_wakes_the_cells_that_it_names_or_has_left_and_a_move_of_its_to
     queue.keys.clear()
     asyncio.run(run["moves"](namespace="kafka", labels={names.ROLL: "roll-2-0123456789"}, spec=spec))
     assert queue.keys == [cluster_key("kafka", "orders")], "the roll that has asked for it"
-    elsewhere = Woken()
-    other = handlers(elsewhere, watch_namespaces=["billing"])
-    asyncio.run(other["kafkatenants"](spec={"cells": [named]}, status={}))
-    assert elsewhere.keys == [], "another operator's cell"
 
 
-def test_a_topic_of_a_tenant_wakes_those_of_its_cell_and_until_it_has_one_those_that_have_none() -> None:
-    queue = Woken()
-    run = handlers(queue)
-    spec = {"tenantRef": {"name": "shop"}}
-    asyncio.run(run["kafkatopics"](namespace="shop", spec=spec, status={}))
-    assert queue.keys == [TOPIC_HOMES]
-    asyncio.run(run["kafkatopics"](namespace="shop", spec=spec, status={"cell": "kafka/orders"}))
-    asyncio.run(run["homes"](spec={}, status={}))
-    assert queue.keys == [TOPIC_HOMES, topics_key("kafka", "orders"), TOPIC_HOMES], "a tenant may be what it waits for"
-    elsewhere = Woken()
-    other = handlers(elsewhere, watch_namespaces=["shop"])
-    asyncio.run(other["kafkatopics"](namespace="shop", spec=spec, status={"cell": "kafka/orders"}))
-    assert elsewhere.keys == [], "another operator's cell"
-
-
-def test_a_tenants_user_wakes_its_cell_or_who_gives_it_one() -> None:
+@pytest.mark.parametrize(("plural", "key_of"), [("kafkatopics", topics_key), ("kafkausers", users_key)])
+def test_an_object_of_a_tenant_wakes_those_of_its_cell_and_until_it_has_one_who_gives_it_one(
+    plural: str, key_of: Callable[[str, str], Key]
+) -> None:
     queue = Woken()
     run = handlers(queue)
     spec = {"tenantRef": {"name": "checkout"}}
-    asyncio.run(run["kafkausers"](namespace="shop", spec=spec, status={}))
-    asyncio.run(run["kafkausers"](namespace="shop", spec=spec, status={"cell": "kafka/orders"}))
-    told = {"name": "checkout", "meta": {"generation": 2}, "spec": {"namespaces": ["shop"]}}
-    asyncio.run(run["homeless"](**told, status={"observedGeneration": 1}))
-    asyncio.run(run["homeless"](**told, status={"observedGeneration": 2}))
-    homes = user_homes_key("shop", "checkout")
-    assert queue.keys == [homes, users_key("kafka", "orders"), homes]
+    asyncio.run(run[plural](namespace="shop", spec=spec, status={}))
+    asyncio.run(run[plural](namespace="shop", spec=spec, status={"cell": "kafka/orders"}))
+    assert queue.keys == [HOMES, key_of("kafka", "orders")]
+
+
+def test_a_tenant_that_says_something_new_wakes_those_that_may_wait_for_it() -> None:
+    queue = Woken()
+    run = handlers(queue)
+    told = {"meta": {"generation": 2}, "spec": {"namespaces": ["shop"]}}
+    asyncio.run(run["kafkatenants"](**told, status={"observedGeneration": 2}))
+    assert queue.keys == [], "figures move all the time"
+    asyncio.run(run["kafkatenants"](**told, status={"observedGeneration": 1}))
+    asyncio.run(run["kafkatenants"](**told, status={}))
+    assert queue.keys == [HOMES, HOMES]
 
 
 def test_only_clusters_that_shed_load_or_have_something_to_lift_are_looked_at_for_it() -> None:
@@ -186,5 +180,12 @@ def test_an_operator_of_some_namespaces_leaves_cells_elsewhere_alone_and_gives_h
     settings = OperatorSettings(watch_namespaces=["kafka"])
     assert not is_ours(topics_key("other", "orders"), settings)
     assert is_ours(topics_key("kafka", "orders"), settings)
-    for key in (TOPIC_HOMES, user_homes_key("shop", "checkout")):
-        assert is_ours(key, settings), "whoever waits for a cell waits in a namespace of its own"
+    queue = Woken()
+    run = handlers(queue, watch_namespaces=["kafka"])
+    cells = [{"namespace": "other", "name": "orders"}]
+    asyncio.run(run["kafkatenants"](meta={"generation": 1}, spec={"cells": cells}, status={}))
+    for plural in ("kafkatopics", "kafkausers"):
+        spec, status = {"tenantRef": {"name": "shop"}}, {"cell": "other/orders"}
+        asyncio.run(run[plural](namespace="kafka", spec=spec, status=status))
+    assert len(queue.keys) == 6
+    assert {key for key in queue.keys if is_ours(key, settings)} == {HOMES}, "who waits for a cell waits anywhere"

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.tenants import START, cell_of
 
 from controlplane.adapters.solver.planner import ProcessPlanner
 from controlplane.domain.rebalance.proposal import Proposal
@@ -27,6 +28,16 @@ async def test_it_plans() -> None:
 async def test_what_cannot_be_is_an_answer_too() -> None:
     found = await ProcessPlanner(timeout=60).propose(ASSIGNMENT, BROKERS, Drain(frozenset({3, 4})))
     assert isinstance(found, Infeasible)
+
+
+async def test_it_plans_tenants_as_the_operator_itself_would() -> None:
+    cell = cell_of(3, 4)
+    for number in range(4):
+        cell.add(f"t{number}", at=START + number)
+    cell.topics["t1.orders"] = [(0, 1, 2)]
+    found = await ProcessPlanner(timeout=60).plan_cell(cell.directory, cell.view(), cell.now)
+    assert found == cell.plan()
+    assert found["t1"].create is not None
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, directory: Path, script: str) -> None:

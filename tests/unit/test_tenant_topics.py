@@ -10,11 +10,13 @@ from support.cell import topic
 from support.simulation import DieAt, Killed, Namespace, created
 from support.tenancy import CELL, tenant
 
+from controlplane.ports import InvalidError, Resource
+from controlplane.services.cluster.observe import KAFKA_USERS
 from controlplane.services.events import EventRecorder
+from controlplane.services.homes import Homes
 from controlplane.services.intercept import intercept_admins, intercept_kube
-from controlplane.services.keys import TOPIC_HOMES, topics_key
+from controlplane.services.keys import HOMES, topics_key
 from controlplane.services.tenants.read import KAFKA_TENANTS
-from controlplane.services.topic_homes import TopicHomes
 from controlplane.services.topics import KAFKA_TOPICS, TopicService
 from controlplane.settings import OperatorSettings
 
@@ -40,7 +42,7 @@ async def passes(namespace: Namespace, die: DieAt | None = None, **settings: Any
     watchers = [die] if die else []
     kube, admins = intercept_kube(namespace.kube, watchers), intercept_admins(namespace.admins, watchers)
     events, configured = EventRecorder(kube, namespace.clock), OperatorSettings(**settings)
-    await TopicHomes(kube, namespace.clock, events, configured).reconcile(TOPIC_HOMES)
+    await Homes(kube, namespace.clock, events, configured).reconcile(HOMES)
     await TopicService(kube, admins, namespace.clock, events, configured).reconcile(KEY)
 
 
@@ -203,8 +205,75 @@ async def test_only_watched_namespaces_are_looked_after(shop: Namespace) -> None
     assert "shop.orders" in shop.kafka.topics
     assert await status(shop, "nightly", "shop-batch") == {}
     await passes(shop)
+    assert (await condition(shop, "nightly", where="shop-batch"))["status"] == "True"
+    made = shop.kafka.topics["shop.nightly"]
+    changed = await shop.kube.get(KAFKA_TOPICS, "nightly", "shop-batch")
+    changed["spec"]["config"] = {"retention.ms": 5000}
+    await shop.kube.replace(KAFKA_TOPICS, changed)
     await passes(shop, watch_namespaces=["kafka", "shop"])
-    assert "shop.nightly" in shop.kafka.topics
+    told = await condition(shop, "nightly", where="shop-batch")
+    assert (told["status"], told["reason"]) == ("False", "NamespaceNotWatched")
+    assert "the operator of cell kafka/cell does not watch namespace 'shop-batch'" in told["message"]
+    assert (shop.kafka.topics["shop.nightly"], "retention.ms" in made.config) == (made, False)
+    assert (await condition(shop, "orders"))["status"] == "True"
+    await passes(shop)
+    assert (await condition(shop, "nightly", where="shop-batch"))["status"] == "True"
+    assert made.config["retention.ms"] == "5000"
+
+
+async def test_who_gives_a_cell_of_another_operator_says_so_until_that_one_answers(shop: Namespace) -> None:
+    await declare(shop, of_tenant("orders"))
+    events = EventRecorder(shop.kube, shop.clock)
+    there = OperatorSettings(watch_namespaces=["shop"])
+    assert await Homes(shop.kube, shop.clock, events, there).reconcile(HOMES) is None
+    told, found = await condition(shop, "orders"), await status(shop, "orders")
+    assert (told["reason"], found["cell"]) == ("CellElsewhere", "kafka/cell")
+    assert "condition NamespacesWatched of the KafkaTenant" in told["message"]
+    assert await Homes(shop.kube, shop.clock, events, there).reconcile(HOMES) is None
+    await passes(shop, watch_namespaces=["kafka"])
+    assert (await condition(shop, "orders"))["reason"] == "NamespaceNotWatched"
+    assert "shop.orders" not in shop.kafka.topics
+    await passes(shop, watch_namespaces=["kafka", "shop"])
+    assert (await condition(shop, "orders"))["reason"] == "AsDeclared"
+
+
+async def test_topics_and_users_get_their_cell_in_one_pass_and_none_waits_for_another(shop: Namespace) -> None:
+    """One whose status the API server refuses is tried again, and the others have theirs."""
+    users = [
+        {"kind": "KafkaUser", "metadata": {"name": name, "namespace": "shop"}, "spec": {"tenantRef": {"name": "shop"}}}
+        for name in ("app", "bad")
+    ]
+    for user in users:
+        user["spec"] |= {"authentication": {"type": "scram-sha-512"}}
+        await shop.kube.create(KAFKA_USERS, user)
+    await declare(shop, of_tenant("orders"), of_tenant("bad"), of_tenant("lost", tenant="nobody"))
+
+    class Strict:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(shop.kube, name)
+
+        async def replace(self, resource: Resource, body: Object, *, subresource: str | None = None) -> Object:
+            if body["metadata"]["name"] == "bad":
+                raise InvalidError(422, "Invalid", "status.cell: no")
+            return await shop.kube.replace(resource, body, subresource=subresource)
+
+    strict: Any = Strict()
+    events = EventRecorder(shop.kube, shop.clock)
+    settings = OperatorSettings()
+    assert await Homes(strict, shop.clock, events, settings).reconcile(HOMES) == settings.resync_interval
+    cells = {
+        (resource.kind, obj["metadata"]["name"]): obj.get("status", {}).get("cell")
+        for resource in (KAFKA_TOPICS, KAFKA_USERS)
+        for obj in await shop.kube.list(resource)
+    }
+    assert cells == {
+        ("KafkaTopic", "orders"): "kafka/cell",
+        ("KafkaTopic", "bad"): None,
+        ("KafkaTopic", "lost"): None,
+        ("KafkaUser", "app"): "kafka/cell",
+        ("KafkaUser", "bad"): None,
+    }
+    assert (await condition(shop, "lost"))["reason"] == "TenantNotFound"
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4])

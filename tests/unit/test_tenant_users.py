@@ -52,8 +52,7 @@ async def test_a_tenants_user_is_made_in_the_cell_and_its_secret_beside_it() -> 
     space = await space_with()
     mine = rule("checkout.orders", "Read"), rule("checkout.", "Read", kind="group", patternType="prefixed")
     await declare_in(space, "checkout", tenants_user("app", *mine), tenants_user("cert", kind="tls"))
-    woken, again = await give_homes(space, "checkout")
-    assert (set(woken), again) == ({KEY}, None)
+    assert await give_homes(space) is None
     await settle(space)
     for name in ("app", "cert"):
         assert (await condition_in(space, "checkout", name))["reason"] == "AsDeclared"
@@ -116,8 +115,8 @@ async def test_one_that_cannot_have_a_cell_says_why(
     space = await user_space()
     await declare_tenants(space, *tenants)
     await declare_in(space, "checkout", tenants_user("app", cell=cell))
-    woken, again = await give_homes(space, "checkout")
-    assert (woken, again) == ([], 30.0)
+    assert await give_homes(space) == 30.0
+    assert "cell" not in (await space.kube.get(KAFKA_USERS, "app", "checkout"))["status"]
     condition = await condition_in(space, "checkout", "app")
     assert (condition["reason"], says in condition["message"]) == (reason, True), condition
     await space.kube.delete(KAFKA_USERS, "app", "checkout")
@@ -205,7 +204,7 @@ async def test_nobody_else_is_allowed_anything_on_a_tenants_names(
         condition = await space.condition("app")
     else:
         await declare_in(space, "billing", tenants_user("app", acl, of="billing"))
-        await settle(space, "billing")
+        await settle(space)
         condition, allowed = await condition_in(space, "billing", "app"), False
     assert (condition["status"] == "True") == allowed, condition
     if not allowed:
@@ -263,7 +262,7 @@ async def test_a_name_is_one_users_of_the_whole_cell() -> None:
     young["metadata"]["creationTimestamp"] = "2026-05-05T00:00:00Z"
     await declare_in(space, "billing", young)
     await declare_in(space, "checkout", old)
-    await settle(space, "checkout", "billing")
+    await settle(space)
     assert (await condition_in(space, "checkout", "app"))["status"] == "True"
     condition = await condition_in(space, "billing", "app")
     assert (condition["reason"], "belongs to checkout/app" in condition["message"]) == ("PrincipalTaken", True)
@@ -280,7 +279,7 @@ async def test_an_older_object_that_comes_later_takes_nobodys_name() -> None:
     older["metadata"]["creationTimestamp"] = "2020-01-01T00:00:00Z"
     await declare_in(space, "billing", older)
     await declare_tenants(space, tenant("billing"))
-    await settle(space, "checkout", "billing")
+    await settle(space)
     assert (await condition_in(space, "billing", "app"))["reason"] == "PrincipalTaken"
     assert (await condition_in(space, "checkout", "app"))["status"] == "True"
     assert space.acls("app") == {"allow Read on topic checkout.o"}
@@ -338,7 +337,7 @@ async def test_quotas_follow_at_once_down_and_slowly_up() -> None:
     service = space.service()
 
     async def rate(seconds: float = 1.0) -> float:
-        await give_homes(space, "checkout")
+        await give_homes(space)
         space.clock.seconds += seconds
         await service.reconcile(KEY)
         return space.kafka.quotas["a"]["producer_byte_rate"] / 2**20
@@ -376,8 +375,7 @@ async def test_who_gets_nothing_takes_nothing_from_the_others() -> None:
     out["metadata"]["annotations"] = {"kfleet.dev/revoked": "1"}
     await declare_in(space, "checkout", tenants_user("a"), tenants_user("bad", rule("theirs")), out)
     await declare_in(space, "stranger", *(tenants_user(f"s{number}") for number in range(5)))
-    for namespace in ("checkout", "stranger"):
-        await give_homes(space, namespace)
+    await give_homes(space)
     await settle(space)
     assert space.kafka.quotas == {"a": {"request_percentage": 50.0}}
 
@@ -401,7 +399,7 @@ async def test_what_is_granted_is_what_all_users_have_in_the_end() -> None:
     topic(space, "checkout.a", (0, 1, 2), (1, 2, 0), (2, 0, 1))
     await declare_in(space, "checkout", tenants_user("a"), tenants_user("b"))
     await declare_in(space, "billing", tenants_user("c", of="billing"))
-    await settle(space, "checkout", "billing")
+    await settle(space)
     objects = await space.kube.list(KAFKA_USERS)
     users = [KafkaUser.model_validate(obj) for obj in objects]
     assert granted(users) == {
@@ -425,3 +423,37 @@ async def test_a_revoked_users_quotas_stay_while_it_is_out() -> None:
     space.clock.seconds += RELAX_SECONDS
     await settle(space)
     assert space.kafka.quotas["b"] == {"request_percentage": 25.0}
+
+
+async def test_one_in_a_namespace_that_is_not_watched_is_answered_and_gets_nothing_new() -> None:
+    space = await space_with()
+    await declare_in(space, "checkout", tenants_user("app", rule("checkout.orders")))
+    assert await give_homes(space, watch_namespaces=["kafka"]) is None
+    assert "status" not in await space.kube.get(KAFKA_USERS, "app", "checkout"), "another operator's to see"
+    assert await give_homes(space, watch_namespaces=["checkout"]) is None
+    told = await condition_in(space, "checkout", "app")
+    assert (told["reason"], "cell kafka/cell is another operator's" in told["message"]) == ("CellElsewhere", True)
+    await space.service(watch_namespaces=["kafka"]).reconcile(KEY)
+    told = await condition_in(space, "checkout", "app")
+    assert (told["reason"], "does not watch namespace 'checkout'" in told["message"]) == ("NamespaceNotWatched", True)
+    assert (space.kafka.scram, space.kafka.acls, space.kafka.quotas) == ({}, set(), {})
+    await space.service(watch_namespaces=["kafka", "checkout"]).reconcile(KEY)
+    assert (await condition_in(space, "checkout", "app"))["status"] == "True"
+
+
+async def test_one_that_was_let_in_before_its_namespace_was_left_goes_on_and_goes() -> None:
+    space = await space_with()
+    await declare_in(space, "checkout", tenants_user("app", rule("checkout.orders")))
+    await settle(space)
+    changed = await space.kube.get(KAFKA_USERS, "app", "checkout")
+    changed["spec"]["authorization"] = {"acls": [rule("checkout.more")]}
+    await space.kube.replace(KAFKA_USERS, changed)
+    service = space.service(watch_namespaces=["kafka"])
+    await service.reconcile(KEY)
+    assert (await condition_in(space, "checkout", "app"))["reason"] == "NamespaceNotWatched"
+    assert space.acls("app") == {"allow Read on topic checkout.orders"}
+    assert "app" in space.kafka.scram
+    await space.kube.delete(KAFKA_USERS, "app", "checkout")
+    await service.reconcile(KEY)
+    assert ("kafkausers", "checkout", "app") not in space.kube.objects
+    assert "app" not in space.kafka.scram

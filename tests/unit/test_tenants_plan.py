@@ -12,7 +12,7 @@ from support.tenants import CELL, SHARD, START, TenantCell, cell_of, tenant
 from controlplane.api.kafka_tenant import TenantLimits, TenantUsage
 from controlplane.domain.rebalance.asked import MoveState
 from controlplane.domain.tenants.directory import directory
-from controlplane.domain.tenants.planner import plan_cell
+from controlplane.domain.tenants.planner import QUICK_CHANGES, QUICK_PARTITIONS, is_quick, plan_cell
 from controlplane.domain.tenants.ranges import read_ranges, write_ranges
 from controlplane.domain.tenants.repack import offers
 from controlplane.domain.tenants.usage import beyond, readable
@@ -536,3 +536,42 @@ def test_names_and_prefixes_belong_to_the_oldest() -> None:
         found = known.resolve(name, namespace)
         assert getattr(found, "name", "") == reason
     assert known.resolve("z", "z") is old
+
+
+def test_only_a_cell_of_which_little_changes_is_planned_at_once() -> None:
+    cell = cell_of(3, 6)
+    for number in range(QUICK_CHANGES):
+        cell.add(f"t{number}", at=START + number)
+    assert is_quick(cell.directory, cell.view())
+    cell.add("more", at=START + 100)
+    assert not is_quick(cell.directory, cell.view()), "they have to be placed"
+    cell.settle()
+    assert is_quick(cell.directory, cell.view())
+    cell.brokers[18] = "a"
+    assert not is_quick(cell.directory, cell.view()), "a broker has come"
+    cell.settle()
+    cell.topics["other"] = [(0, 1)] * QUICK_PARTITIONS
+    assert is_quick(cell.directory, cell.view())
+    cell.topics["other"] += [(0, 1)]
+    assert not is_quick(cell.directory, cell.view())
+
+
+def test_attempts_count_on_where_the_first_ones_have_been_deleted() -> None:
+    """Of two that were tried before, the later one alone is left: it is waited for, or another number follows."""
+    cell = cell_of(3, 2)
+    cell.add("t", shard={"size": 3})
+    cell.settle()
+    outside = next(broker for broker in cell.brokers if broker not in cell.status("t").shard)
+    cell.topics["t.orders"] = [(outside,)]
+    cell.turn()
+    (name,) = cell.requests
+    first = cell.moves.pop(name)
+    stem, number = name.rpartition("-")[::2]
+    assert number == "1"
+    for state, next_one in ((MoveState.UNDER_WAY, f"{stem}-2"), (MoveState.COMPLETE, f"{stem}-3")):
+        cell.moves = {f"{stem}-2": replace(first, name=f"{stem}-2", state=state)}
+        assert cell.plan()["t"].status.rebalance == next_one  # type: ignore[union-attr]
+    recent = replace(first, name=f"{stem}-2", state=MoveState.COMPLETE, ended_at=cell.now)
+    cell.moves = {recent.name: recent, f"{stem}-x": replace(recent, name=f"{stem}-x")}
+    outcome = cell.plan()["t"]
+    assert (outcome.create, outcome.status.rebalance) == (None, recent.name)  # type: ignore[union-attr]

@@ -12,9 +12,12 @@ from support.simulation import SETTINGS, DieAt, Killed, Namespace, created
 from support.tenants import CELL, START, tenant_object
 
 from controlplane.api import names
+from controlplane.api.conditions import timestamp
 from controlplane.api.kafka_tenant import KafkaTenant, TenantCellStatus
-from controlplane.domain.tenants.directory import Cell, cell_status
-from controlplane.ports import ForbiddenError, KubeApi, Object, Resource
+from controlplane.domain.tenants.directory import Cell, Directory, cell_status
+from controlplane.domain.tenants.planner import plan_cell
+from controlplane.domain.tenants.values import CellView, Outcome
+from controlplane.ports import ForbiddenError, KubeApi, Object, PlanningError, Resource
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
 from controlplane.services.events import EventRecorder
 from controlplane.services.intercept import intercept_admins, intercept_kube
@@ -26,12 +29,29 @@ from controlplane.services.tenants.service import TenantService
 KEY = tenants_key("kafka", "cell")
 
 
-def service(namespace: Namespace, die: DieAt | None = None, kube: KubeApi | None = None) -> TenantService:
+class Planner:
+    """A process that plans; `failing` with these words."""
+
+    def __init__(self, failing: str = "") -> None:
+        self.failing, self.asked = failing, 0
+
+    async def plan_cell(self, known: Directory, view: CellView, now: float) -> dict[str, Outcome]:
+        self.asked += 1
+        if self.failing:
+            raise PlanningError(self.failing)
+        return plan_cell(known, view, now)
+
+
+def service(
+    namespace: Namespace, die: DieAt | None = None, kube: KubeApi | None = None, **settings: Any
+) -> TenantService:
     """A new life: nothing is remembered."""
     watchers = [die] if die else []
     kube = intercept_kube(kube or namespace.kube, watchers)
     admins = intercept_admins(namespace.admins, watchers)
-    return TenantService(kube, admins, namespace.clock, EventRecorder(kube, namespace.clock), SETTINGS)
+    configured = SETTINGS.model_copy(update=settings)
+    events = EventRecorder(kube, namespace.clock)
+    return TenantService(kube, admins, namespace.clock, events, configured, planner=Planner())
 
 
 async def declare(namespace: Namespace, name: str, **words: Any) -> None:
@@ -273,3 +293,96 @@ async def test_two_cells_are_recorded_side_by_side() -> None:
 async def test_nobody_is_asked_where_there_is_no_tenant() -> None:
     namespace = await created()
     assert await service(namespace).reconcile(KEY) is None
+
+
+async def test_of_the_moves_that_are_over_only_the_last_ones_are_kept() -> None:
+    namespace = await created()
+    await declare(namespace, "shop", shard={"size": 2})
+    topic(namespace, "shop.orders", (0, 1))
+    for turn in range(6):
+        wanted = [(0, 1), (1, 2)][turn % 2 - 1]
+        obj = await namespace.kube.get(KAFKA_TENANTS, "shop")
+        obj["metadata"]["annotations"] = {names.SHARD: ",".join(map(str, wanted))}
+        obj["metadata"]["generation"] = turn + 1
+        await namespace.kube.replace(KAFKA_TENANTS, obj)
+        await service(namespace).reconcile(KEY)
+        for move in await rebalances(namespace):
+            if "status" not in move:
+                topic(namespace, "shop.orders", wanted)
+                base = {"observedGeneration": 1, "lastTransitionTime": timestamp(namespace.clock.now())}
+                condition = {"type": "Complete", "status": "True", "reason": "Succeeded", "message": "", **base}
+                await namespace.kube.replace(
+                    REBALANCES, move | {"status": {"conditions": [condition]}}, subresource="status"
+                )
+        namespace.clock.seconds += 60
+        await service(namespace).reconcile(KEY)
+        assert await ready(namespace, "shop") == ("True", "Placed")
+        assert (await recorded(namespace, "shop")).shard == wanted
+    found = await rebalances(namespace)
+    assert len(found) == SETTINGS.rebalance_history == 3
+    brokers = [one["spec"]["goal"]["brokers"] for one in sorted(found, key=_ended)]
+    assert brokers == [[0, 1], [1, 2], [0, 1]]
+
+
+def _ended(obj: Object) -> str:
+    return str(obj["status"]["conditions"][0]["lastTransitionTime"])
+
+
+async def test_a_cell_that_is_large_is_planned_by_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    namespace = await created()
+    await declare(namespace, "shop")
+    one, planner = service(namespace), Planner()
+    one._planner = planner
+    await one.reconcile(KEY)
+    assert (planner.asked, (await recorded(namespace, "shop")).shard) == (0, (0, 1, 2))
+    monkeypatch.setattr("controlplane.domain.tenants.planner.QUICK_TENANTS", 1)
+    await declare(namespace, "late", at=START + 1)
+    await one.reconcile(KEY)
+    assert (planner.asked, (await recorded(namespace, "late")).shard) == (1, (0, 1, 2))
+
+
+async def test_a_plan_that_does_not_come_is_said_and_shards_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    namespace = await created()
+    await declare(namespace, "shop")
+    one = service(namespace)
+    await one.reconcile(KEY)
+    monkeypatch.setattr("controlplane.domain.tenants.planner.QUICK_PARTITIONS", -1)
+    await declare(namespace, "late", at=START + 1)
+    one._planner = Planner("no plan was found within 600 s")
+    assert await one.reconcile(KEY) == SETTINGS.resync_interval
+    assert await ready(namespace, "shop") == ("True", "Placed")
+    assert (await recorded(namespace, "shop")).shard == (0, 1, 2)
+    assert await ready(namespace, "late") == ("False", "PlanningFailed")
+    assert "within 600 s" in (await recorded(namespace, "late")).message
+    one._planner = Planner()
+    await one.reconcile(KEY)
+    assert (await ready(namespace, "late"))[0] == "True"
+
+
+async def test_namespaces_that_a_cells_operator_does_not_watch_are_said_for_that_cell() -> None:
+    """Two cells, two operators, neither of which takes away what the other has said."""
+    namespace = await created()
+    other = Cell("billing", "cell")
+    await declare(namespace, "shop", cells=[CELL, other], namespaces=["shop", "shop-batch", "shop-new"])
+
+    async def watched() -> tuple[str, str, str]:
+        conditions = (await read(namespace, "shop")).status.conditions
+        return next((c.status, c.reason, c.message) for c in conditions if c.type == "NamespacesWatched")
+
+    await service(namespace).reconcile(KEY)
+    assert (await watched())[:2] == ("True", "NamespacesWatched")
+    await service(namespace, watch_namespaces=["kafka", "shop"]).reconcile(KEY)
+    elsewhere = service(namespace, watch_namespaces=["billing", "shop-batch", "shop-new"])
+    await elsewhere.reconcile(tenants_key("billing", "cell"))
+    await service(namespace, watch_namespaces=["kafka", "shop"]).reconcile(KEY)
+    told = await watched()
+    assert told[:2] == ("False", "NamespaceNotWatched")
+    assert "billing/cell: shop. kafka/cell: shop-batch, shop-new." in told[2]
+    assert (await recorded(namespace, "shop")).unwatched == ("shop-batch", "shop-new")
+    await change(namespace, "shop", namespaces=["shop"])
+    await service(namespace, watch_namespaces=["kafka", "shop"]).reconcile(KEY)
+    assert "kafka/cell" not in (await watched())[2]
+    await elsewhere.reconcile(tenants_key("billing", "cell"))
+    await change(namespace, "shop", cells=[{"kind": "KafkaCluster", "namespace": "kafka", "name": "cell"}])
+    await service(namespace, watch_namespaces=["kafka", "shop"]).reconcile(KEY)
+    assert (await watched())[:2] == ("True", "NamespacesWatched")

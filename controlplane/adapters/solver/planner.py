@@ -1,7 +1,7 @@
-"""ports.RebalancePlanner in a process of its own: planning takes CPU for seconds or minutes, and OR-tools 100 MB.
+"""Planners in a process of their own: planning takes CPU for seconds or minutes, and OR-tools 100 MB.
 
 `python -m controlplane.adapters.solver.planner` reads one question from stdin and writes the answer to stdout. It ends
-by itself, also when nobody waits for the answer any more; one process at a time is enough for an operator.
+by itself, also when nobody waits for the answer any more.
 """
 
 from __future__ import annotations
@@ -10,28 +10,41 @@ import asyncio
 import contextlib
 import pickle
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from controlplane.adapters.solver import worker
 from controlplane.domain.rebalance.proposal import Proposal
 from controlplane.domain.rebalance.values import Assignment, Broker, Goal, Infeasible
+from controlplane.domain.tenants.directory import Directory
+from controlplane.domain.tenants.values import CellView, Outcome
 from controlplane.ports import PlanningError
 
 _SHOWN = 400
 
 
 class ProcessPlanner:
-    """Implements ports.RebalancePlanner. `timeout` seconds are what one question may take, waiting for others apart."""
+    """Implements ports.RebalancePlanner and ports.TenantPlanner, one question at a time. `timeout` seconds are what one
+    may take, waiting for others apart."""
 
     def __init__(self, *, timeout: float) -> None:
         self._timeout = timeout
         self._one = asyncio.Lock()
 
     async def propose(self, assignment: Assignment, brokers: Sequence[Broker], goal: Goal) -> Proposal | Infeasible:
-        question = await asyncio.to_thread(pickle.dumps, (assignment, tuple(brokers), goal))
+        found: Proposal | Infeasible = await self._answer(worker.plan_rebalance, assignment, tuple(brokers), goal)
+        return found
+
+    async def plan_cell(self, known: Directory, view: CellView, now: float) -> dict[str, Outcome]:
+        found: dict[str, Outcome] = await self._answer(worker.plan_tenants, known.tenants, view, now)
+        return found
+
+    async def _answer(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What a function of `worker` says to plain values."""
+        question = await asyncio.to_thread(pickle.dumps, (function, arguments))
         async with self._one:
             answer = await self._asked(question)
-        found: Proposal | Infeasible = await asyncio.to_thread(pickle.loads, answer)
-        return found
+        return await asyncio.to_thread(pickle.loads, answer)
 
     async def _asked(self, question: bytes) -> bytes:
         process = await asyncio.create_subprocess_exec(
@@ -61,10 +74,8 @@ class ProcessPlanner:
 
 def main() -> None:
     """The process: one question, one answer."""
-    from controlplane.adapters.solver.worker import plan_rebalance  # noqa: PLC0415 - this process alone solves
-
-    question = pickle.load(sys.stdin.buffer)  # noqa: S301 - written by the process that started this one
-    sys.stdout.buffer.write(pickle.dumps(plan_rebalance(*question)))
+    function, arguments = pickle.load(sys.stdin.buffer)  # noqa: S301 - written by the process that started this one
+    sys.stdout.buffer.write(pickle.dumps(function(*arguments)))
 
 
 if __name__ == "__main__":

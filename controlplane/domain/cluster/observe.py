@@ -165,3 +165,13 @@ def identity_mark(identity: Identity) -> str:
     if identity.directory_id is not None:
         mark["directoryId"] = identity.directory_id
     return json.dumps(mark, sort_keys=True)
+
+
+def capacities(nodes: Iterable[NodeObservation]) -> dict[int, int]:
+    """Bytes that a node's volumes have, by node; of those that have volumes, and all of them bound."""
+    found = {}
+    for node in nodes:
+        known = [volume.capacity_bytes for volume in node.volumes if volume.capacity_bytes is not None]
+        if known and len(known) == len(node.volumes):
+            found[node.id] = sum(known)
+    return found

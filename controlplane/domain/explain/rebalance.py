@@ -50,9 +50,10 @@ REBALANCE_CHECKS = (
     ),
     Entry(
         "PlanningFailed",
-        _CHECK,
-        "The process that makes the plan ended without an answer, or took longer than KFLEET_PLANNING_TIMEOUT.",
-        _NOT_PLANNED,
+        (Sort.CHECK, Sort.EVENT),
+        "The process that makes the plan, of a rebalance or of a cell's tenants, ended without an answer, or took "
+        "longer than KFLEET_PLANNING_TIMEOUT.",
+        f"{_NOT_PLANNED} Shards that are in effect stay so.",
         "Look at the operator's memory, or ask for less at once.",
     ),
     Entry(
@@ -68,6 +69,14 @@ REBALANCE_CHECKS = (
         "The cluster is to have fewer nodes, and this goal might give replicas to one that is to go.",
         _NOT_PLANNED,
         "Drain the brokers named first.",
+    ),
+    Entry(
+        "CapacityShort",
+        _CHECK,
+        "A broker has no room for the replicas that it would get at the same time: until they have arrived it also "
+        "holds all that it is to give up. The message says by how much.",
+        "Nothing is begun that does not fit. It is looked at again, and goes on by itself.",
+        "Give the broker a larger disk, shorten retention, or allow fewer moves at the same time.",
     ),
     Entry(
         "CellWanted",

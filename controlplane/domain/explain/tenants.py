@@ -28,6 +28,15 @@ TENANT_CONDITIONS = (
         "While it is False its message says which limit and by how much.",
         _LOOK,
     ),
+    Entry(
+        "NamespacesWatched",
+        (Sort.CONDITION, *_CHECK),
+        "Of a KafkaTenant: True while the operators of its cells watch all of spec.namespaces. Also the reason that "
+        "goes with it.",
+        "An operator without KFLEET_WATCH_NAMESPACES watches all there are.",
+        "While it is False its message says which namespaces are not watched for which cell.",
+        _LOOK,
+    ),
 )
 
 TENANTS = (
@@ -129,6 +138,24 @@ TENANTS = (
         "What is there already stays as it is.",
         "Correct the name, or have the tenant created.",
         ("kfleet tenant list",),
+    ),
+    Entry(
+        "NamespaceNotWatched",
+        _STANDING,
+        "The operator that looks after a cell of the tenant does not watch (KFLEET_WATCH_NAMESPACES) one of its "
+        "namespaces. Said of the tenant, and of each object there that has this cell.",
+        "Nothing new is made for such an object. What is there stays; a user that was let in goes on, and can be "
+        "revoked and deleted.",
+        "Add the namespace to KFLEET_WATCH_NAMESPACES of that operator, or take it out of the tenant.",
+        _LOOK,
+    ),
+    Entry(
+        "CellElsewhere",
+        _STANDING,
+        "The object was given a cell that another operator looks after, and that one has said nothing about it yet.",
+        "That operator goes on with it, if it watches the object's namespace too.",
+        "If it stays so, see the tenant's condition NamespacesWatched.",
+        _LOOK,
     ),
     Entry(
         "NamespaceNotListed",

@@ -73,6 +73,11 @@ class Look:
                     found.append(hop.id)
         return found
 
+    def leaders(self, hops: Iterable[Hop]) -> dict[TopicPartition, int | None]:
+        """Who leads these partitions now."""
+        found = ((hop.id, self.partitions.get(hop.id)) for hop in hops)
+        return {name: one.leader if one is not None else None for name, one in found}
+
     def is_offline(self, one: TopicPartition) -> bool:
         partition = self.partitions.get(one)
         return partition is not None and partition.leader is None

@@ -38,7 +38,7 @@ TRAITS: Mapping[str, Traits] = {
 }
 """MoveReplicas and LiftThrottle finish what SetThrottle began: neither a pause nor a gate comes between them."""
 
-CLUSTER, RATE = "cluster", "rate"
+CLUSTER, RATE, PER_BROKER = "cluster", "rate", "movesPerBroker"
 _HOPS, _KEPT, _PARTITIONS = "m", "k", "p"
 _CHARACTERS, _PACKS = 1024, 28
 _HOP = re.compile(r"^(?P<topic>[a-zA-Z0-9._-]{1,249})-(?P<partition>[0-9]+):(?P<before>[0-9,]+)>(?P<after>[0-9,]+)$")
@@ -50,11 +50,13 @@ class TooLargeError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a step is about, read from its parameters. `throttle` is None where nothing is copied."""
+    """What a step is about, read from its parameters. `throttle` is None where nothing is copied. `per_broker`: copies
+    that a broker has to do with at the same time; None in plans that did not say."""
 
     cluster: str
     hops: tuple[Hop, ...]
     throttle: Throttle | None
+    per_broker: int | None = None
 
 
 def steps(
@@ -62,6 +64,8 @@ def steps(
     batches: Sequence[tuple[Hop, ...]],
     rate: int,
     kept: Callable[[Sequence[Hop]], frozenset[str]],
+    *,
+    per_broker: int,
 ) -> tuple[OperationStep, ...]:
     """`cluster` is namespace/name; `kept` says what of a batch's throttle somebody else has set."""
     found: list[OperationStep] = []
@@ -77,7 +81,7 @@ def steps(
             continue
         limits = {RATE: str(rate)} | packed(_KEPT, sorted(kept(batch)), _PACKS - len(moved))
         add(SET_THROTTLE, target, f"{human(rate)}/s a broker for what is copied", **moved, **limits)
-        add(MOVE_REPLICAS, target, _words(batch), **moved)
+        add(MOVE_REPLICAS, target, _words(batch), **moved, **{PER_BROKER: str(per_broker)})
         add(LIFT_THROTTLE, target, "it is copied", **moved, **limits)
     last = {hop.id: hop for batch in batches for hop in batch}
     for number, some in enumerate(_chunks(map(_text, (last[one] for one in sorted(last)))), start=1):
@@ -91,7 +95,8 @@ def batch_of(step: OperationStep) -> Batch:
     hops = tuple(_hop(text) for text in unpacked(_HOPS, parameters))
     rate = parameters.get(RATE)
     kept = frozenset(unpacked(_KEPT, parameters))
-    return Batch(parameters[CLUSTER], hops, Throttle(hops, int(rate), kept) if rate is not None else None)
+    throttle = Throttle(hops, int(rate), kept) if rate is not None else None
+    return Batch(parameters[CLUSTER], hops, throttle, int(parameters.get(PER_BROKER, 0)) or None)
 
 
 def copies(step: OperationStep) -> int:

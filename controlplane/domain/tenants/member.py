@@ -35,7 +35,10 @@ class Member:
     settled: Shard
     away: dict[int, float]
     known: frozenset[int]
+    moves: tuple[Move, ...]
+    """Those that were made for it here."""
     move: Move | None
+    """The one that its record tells of."""
     problem: Check | None = None
     wanted: Shard | None = None
     """The shard that a person asks for."""
@@ -53,7 +56,15 @@ class Member:
         return self.held_back or self.problem is not None
 
     @staticmethod
-    def of(directory: Directory, tenant: KafkaTenant, view: CellView, holds: Holdings, now: float) -> Member:
+    def of(
+        directory: Directory,
+        tenant: KafkaTenant,
+        view: CellView,
+        holds: Holdings,
+        *,
+        moves: tuple[Move, ...],
+        now: float,
+    ) -> Member:
         record, named = of.cell_status(tenant, view.cell), of.names(tenant, view.cell)
         spec = tenant.spec.shard
         rule, problem = None, None
@@ -86,6 +97,7 @@ class Member:
             settled=settled,
             away=_away(record, view, now),
             known=frozenset(read_ranges(record.brokers)) if record is not None else frozenset(),
+            moves=moves,
             move=move,
             problem=problem,
         )

@@ -8,6 +8,7 @@ are. It never narrows on anybody's word, only when that is what is seen.
 from __future__ import annotations
 
 import hashlib
+import re
 
 from controlplane.api.conditions import MESSAGE_LIMIT, timestamp
 from controlplane.api.kafka_rebalance import MAX_TOPICS
@@ -21,7 +22,9 @@ from controlplane.domain.tenants import verdict
 from controlplane.domain.tenants.member import Member
 from controlplane.domain.tenants.ranges import write_ranges
 from controlplane.domain.tenants.reshape import suits
-from controlplane.domain.tenants.values import CellView, MoveRequest, Outcome
+from controlplane.domain.tenants.values import CellView, Move, MoveRequest, Outcome
+
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
 def outcome(member: Member, occupancy: Occupancy, view: CellView, least: dict[int, int], now: float) -> Outcome:
@@ -90,16 +93,21 @@ def _next_move(
     tenant = member.tenant
     purpose = f"{tenant.metadata.uid}/{view.cell}/{tenant.metadata.generation}/{','.join(map(str, shard))}"
     stem = f"tenant-{member.name}-{hashlib.sha256(purpose.encode()).hexdigest()[:8]}"
-    attempt = 1
-    while (there := view.moves.get(f"{stem}-{attempt}")) is not None:
+    attempts = _attempts(member, stem)
+    for _, there in sorted(attempts.items()):
         if there.state is MoveState.UNDER_WAY:
             return there.name, None, None
         if there.state is MoveState.COMPLETE and now < there.ended_at + SETTLE_SECONDS:
             return there.name, None, there.ended_at + SETTLE_SECONDS
-        attempt += 1
-    name = f"{stem}-{attempt}"
+    name = f"{stem}-{max(attempts, default=0) + 1}"
     request = MoveRequest(name, member.name, tenant.metadata.generation, shard, outside[:MAX_TOPICS])
     return name, request, None
+
+
+def _attempts(member: Member, stem: str) -> dict[int, Move]:
+    """By number, those that there are: the first ones may have been deleted."""
+    numbers = ((move.name.removeprefix(f"{stem}-"), move) for move in member.moves)
+    return {int(text): move for text, move in numbers if _NUMBER.fullmatch(text)}
 
 
 def _previous(member: Member, shard: Shard, *, halted: bool) -> Shard:

@@ -34,11 +34,13 @@ def tenant_status(
     over = beyond(tenant.spec.limits, usage)
     within = over[0].name if over else "WithinLimits"
     waits = not ready.ok and ready.name in WAITING
+    watched = _watched(tenant, cells)
     conditions = tenant.status.conditions
     for kind, value, reason, message in (
         (c.READY, ready.ok, ready.name, _words(ready)),
         (c.PLACED, placed.ok, placed.name, _words(placed)),
         (c.WITHIN_LIMITS, not over, within, explain(over)),
+        (c.NAMESPACES_WATCHED, watched.ok, watched.name, _words(watched)),
         (c.RECONCILING, waits, ready.name, _words(ready) if waits else ""),
         (c.STALLED, not ready.ok and not waits, ready.name, "" if ready.ok or waits else _words(ready)),
     ):
@@ -64,6 +66,23 @@ def _placed(tenant: KafkaTenant, cells: Mapping[Cell, TenantCellStatus]) -> Chec
     if not shown:
         return Check("Placed", ok=True, evidence=_each(verdicts.items()))
     return Check(shown[0][1].name, ok=shown[0][1].ok, evidence=_each(shown))
+
+
+def _watched(tenant: KafkaTenant, cells: Mapping[Cell, TenantCellStatus]) -> Check:
+    """Whether its topics and users are looked after wherever they may be."""
+    named = {Cell(one.namespace, one.name) for one in tenant.spec.cells}
+    missing = [
+        f"{cell}: {', '.join(one.unwatched)}." for cell, one in sorted(cells.items()) if cell in named and one.unwatched
+    ]
+    if not missing:
+        return Check("NamespacesWatched", ok=True)
+    return Check(
+        "NamespaceNotWatched",
+        ok=False,
+        evidence="spec.namespaces: some are not watched by the operator of a cell, which looks after no topic and no "
+        f"user in them. {' '.join(missing)}",
+        remedy="Add them to KFLEET_WATCH_NAMESPACES of that operator.",
+    )
 
 
 def _verdict(status: TenantCellStatus) -> Check:

@@ -15,6 +15,7 @@ from controlplane.api.kafka_tenant import KafkaTenant, TenantLimits
 from controlplane.api.quantity import parse_bytes
 from controlplane.domain.observation import TopicPartition
 from controlplane.domain.rebalance.steps import human
+from controlplane.domain.tenants.directory import Cell
 from controlplane.domain.topics.values import TopicDescription
 
 RETENTION = "retention.bytes"
@@ -30,6 +31,14 @@ class Amount:
 
     def __add__(self, other: Amount) -> Amount:
         return Amount(self.topics + other.topics, self.partitions + other.partitions, self.storage + other.storage)
+
+    def __or__(self, other: Amount) -> Amount:
+        """Of each the more."""
+        return Amount(
+            max(self.topics, other.topics),
+            max(self.partitions, other.partitions),
+            max(self.storage, other.storage),
+        )
 
 
 def reserved(partitions: int, replicas: int, config: Mapping[str, str]) -> int:
@@ -60,13 +69,27 @@ def used(topics: Iterable[TopicDescription], sizes: Mapping[TopicPartition, int]
     return found
 
 
-def elsewhere(tenant: KafkaTenant, cell: tuple[str, str]) -> Amount:
-    """What it has in its other cells, as it was measured there last."""
-    found = Amount()
-    for one in tenant.status.cells:
-        if (one.namespace, one.name) != cell:
-            found += Amount(one.usage.topics, one.usage.partitions, one.usage.storage)
-    return found
+def is_shared(tenant: KafkaTenant) -> bool:
+    """Whether it has limits that several cells spend."""
+    return tenant.spec.limits != TenantLimits() and len(cells_of(tenant)) > 1
+
+
+def cells_of(tenant: KafkaTenant) -> frozenset[Cell]:
+    """Where it may have anything."""
+    named = {Cell(one.namespace, one.name) for one in tenant.spec.cells}
+    return frozenset(named | {Cell(one.namespace, one.name) for one in tenant.status.cells})
+
+
+def elsewhere(tenant: KafkaTenant, cell: Cell, seen: Mapping[Cell, Mapping[str, Amount]]) -> Amount:
+    """What it has in its other cells: as it was measured there last, or as it is `seen` or granted there by now (by
+    cell and tenant), whichever is more."""
+    found = {
+        Cell(one.namespace, one.name): Amount(one.usage.topics, one.usage.partitions, one.usage.storage)
+        for one in tenant.status.cells
+    }
+    for other in cells_of(tenant):
+        found[other] = found.get(other, Amount()) | seen.get(other, {}).get(tenant.metadata.name, Amount())
+    return sum((amount for other, amount in found.items() if other != cell), Amount())
 
 
 def exceeded(limits: TenantLimits, has: Amount, more: Amount) -> list[str]:

@@ -38,10 +38,18 @@ class Facts:
 
 
 class Tenancy:
-    """One pass over the topics of one cell. `observed` are all of its topics as they are before the pass."""
+    """One pass over the topics of one cell. `observed` are all of its topics as they are before the pass; `elsewhere`
+    is what tenants have in other cells, by cell and tenant, where more is known than their statuses say."""
 
-    def __init__(self, known: Directory, cell: Cell, observed: Mapping[str, TopicDescription], facts: Facts) -> None:
-        self._known, self._cell, self._facts = known, cell, facts
+    def __init__(
+        self,
+        known: Directory,
+        cell: Cell,
+        observed: Mapping[str, TopicDescription],
+        facts: Facts,
+        elsewhere: Mapping[Cell, Mapping[str, Amount]] | None = None,
+    ) -> None:
+        self._known, self._cell, self._facts, self._elsewhere = known, cell, facts, elsewhere or {}
         self._has: dict[str, Amount] = {}
         self._load: dict[str, Load] = defaultdict(Load)
         self._topics: dict[str, list[TopicDescription]] = defaultdict(list)
@@ -121,7 +129,7 @@ class Tenancy:
         `no_room` found nothing."""
         tenant = self._tenant(topic)
         name, more = tenant.metadata.name, self._more(topic, existing, config)
-        self._has[name] = self._used(tenant) + more
+        self._has[name] = self._here(name) + more
         if not more.partitions:
             return ()
         load = self._load[name]
@@ -169,11 +177,17 @@ class Tenancy:
         grown = max(0, bytes_then - limits.counted(existing, sizes))
         return Amount(0, topic.partitions - existing.partitions, grown)
 
+    def spent(self) -> dict[str, Amount]:
+        """What tenants have here whose limits other cells spend too, with what was taken in this pass."""
+        shared = (tenant.metadata.name for tenant in self._known.tenants if limits.is_shared(tenant))
+        return {name: self._here(name) for name in shared if name in self._topics or name in self._has}
+
     def _used(self, tenant: KafkaTenant) -> Amount:
-        name = tenant.metadata.name
+        return self._here(tenant.metadata.name) + limits.elsewhere(tenant, self._cell, self._elsewhere)
+
+    def _here(self, name: str) -> Amount:
         if name not in self._has:
-            here = limits.used(self._topics[name], self._facts.sizes)
-            self._has[name] = here + limits.elsewhere(tenant, (self._cell.namespace, self._cell.name))
+            self._has[name] = limits.used(self._topics.get(name, ()), self._facts.sizes)
         return self._has[name]
 
     def _up(self, topic: DesiredTopic) -> dict[int, str]:

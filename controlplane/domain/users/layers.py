@@ -18,9 +18,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from controlplane.api.kafka_tenant import KafkaTenant
+from controlplane.api.kafka_tenant import KafkaTenant, Priority
 from controlplane.api.kafka_user import KafkaUser
-from controlplane.domain.shedding.tighten import NOTHING, Shed, tightened
+from controlplane.domain.shedding.tighten import NOTHING, SHED, Shed, is_tightened, tightened
 from controlplane.domain.tenants.quotas import Division, divided, whole
 from controlplane.domain.users.quotas import Layer, declared, effective
 
@@ -77,6 +77,16 @@ def layers(user: KafkaUser, tenant: KafkaTenant | None, cell: CellState) -> tupl
     """Those that say something."""
     found = (source(user, tenant, cell) for source in LAYERS)
     return tuple(layer for layer in found if layer is not None)
+
+
+def given_back(recorded: Iterable[Layer], tenant: KafkaTenant | None, shed: Shed) -> Mapping[str, float]:
+    """Of the layers that a status tells of: what was shed and is not any more, by Kafka's key.
+
+    Whose tenant is gone waits until nobody is tightened: its priority is not known any more.
+    """
+    if is_tightened(shed.level, tenant.spec.priority if tenant is not None else Priority.BULK):
+        return {}
+    return next((layer.values for layer in recorded if layer.name == SHED), {})
 
 
 def binding(found: Iterable[Layer]) -> dict[str, str]:

@@ -23,11 +23,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from controlplane.api import names
 from controlplane.api.conditions import timestamp
 from controlplane.domain.access.listeners import REAUTHENTICATE_SECONDS
 from controlplane.domain.check import Check
 from controlplane.domain.users.acls import AclPlan, plan_acls, revocation
-from controlplane.domain.users.quotas import Layer, QuotaPlan, effective, plan_quotas
+from controlplane.domain.users.quotas import Layer, QuotaPlan, effective, plan_quotas, replace_values
 from controlplane.domain.users.tenancy import is_within
 from controlplane.domain.users.values import ALLOW, Acl
 
@@ -46,7 +47,9 @@ class DesiredUser:
     last session with a former password ends; None where nobody knows. `anothers`: Kafka's password of this name was not
     made for it. `let_in`: it has had credentials. `pending`: who had its principal before left while the cluster was
     away, and has not been kept out yet. `barred`: why it may have nothing new. `layers` None: what its quotas are is
-    not known, and they stay. `within` is the prefix that a tenant's user is confined to.
+    not known, and they stay; of a paused one they are those that its status tells of. `given_back` is what load
+    shedding has set and does not ask for any more, by Kafka's key. `within` is the prefix that a tenant's user is
+    confined to.
     """
 
     key: str
@@ -59,6 +62,7 @@ class DesiredUser:
     deleting: bool = False
     acls: frozenset[Acl] = frozenset()
     layers: tuple[Layer, ...] | None = ()
+    given_back: Mapping[str, float] = field(default_factory=dict)
     exclusive: bool = False
     owned_acls: frozenset[Acl] = frozenset()
     owned_quotas: Mapping[str, float] = field(default_factory=dict)
@@ -123,7 +127,8 @@ def winners(desired: Iterable[DesiredUser]) -> dict[str, DesiredUser]:
 def plan_users(
     desired: Iterable[DesiredUser], observed: AccessObservation, now: float, *, unlisted: bool = False
 ) -> dict[str, UserPlan]:
-    """By key. Paused users keep their principal and are otherwise left alone, unless they are to be kept out.
+    """By key. Paused users keep their principal and are otherwise left alone, unless they are to be kept out, or load
+    shedding has taken something from them that is theirs again.
 
     `unlisted`: what no ACL is about is let through (whenNoAcl: Allow).
     """
@@ -137,6 +142,8 @@ def plan_users(
             plans[user.key] = UserPlan(refusal=refusal, has_principal=False)
         elif not user.paused or user.out:
             plans[user.key] = plan_user(user, observed, now, unlisted=unlisted)
+        elif user.given_back:
+            plans[user.key] = _paused(user, observed)
     return plans
 
 
@@ -165,6 +172,15 @@ def plan_user(user: DesiredUser, observed: AccessObservation, now: float, *, unl
     )
     plan = UserPlan(refusal, acls, quotas)
     return replace(plan, forget=told and (user.out or plan.waits_for_sessions))
+
+
+def _paused(user: DesiredUser, observed: AccessObservation) -> UserPlan:
+    """Of a paused user only what load shedding has set, and still stands there, becomes what it was."""
+    quotas = replace_values(
+        user.given_back, effective(user.layers or ()), user.owned_quotas, observed.quotas.get(user.user, {})
+    )
+    paused = Check("Paused", ok=False, evidence=f"metadata.annotations[{names.PAUSED}]: it is left alone.")
+    return UserPlan(paused, AclPlan(owned=user.owned_acls), quotas)
 
 
 def _taken_away(user: DesiredUser, observed: AccessObservation) -> UserPlan:

@@ -81,6 +81,18 @@ def plan_quotas(
     )
 
 
+def replace_values(
+    old: Mapping[str, float], new: Mapping[str, float], owned: Mapping[str, float], observed: Mapping[str, float]
+) -> QuotaPlan:
+    """What still is as in `old` becomes as in `new`, where that has no such key nothing; all else stays. Of the keys of
+    `old` those that are gone are not ours any more."""
+    theirs = [key for key in sorted(old) if observed.get(key) == old[key] != new.get(key)]
+    ours = {key: value for key, value in owned.items() if key not in old or key in new or key in observed}
+    return QuotaPlan(
+        changes={key: new.get(key) for key in theirs}, owned=ours | {key: new[key] for key in theirs if key in new}
+    )
+
+
 def to_texts(values: Mapping[str, float]) -> dict[str, str]:
     return {key: number_text(value) for key, value in sorted(values.items())}
 

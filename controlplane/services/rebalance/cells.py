@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from controlplane.api import names
 from controlplane.api.kafka_cluster import KafkaCluster
-from controlplane.domain.cluster.observe import observe_nodes
+from controlplane.domain.cluster.observe import capacities, observe_nodes
 from controlplane.domain.cluster.world import World
 from controlplane.domain.rebalance.bounds import Bounds
 from controlplane.domain.tenants.directory import Cell
 from controlplane.ports import Clock, KafkaAdmin, KafkaAdmins, KafkaUnreachableError, KubeApi, NotFoundError
 from controlplane.services.access.way import plaintext, way_to
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
-from controlplane.services.cluster.observe import PODS, observe_world
+from controlplane.services.cluster.observe import CLAIMS, PODS, observe_world
 from controlplane.services.tenants.read import read_directory
 
 
@@ -40,6 +40,13 @@ class Cells:
         """Raises KubeError."""
         namespace, _, name = cell.partition("/")
         return Bounds(await read_directory(self._kube), Cell(namespace, name))
+
+    async def capacities(self, cell: str) -> dict[int, int]:
+        """Bytes of each broker's volumes, where all of them are known. Raises KubeError."""
+        namespace, _, name = cell.partition("/")
+        ours = f"{names.CLUSTER}={name},{names.APP_MANAGED_BY}={names.MANAGED_BY_KFLEET}"
+        pods = await self._kube.list(PODS, namespace, labels=ours)
+        return capacities(observe_nodes(pods, await self._kube.list(CLAIMS, namespace, labels=ours)))
 
     async def admin(self, cell: str) -> KafkaAdmin:
         """Of the brokers whose pods have addresses, as the cluster's own passes use it.

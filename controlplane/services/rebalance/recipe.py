@@ -15,17 +15,18 @@ from controlplane.api.validate import check_rebalance
 from controlplane.api.validate import explain as explain_problems
 from controlplane.domain.check import Check
 from controlplane.domain.cluster.layout import lay_out
+from controlplane.domain.cluster.observe import capacities
 from controlplane.domain.cluster.world import World
 from controlplane.domain.observation import KafkaObservation, NodeObservation, PartitionObservation, TopicPartition
 from controlplane.domain.operation.frozen import FrozenSteps
 from controlplane.domain.operation.plan import Plan
 from controlplane.domain.rebalance import gates as gate
+from controlplane.domain.rebalance import room, throttle
 from controlplane.domain.rebalance import steps as plan_steps
-from controlplane.domain.rebalance import throttle
 from controlplane.domain.rebalance import values as goals
 from controlplane.domain.rebalance.asked import INFEASIBLE
 from controlplane.domain.rebalance.bounds import Bounds
-from controlplane.domain.rebalance.hops import Hop, batches
+from controlplane.domain.rebalance.hops import Hop, NoRoomError, batches
 from controlplane.domain.rebalance.proposal import Proposal
 from controlplane.domain.rebalance.status import Pace, RebalancePlan, described, how_good, summary_of
 from controlplane.domain.rolling.health import listing
@@ -114,7 +115,9 @@ class RebalanceRecipe:
         if rate is None:
             rate = await self._spare(admin, kafka, earlier, began)
         racks = {broker.id: broker.rack for broker in brokers}
-        return await self._plan_of(rebalance, cell, proposal, racks=racks, rate=rate, admin=admin)
+        holds = room.held((one.replicas, one.size) for one in assignment.partitions)
+        left = room.free(holds, {one.id: one.capacity for one in brokers if one.capacity is not None})
+        return await self._plan_of(rebalance, cell, proposal, racks=racks, left=left, rate=rate, admin=admin)
 
     async def _spare(
         self, admin: KafkaAdmin, kafka: KafkaObservation, earlier: dict[TopicPartition, int], began: float
@@ -133,6 +136,7 @@ class RebalanceRecipe:
         proposal: Proposal,
         *,
         racks: dict[int, str | None],
+        left: dict[int, int],
         rate: int,
         admin: KafkaAdmin,
     ) -> Plan | tuple[Check, ...]:
@@ -143,19 +147,19 @@ class RebalanceRecipe:
         def kept(hops: Sequence[Hop]) -> frozenset[str]:
             return throttle.kept(hops, rate, topics, of_brokers)
 
-        summary = summary_of(proposal, rate)
+        summary, per_broker = summary_of(proposal, rate), spec.limits.moves_per_broker
 
         def laid_out() -> RebalancePlan:
-            of_batches = batches(proposal, racks, per_broker=spec.limits.moves_per_broker)
+            of_batches = batches(proposal, racks, per_broker=per_broker, room=left)
             return RebalancePlan(
                 kind=KIND,
                 mode="Frozen",
                 goal=words_of(spec.goal, summary),
-                steps=plan_steps.steps(cell, of_batches, rate, kept),
+                steps=plan_steps.steps(cell, of_batches, rate, kept, per_broker=per_broker),
                 constraints={
                     "cluster": cell,
                     "goal": spec.goal.to_object(),
-                    "movesPerBroker": spec.limits.moves_per_broker,
+                    "movesPerBroker": per_broker,
                     "throttleBytes": rate,
                 },
                 gates=gate.GATES,
@@ -164,6 +168,8 @@ class RebalanceRecipe:
 
         try:
             return await asyncio.to_thread(laid_out)
+        except NoRoomError as error:
+            return (error.check,)
         except plan_steps.TooLargeError as error:
             return (
                 Check(
@@ -263,14 +269,11 @@ def brokers_of(kafka: KafkaObservation, nodes: Sequence[NodeObservation]) -> tup
 
     Racks count only if every broker has one: otherwise nothing can be said about spreading.
     """
-    racked = all(broker.rack for broker in kafka.brokers)
-    sizes = {node.id: [volume.capacity_bytes for volume in node.volumes] for node in nodes}
-    found = []
-    for broker in kafka.brokers:
-        known = [size for size in sizes.get(broker.id, []) if size is not None]
-        whole = bool(known) and len(known) == len(sizes[broker.id])
-        found.append(goals.Broker(broker.id, broker.rack if racked else None, capacity=sum(known) if whole else None))
-    return tuple(found)
+    racked, sizes = all(broker.rack for broker in kafka.brokers), capacities(nodes)
+    return tuple(
+        goals.Broker(broker.id, broker.rack if racked else None, capacity=sizes.get(broker.id))
+        for broker in kafka.brokers
+    )
 
 
 def words_of(goal: api.RebalanceGoal, summary: api.ProposalSummary) -> str:

@@ -13,14 +13,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from controlplane.domain.check import Check
 from controlplane.domain.observation import TopicPartition
 from controlplane.domain.operation import verb
 from controlplane.domain.operation.verb import Doing, Done, Failed, Pending, Traits, UnderWay
-from controlplane.domain.rebalance import steps
-from controlplane.domain.rebalance.hops import Hop
+from controlplane.domain.rebalance import room, steps
+from controlplane.domain.rebalance.hops import Hop, at_once
 from controlplane.domain.rebalance.standing import Look, Standing, stale
 from controlplane.domain.rebalance.steps import Batch, batch_of
 from controlplane.domain.rebalance.throttle import Changes, Throttle
@@ -31,6 +32,8 @@ from controlplane.services.rebalance.cells import CellGoneError, Cells
 
 DOUBT_SECONDS = 10.0
 """Longer than a broker that is taken to be caught up can be behind the controllers."""
+SIZES_SECONDS = 10.0
+"""How often it is looked at how much brokers hold, while a batch waits for room."""
 ABSENT_SECONDS = 300.0
 """How long a broker that replicas are on their way to may be down before the batch is given up."""
 _GONE = frozenset({"UNKNOWN_TOPIC_OR_PARTITION"})
@@ -116,11 +119,34 @@ class SetThrottle(OnCell):
 
     name = steps.SET_THROTTLE
 
+    def __init__(self, cells: Cells, clock: Clock, *, doubt_seconds: float = DOUBT_SECONDS) -> None:
+        super().__init__(cells, clock, doubt_seconds=doubt_seconds)
+        self._room: dict[str, tuple[tuple[str, int], float, Check | None]] = {}
+        """By cell: for which step there was room or not, as of when (monotonic)."""
+
     async def _seen(self, doing: Doing, batch: Batch, admin: KafkaAdmin) -> verb.Look:
         look = await looked(admin)
         if (not_as_approved := await self._stale(doing, batch, look, admin)) is not None:
             return not_as_approved
+        if doing.intent is None and (full := await self._too_full(doing, batch, look, admin)) is not None:
+            return Pending((full,))
         return await self._is_on(doing, batch, admin)
+
+    async def _too_full(self, doing: Doing, batch: Batch, look: Look, admin: KafkaAdmin) -> Check | None:
+        """Whether brokers have room for what the batch brings them, beside what they hold now: it may have grown since
+        the plan was made. Sizes take a look at every log dir: while it waits they are looked at now and then."""
+        now, known = self._clock.monotonic(), self._room.get(batch.cluster)
+        if known is not None and known[0] == (doing.operation, doing.step.id) and now - known[1] < SIZES_SECONDS:
+            return known[2]
+        full, capacities = None, await self._cells.capacities(batch.cluster)
+        hops = [hop for hop in look.grouped(batch.hops)[Standing.BEFORE] if hop.adding & capacities.keys()]
+        if hops:
+            sizes = await admin.partition_sizes()
+            holds = room.held((one.replicas, sizes.get(one.id, 0)) for one in look.partitions.values())
+            gets = room.held((tuple(hop.adding), sizes.get(hop.id, 0)) for hop in hops)
+            full = room.too_full(gets, room.free(holds, capacities))
+        self._room[batch.cluster] = (doing.operation, doing.step.id), now, full
+        return full
 
     async def _is_on(self, doing: Doing, batch: Batch, admin: KafkaAdmin) -> verb.Look:
         throttle = throttle_of(batch)
@@ -167,9 +193,11 @@ class LiftThrottle(OnCell):
 class MoveReplicas(OnCell):
     """A batch is given to the controller and looked at until all of it has arrived.
 
-    Part of it may have been refused: what is in flight lands first, then the rest is asked for again. A batch does not
-    wait for ever for a broker that is down, be it one that replicas go to or the last that had them: whoever repairs
-    that may need the cell, which it keeps. No replicas are taken away where fewer would be in sync than writes need.
+    Where one broker leads more of it than a plan lets a broker serve (leaders are not where they were to be), it is
+    given in parts. A part may have been refused: what is in flight lands first, then the rest is asked for. A batch
+    does not wait for ever for a broker that is down, be it one that replicas go to or the last that had them: whoever
+    repairs that may need the cell, which it keeps. No replicas are taken away where fewer would be in sync than writes
+    need.
     """
 
     name = steps.MOVE_REPLICAS
@@ -204,7 +232,7 @@ class MoveReplicas(OnCell):
 
     async def _do(self, batch: Batch, admin: KafkaAdmin) -> None:
         look = await looked(admin)
-        targets = {hop.id: hop.after for hop in look.grouped(batch.hops)[Standing.BEFORE]}
+        targets = {hop.id: hop.after for hop in _part(batch, look, look.grouped(batch.hops)[Standing.BEFORE])}
         check_results(await admin.alter_partition_reassignments(targets), but=_GONE)
 
 
@@ -237,7 +265,9 @@ class MoveBack(OnCell):
         lost = self._lost[batch.cluster] = await self._given_up(doing, batch, look, admin)
         groups = look.grouped(hop for hop in batch.hops if hop not in lost)
         disordered, left = _disordered(look, groups[Standing.ELSEWHERE])
-        if groups[Standing.MOVING] or groups[Standing.AFTER] or disordered or _on_the_way(look, lost):
+        if groups[Standing.MOVING] or disordered or _on_the_way(look, lost):
+            return Pending()
+        if groups[Standing.AFTER] and not groups[Standing.RETURNING]:
             return Pending()
         if returning := groups[Standing.RETURNING]:
             return UnderWay(f"{len(returning)} of {len(batch.hops)} partitions are on their way back")
@@ -273,7 +303,8 @@ class MoveBack(OnCell):
         disordered, _ = _disordered(look, groups[Standing.ELSEWHERE])
         cancelled = (*groups[Standing.MOVING], *_on_the_way(look, lost))
         targets: dict[Any, Sequence[int] | None] = {hop.id: None for hop in cancelled}
-        targets |= {hop.id: hop.before for hop in (*groups[Standing.AFTER], *disordered)}
+        back = () if groups[Standing.RETURNING] else _part(batch, look, groups[Standing.AFTER], back=True)
+        targets |= {hop.id: hop.before for hop in (*back, *disordered)}
         leaderless = look.leaderless(batch.hops, back=True)
         if leaderless and not targets:
             await admin.elect_preferred_leaders(leaderless)
@@ -331,6 +362,15 @@ def cluster_not_found(cell: str) -> Check:
 
 async def _alter(admin: KafkaAdmin, changes: Changes) -> None:
     check_results(await admin.alter_settings(changes.topics, changes.brokers), but=_GONE)
+
+
+def _part(batch: Batch, look: Look, hops: Sequence[Hop], *, back: bool = False) -> tuple[Hop, ...]:
+    """What of these may be copied at the same time, by who leads them now; `back`: from `after` to `before`."""
+    if batch.per_broker is None:
+        return tuple(hops)
+    ways = {hop.id: replace(hop, before=hop.after, after=hop.before) if back else hop for hop in hops}
+    chosen = at_once(ways.values(), look.leaders(hops), batch.per_broker)
+    return tuple(hop for hop in hops if ways[hop.id] in chosen)
 
 
 def _on_the_way(look: Look, hops: Iterable[Hop]) -> list[Hop]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from controlplane.api import conditions as c
 from controlplane.api import names
 from controlplane.api.kafka_cluster import KafkaCluster
@@ -15,10 +13,10 @@ from controlplane.ports import AlreadyExistsError, ForbiddenError, InvalidError,
 from controlplane.services.rebalance.asked import REBALANCES, rebalance
 
 
-async def read_moves(kube: KubeApi, cell: Cell) -> dict[str, Move]:
-    """By name. Raises KubeError."""
+async def read_moves(kube: KubeApi, cell: Cell) -> tuple[Object, ...]:
+    """Raises KubeError."""
     found = await kube.list(REBALANCES, cell.namespace, labels=f"{names.CLUSTER}={cell.name}")
-    return {obj["metadata"]["name"]: move_of(obj) for obj in found if _labels(obj).get(names.TENANT)}
+    return tuple(obj for obj in found if tenant_of(obj))
 
 
 def move_of(obj: Object) -> Move:
@@ -30,8 +28,7 @@ def move_of(obj: Object) -> Move:
     generation = int(written) if written.isascii() and written.isdecimal() else 0
     # Infeasible: what it was made for is not so any more, a topic is gone, or a broker. It would wait without end.
     state = MoveState.FAILED if standing.state is MoveState.INFEASIBLE else standing.state
-    tenant = _labels(obj)[names.TENANT]
-    return Move(meta["name"], tenant, state, generation, standing.reason, standing.message, standing.ended_at)
+    return Move(meta["name"], tenant_of(obj), state, generation, standing.reason, standing.message, standing.ended_at)
 
 
 async def create_move(kube: KubeApi, cluster: KafkaCluster, request: MoveRequest, *, user: str) -> str | None:
@@ -57,5 +54,7 @@ def _rebalance(cluster: KafkaCluster, request: MoveRequest, *, user: str) -> Obj
     )
 
 
-def _labels(obj: Object) -> Mapping[str, str]:
-    return obj["metadata"].get("labels") or {}
+def tenant_of(obj: Object) -> str:
+    """Whom it was made for; "" for nobody."""
+    found: str = (obj["metadata"].get("labels") or {}).get(names.TENANT, "")
+    return found

@@ -2,7 +2,8 @@
 
 The order is the safety: what a tenant may use is written to its status first, with its resourceVersion; only what was
 written is then acted upon. A status that moved under us is left for the next pass, which plans from what is there.
-Nothing but statuses and KafkaRebalances is ever written, and nothing when a tenant goes: its topics stay.
+Nothing but statuses and KafkaRebalances is ever written, and nothing when a tenant goes: its topics stay. Last of all,
+KafkaRebalances that were over long ago are deleted.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from controlplane.api.tenant_ref import CELL_PATH
 from controlplane.domain.check import Check
 from controlplane.domain.tenants.directory import Cell, Directory, cell_status
 from controlplane.domain.tenants.granted import granted
-from controlplane.domain.tenants.planner import plan_cell
+from controlplane.domain.tenants.planner import is_quick, plan_cell
 from controlplane.domain.tenants.status import WAITING, tenant_status
-from controlplane.domain.tenants.values import Outcome
+from controlplane.domain.tenants.values import CellView, Outcome
 from controlplane.ports import (
     Clock,
     ConflictError,
@@ -32,13 +33,16 @@ from controlplane.ports import (
     KubeApi,
     NotFoundError,
     Object,
+    PlanningError,
+    TenantPlanner,
 )
 from controlplane.services.cluster.observe import KAFKA_USERS
 from controlplane.services.events import EventRecorder
 from controlplane.services.queue import Key
 from controlplane.services.rebalance.asked import operator_user
 from controlplane.services.rebalance.cells import Cells
-from controlplane.services.tenants.moves import create_move
+from controlplane.services.rebalance.history import History
+from controlplane.services.tenants.moves import create_move, tenant_of
 from controlplane.services.tenants.read import KAFKA_TENANTS, read_tenants
 from controlplane.services.tenants.view import Seen, look
 from controlplane.services.users.residents import readable as readable_user
@@ -52,11 +56,21 @@ STATUS_WRITES = 16
 
 class TenantService:
     def __init__(
-        self, kube: KubeApi, admins: KafkaAdmins, clock: Clock, events: EventRecorder, settings: OperatorSettings
+        self,
+        kube: KubeApi,
+        admins: KafkaAdmins,
+        clock: Clock,
+        events: EventRecorder,
+        settings: OperatorSettings,
+        *,
+        planner: TenantPlanner,
     ) -> None:
+        """`planner` plans cells that are too large to be planned between other work."""
         self._kube, self._clock, self._events, self._settings = kube, clock, events, settings
+        self._planner = planner
         self._cells = Cells(kube, admins, clock, by_name=settings.addressing == "DNS")
         self._user = operator_user(settings)
+        self._history = History(kube, keep=settings.rebalance_history)
         self._weighed: dict[Cell, float] = {}
         self._refused: dict[Cell, dict[str, str]] = {}
         """Why a KafkaRebalance could not be created, by its name: said in the next pass."""
@@ -75,13 +89,26 @@ class TenantService:
         if weigh:
             self._weighed[cell] = self._clock.monotonic()
         now = self._clock.now()
-        outcomes = with_quotas(plan_cell(tenants, seen.view, now), await self._granted(cell))
+        try:
+            planned = await self._planned(tenants, seen.view, now)
+        except PlanningError as error:
+            why = Check("PlanningFailed", ok=False, evidence=f"{error}.", remedy="It is tried again.")
+            await self._write_all(cell, tenants, objects, unseen(tenants, cell, why))
+            return self._settings.resync_interval
+        outcomes = with_quotas(planned, await self._granted(cell))
         written = await self._write_all(cell, tenants, objects, outcomes)
         await self._create(cell, seen, {name: outcomes[name] for name in written})
+        await self._history.prune(seen.moves, owner=tenant_of, needed=_told(tenants, outcomes))
         if len(written) < len(outcomes):
             return self._settings.busy_interval
         due = (one.look_at - now for one in outcomes.values() if one.look_at is not None)
         return max(self._settings.busy_interval, min((self._settings.resync_interval, *due)))
+
+    async def _planned(self, tenants: Directory, view: CellView, now: float) -> dict[str, Outcome]:
+        """Raises PlanningError."""
+        if is_quick(tenants, view):
+            return plan_cell(tenants, view, now)
+        return await self._planner.plan_cell(tenants, view, now)
 
     async def _granted(self, cell: Cell) -> dict[str, QuotaGranted]:
         """By tenant, what the users' pass gave to its users."""
@@ -121,7 +148,8 @@ class TenantService:
         return written
 
     async def _write(self, cell: Cell, tenants: Directory, tenant: KafkaTenant, obj: Object, outcome: Outcome) -> bool:
-        status = tenant_status(tenant, {cell: outcome.status}, tenants.conflicts(tenant), now=self._clock.now())
+        here = self._with_unwatched(tenant, outcome.status)
+        status = tenant_status(tenant, {cell: here}, tenants.conflicts(tenant), now=self._clock.now())
         if status == tenant.status:
             return True
         try:
@@ -140,6 +168,12 @@ class TenantService:
             await self._events.record(obj, kind, after.reason, after.message)
         return True
 
+    def _with_unwatched(self, tenant: KafkaTenant, status: TenantCellStatus | None) -> TenantCellStatus | None:
+        if status is None:
+            return None
+        unwatched = tuple(one for one in tenant.spec.namespaces if not self._settings.watches(one))
+        return status.model_copy(update={"unwatched": unwatched})
+
 
 def with_quotas(outcomes: Mapping[str, Outcome], quotas: Mapping[str, QuotaGranted]) -> dict[str, Outcome]:
     """What was granted there, beside where it is."""
@@ -149,6 +183,13 @@ def with_quotas(outcomes: Mapping[str, Outcome], quotas: Mapping[str, QuotaGrant
         else one
         for name, one in outcomes.items()
     }
+
+
+def _told(tenants: Directory, outcomes: Mapping[str, Outcome]) -> set[str]:
+    """The KafkaRebalances that a status tells of, or is about to."""
+    recorded = [one for tenant in tenants.tenants for one in tenant.status.cells]
+    recorded += [one.status for one in outcomes.values() if one.status is not None]
+    return {one.rebalance for one in recorded if one.rebalance}
 
 
 def unseen(tenants: Directory, cell: Cell, why: Check) -> dict[str, Outcome]:

@@ -13,9 +13,9 @@ from controlplane.domain.observation import KafkaObservation
 from controlplane.domain.placement.values import Broker, Fleet
 from controlplane.domain.tenants.directory import Cell
 from controlplane.domain.tenants.values import CellView
-from controlplane.ports import KafkaError, KubeApi
+from controlplane.ports import KafkaError, KubeApi, Object
 from controlplane.services.rebalance.cells import CellGoneError, Cells
-from controlplane.services.tenants.moves import read_moves
+from controlplane.services.tenants.moves import move_of, read_moves
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Seen:
 
     cluster: KafkaCluster
     view: CellView
+    moves: tuple[Object, ...]
+    """The KafkaRebalances that `view.moves` was read from."""
 
 
 async def look(kube: KubeApi, cells: Cells, cell: Cell, refused: Mapping[str, str], *, weigh: bool) -> Seen | Check:
@@ -54,7 +56,8 @@ async def look(kube: KubeApi, cells: Cells, cell: Cell, refused: Mapping[str, st
     fleet, down = fleet_of(world, kafka, registered)
     if fleet is None:
         return Check("ClusterNotReady", ok=False, evidence=f"KafkaCluster {cell} has no broker yet.")
-    return Seen(cluster, CellView(cell, fleet, down, kafka.partitions, sizes, moves, refused))
+    by_name = {obj["metadata"]["name"]: move_of(obj) for obj in moves}
+    return Seen(cluster, CellView(cell, fleet, down, kafka.partitions, sizes, by_name, refused), moves)
 
 
 def fleet_of(

@@ -6,11 +6,10 @@ is in any message, Event or log line.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeVar
+from typing import Literal
 
 from pydantic import SecretStr
 
@@ -44,16 +43,14 @@ from controlplane.ports import (
     PkiError,
     UnreachableError,
 )
+from controlplane.services.at_once import each
 from controlplane.services.users import secrets
 from controlplane.services.users.secrets import Held, Wanted
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
 NORMAL: Literal["Normal"] = "Normal"
 WARNING: Literal["Warning"] = "Warning"
-AT_ONCE = 16
-"""Requests to the API server at the same time."""
 NEW_PASSWORD_TRIES = 16
 AHEAD_SECONDS = 60.0
 """How far an operator's clock may have been ahead of its successor's."""
@@ -351,19 +348,6 @@ def refused(error: KafkaError) -> Obstacle:
 
 def secret_refused(user: KafkaUser, error: ForbiddenError | InvalidError) -> Obstacle:
     return Obstacle("SecretRefused", f"Secret {user.secret_name!r}: {error.message}")
-
-
-async def each(items: Iterable[T], work: Callable[[T], Awaitable[None]]) -> None:
-    """`work` on every item, `AT_ONCE` of them at a time."""
-    limit = asyncio.Semaphore(AT_ONCE)
-
-    async def one(item: T) -> None:
-        async with limit:
-            await work(item)
-
-    async with asyncio.TaskGroup() as group:
-        for item in items:
-            group.create_task(one(item))
 
 
 def _to_tell(case: Case, step: Step) -> SecretStr | None:

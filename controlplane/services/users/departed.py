@@ -32,10 +32,10 @@ from controlplane.ports import (
     PkiError,
     UnreachableError,
 )
+from controlplane.services.at_once import each
 from controlplane.services.cluster.observe import CONFIG_MAPS
 from controlplane.services.queue import Key
 from controlplane.services.users import secrets
-from controlplane.services.users.credentials import each
 from controlplane.services.users.entry import Entry
 
 log = logging.getLogger(__name__)

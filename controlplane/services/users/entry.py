@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from controlplane.api import names
 from controlplane.api.conditions import seconds
 from controlplane.api.kafka_tenant import KafkaTenant
-from controlplane.api.kafka_user import KafkaUser
+from controlplane.api.kafka_user import KafkaUser, QuotaLayerStatus
 from controlplane.domain.check import Check
+from controlplane.domain.shedding.tighten import SHED
+from controlplane.domain.tenants.quotas import Division
 from controlplane.domain.users import acls, quotas
 from controlplane.domain.users.departed import Departed
-from controlplane.domain.users.layers import CellState, layers
+from controlplane.domain.users.layers import TENANT, CellState, given_back, layers
 from controlplane.domain.users.planner import AccessObservation, DesiredUser
 from controlplane.domain.users.quotas import Layer
 from controlplane.ports import KafkaError, Object
 from controlplane.services.users.credentials import Case, Obstacle, Told
+from controlplane.services.users.status import quota_layers
 
 
 @dataclass
@@ -99,6 +103,7 @@ class Entry:
             deleting=self.deleting,
             acls=acls.declared(user.principal, user.spec.authorization.acls),
             layers=self.layers(cell),
+            given_back=self.given_back(cell),
             exclusive=user.spec.exclusive,
             owned_acls=acls.from_texts(user.principal, user.status.acls),
             owned_quotas=quotas.from_texts(user.status.quotas),
@@ -144,10 +149,44 @@ class Entry:
         return max((end for end in ends if end is not None), default=None)
 
     def layers(self, cell: CellState) -> tuple[Layer, ...] | None:
-        """None where they are not known: its tenant is gone, or it has no part in it at the moment."""
-        if self.of_tenant and (self.tenant is None or self.out):
+        """Of one that is left alone, whose tenant is gone, or who has no part in it at the moment: those that are
+        recorded, less what was shed and is not any more. None where none are."""
+        if not self._is_left_alone:
+            return layers(self.user, self.tenant, cell)
+        if not (recorded := self._recorded):
             return None
-        return layers(self.user, self.tenant, cell)
+        back = self.given_back(cell)
+        return tuple(one for one in recorded if not back or one.name != SHED)
+
+    def given_back(self, cell: CellState) -> Mapping[str, float]:
+        """What load shedding has set and does not ask for any more, as it is recorded."""
+        return given_back(self._recorded, self.tenant, cell.shed)
+
+    def layer_status(self, cell: CellState) -> tuple[QuotaLayerStatus, ...] | None:
+        """Its layers as a status has them."""
+        found = self.layers(cell)
+        return quota_layers(found, self._division(cell)) if found is not None else None
+
+    def layers_to_claim(self, cell: CellState) -> tuple[QuotaLayerStatus, ...] | None:
+        """What its status has to tell of before they are set: what was shed too, until it has been given back."""
+        if (found := self.layer_status(cell)) is None or not self.given_back(cell):
+            return found
+        return (*found, *(one for one in self.user.status.quota_layers if one.name == SHED))
+
+    def _division(self, cell: CellState) -> Division | None:
+        """What the layer of the tenant came of."""
+        if not self._is_left_alone:
+            return cell.division(self.tenant)
+        found = next((one for one in self.user.status.quota_layers if one.name == TENANT), None)
+        return Division(found.brokers or 1, found.users or 1) if found is not None else None
+
+    @property
+    def _is_left_alone(self) -> bool:
+        return self.paused or (self.of_tenant and (self.tenant is None or self.out))
+
+    @property
+    def _recorded(self) -> list[Layer]:
+        return [Layer(one.name, quotas.from_texts(one.values)) for one in self.user.status.quota_layers]
 
     @property
     def _prefix(self) -> str | None:

@@ -11,7 +11,7 @@ from controlplane.services.cluster.observe import KAFKA_USERS
 from controlplane.services.events import EventRecorder
 from controlplane.services.users.credentials import NORMAL, WARNING
 from controlplane.services.users.entry import Entry
-from controlplane.services.users.status import Standing, may_count, quota_layers, user_status
+from controlplane.services.users.status import Standing, may_count, user_status
 
 _NOT_ABOUT_CREDENTIALS = frozenset({"AuthorizationDisabled"})
 
@@ -29,16 +29,13 @@ class Reporter:
         counted = drifted if may_count(user, now) else 0
         if drifted - counted:
             self._uncounted[user.metadata.uid] = drifted
-        layers = entry.layers(cell) if cell is not None and plan is not None else None
         status = user_status(
             user,
             ready,
             _of_credentials(entry, ready, plan),
             plan,
             case=entry.case,
-            layers=quota_layers(layers, cell.division(entry.tenant))
-            if layers is not None and cell is not None
-            else None,
+            layers=entry.layer_status(cell) if cell is not None and plan is not None else None,
             drifted=counted,
             now=now,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from pydantic import ValidationError
 
@@ -13,6 +14,7 @@ from controlplane.api.validate import explain as explain_problems
 from controlplane.api.validate_user import check_user
 from controlplane.domain.check import Check
 from controlplane.domain.tenants.directory import Cell, Directory
+from controlplane.domain.tenants.homes import unwatched
 from controlplane.domain.users.tenancy import tenant_in, trespass
 from controlplane.ports import KubeApi, Object
 from controlplane.services.cluster.observe import KAFKA_USERS
@@ -22,8 +24,9 @@ from controlplane.services.users.entry import Entry
 log = logging.getLogger(__name__)
 
 
-async def residents(kube: KubeApi, key: Key, directory: Directory) -> list[Entry]:
-    """Raises KubeError."""
+async def residents(kube: KubeApi, key: Key, directory: Directory, *, watches: Callable[[str], bool]) -> list[Entry]:
+    """Who is in a namespace that this operator does not watch gets nothing new; who was let in before that is looked
+    after, and let go when it is deleted. Raises KubeError."""
     own = await kube.list(KAFKA_USERS, key.namespace)
     named = [obj for obj in own if (obj["spec"].get("clusterRef") or {}).get("name") == key.name]
     given = await kube.list(KAFKA_USERS, fields=f"{CELL_PATH[1:]}={key.cell}")
@@ -33,7 +36,10 @@ async def residents(kube: KubeApi, key: Key, directory: Directory) -> list[Entry
     for obj in (*named, *(obj for obj in given if "clusterRef" not in obj["spec"])):
         user = readable(obj)
         if user is not None:
-            found.append(_entry(obj, user, cell, directory, prefixed))
+            entry = _entry(obj, user, cell, directory, prefixed)
+            if not watches(user.metadata.namespace):
+                entry.barred = unwatched(user.metadata.namespace, cell)
+            found.append(entry)
     return found
 
 

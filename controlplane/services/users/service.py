@@ -44,6 +44,7 @@ from controlplane.ports import (
     UnreachableError,
 )
 from controlplane.services.access.secrets import unenrolled
+from controlplane.services.at_once import each
 from controlplane.services.cluster.observe import KAFKA_USERS as KAFKA_USERS
 from controlplane.services.events import EventRecorder
 from controlplane.services.queue import Key
@@ -56,7 +57,6 @@ from controlplane.services.users.credentials import (
     Credentials,
     Obstacle,
     Told,
-    each,
     refused,
     secret_refused,
     unexpected,
@@ -105,7 +105,7 @@ class UserService:
     async def reconcile(self, key: Key) -> float | None:
         """`key` names the cluster. None when it has no users: an event will wake us."""
         directory = await read_directory(self._kube)
-        entries = await residents(self._kube, key, directory)
+        entries = await residents(self._kube, key, directory, watches=self._settings.watches)
         memory = await self._departures.read(key, entries)
         if not entries and not memory.records:
             return None
@@ -166,7 +166,7 @@ class UserService:
         plans = self._plan(usable, cell, observed, unlisted=unlisted)
         await self._departures.remember(memory, [e for e in usable if _is_leaving(e, plans.get(e.key))], cell)
         gone = self._departures.plan(memory, entries, observed, unlisted=unlisted)
-        await self._each(usable, lambda entry: self._claim(entry, plans.get(entry.key)))
+        await self._each(usable, lambda entry: self._claim(entry, plans.get(entry.key), cell))
         going = {e.key: e for e in usable if e.key in plans and not e.skip and (e.out or not e.unrecorded)}
         changed = await change(admin, gone.create, create=True)
         changed |= await forget(admin, gone.forget)
@@ -182,6 +182,9 @@ class UserService:
         await self._departures.settle(memory, left)
         through = [e for e in usable if e.deleting and not e.unremembered and self._is_out(plans.get(e.key))]
         await self._each(through, self._take_leave)
+        await self._each(
+            (e for e in usable if e.paused and not e.out), lambda e: self._settle(e, plans.get(e.key), cell)
+        )
         standings = {entry.key: self._standing(entry, plans.get(entry.key), observed) for entry in entries}
         return standings, plans, cell
 
@@ -242,7 +245,7 @@ class UserService:
         desired = [entry.desired(cell) for entry in entries]
         return plan_users(desired, observed, self._clock.now(), unlisted=unlisted)
 
-    async def _claim(self, entry: Entry, plan: UserPlan | None) -> None:
+    async def _claim(self, entry: Entry, plan: UserPlan | None, cell: CellState) -> None:
         """Finalizer and record, before anything is done for the user."""
         if plan is None or entry.deleting:
             return
@@ -250,8 +253,9 @@ class UserService:
         try:
             if not entry.held_back and plan.may_log_in:
                 await self._set_finalizers(entry, [*entry.user.metadata.finalizers, names.USER_FINALIZER])
-            if not plan.is_empty and not is_recorded(entry.user, plan):
-                await self._record(entry, owned_status(entry.user, plan))
+            layers = entry.layers_to_claim(cell) if plan.quotas.changes else None
+            if not plan.is_empty and not is_recorded(entry.user, plan, layers):
+                await self._record(entry, owned_status(entry.user, plan, layers))
             if plan.may_log_in and not entry.out and says_revoked(entry.user.status):
                 await self._record(entry, no_longer_revoked(entry.user, self._clock.now()))
         except (ConflictError, NotFoundError):
@@ -266,6 +270,15 @@ class UserService:
         )
         entry.obj["metadata"]["resourceVersion"] = written["metadata"]["resourceVersion"]
         entry.user = entry.user.model_copy(update={"status": status})
+
+    async def _settle(self, entry: Entry, plan: UserPlan | None, cell: CellState) -> None:
+        """Of a paused user: nothing is shed from it any more, and its status says that, and nothing else anew."""
+        if plan is None or not plan.is_empty or entry.skip:
+            return
+        try:
+            await self._record(entry, owned_status(entry.user, plan, entry.layer_status(cell)))
+        except (ConflictError, NotFoundError):
+            entry.skip = True
 
     async def _keep_out(self, admin: KafkaAdmin, going: Mapping[str, Entry], plans: Mapping[str, UserPlan]) -> bool:
         """Denials first, which bite at the next request; then the credentials, in Kafka and in Secrets."""
@@ -466,8 +479,8 @@ class UserService:
         await self._each(await self._each(due, write), write_problem)
 
     def _next_look(self, entries: Sequence[Entry], standings: Mapping[str, Standing]) -> float:
-        refused = (entry for entry in entries if entry.unenrolled is not None)
-        if any(standing.waiting for standing in standings.values()) or self._any_fresh(refused):
+        waiting = any(standings[entry.key].waiting for entry in entries if entry.out or not entry.paused)
+        if waiting or self._any_fresh(entry for entry in entries if entry.unenrolled is not None):
             return self._settings.busy_interval
         now = self._clock.now()
         due = [e.case.rotate_at - now for e in entries if e.case is not None and e.case.rotate_at is not None]

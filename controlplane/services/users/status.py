@@ -45,12 +45,16 @@ class Standing:
     later: bool = False
 
 
-def owned_status(user: KafkaUser, plan: UserPlan) -> KafkaUserStatus:
-    """Its status with what is about to be ours recorded."""
-    return user.status.model_copy(update={"acls": acl_texts(plan.acls.owned), "quotas": quota_texts(plan.quotas.owned)})
+def owned_status(user: KafkaUser, plan: UserPlan, layers: tuple[QuotaLayerStatus, ...] | None) -> KafkaUserStatus:
+    """Its status with what is about to be ours recorded, and what its quotas come of where they are known."""
+    owned: dict[str, object] = {"acls": acl_texts(plan.acls.owned), "quotas": quota_texts(plan.quotas.owned)}
+    return user.status.model_copy(update=owned | ({"quota_layers": layers} if layers is not None else {}))
 
 
-def is_recorded(user: KafkaUser, plan: UserPlan) -> bool:
+def is_recorded(user: KafkaUser, plan: UserPlan, layers: tuple[QuotaLayerStatus, ...] | None) -> bool:
+    """`layers` None: nothing about them is to be recorded."""
+    if layers is not None and user.status.quota_layers != layers:
+        return False
     acls = from_texts(user.principal, user.status.acls)
     return acls == plan.acls.owned and quotas_from_texts(user.status.quotas) == dict(plan.quotas.owned)
 
