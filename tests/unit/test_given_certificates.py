@@ -230,20 +230,6 @@ async def test_where_clients_begin_belongs_to_it() -> None:
     assert (await namespace.status())["listeners"][0]["bootstrapServers"] == [f"{SERVICE}:9093"]
 
 
-async def test_pods_of_a_new_cluster_are_made_before_their_addresses_can_be_missing() -> None:
-    """The Service is there first, and its address alone would be told, then those of the pods."""
-    namespace = await declared(GIVEN, hosts=("kafka.example.com",))
-    await passes(namespace, 1)
-    namespace.kube.objects["services", "kafka", "cell-clients"]["spec"]["clusterIP"] = SERVICE
-    assert not pod_uids(namespace)
-    await passes(namespace, 10)
-    assert lacking(*HOSTS[1:]) in (await says(namespace))[1]
-    assert not any("listener-clients.pem" in data for data in secrets(namespace).values())
-    await given(namespace, bought(namespace))
-    await run_until_ready(namespace, DieAt())
-    assert all(len(uids) == 1 for uids in namespace.uids.values())
-
-
 @pytest.mark.parametrize(
     ("hosts", "missing"),
     [

@@ -194,16 +194,8 @@ def when_no_acl(world: World) -> WhenNoAcl | None:
 
 
 def _unusable(world: World, access: Access) -> Iterator[Check]:
-    """A given certificate that cannot be used, where no node has an earlier one that can.
-
-    One that only lacks names keeps no pod from being made, whose address nobody could know before. None starts without
-    the file.
-    """
-    brokers = [node for node in world.observation.nodes if node.is_broker]
-    addressed = bool(brokers) and all(node.pod is not None and node.pod.ip for node in brokers)
+    """A given certificate that cannot be used, where no node has an earlier one that can."""
     for item in world.cluster.spec.listeners:
         given, file = access.given.get(item.name), listeners.LISTENER_PEM.format(name=item.name)
-        if given is None or not given.problem or any(file in held.files for held in access.nodes.values()):
-            continue
-        if addressed or access.by_name or item.is_external or not given.missing:
+        if given is not None and given.problem and not any(file in held.files for held in access.nodes.values()):
             yield _bad_certificate(item.name, given)
