@@ -222,12 +222,36 @@ async def test_where_clients_begin_belongs_to_it() -> None:
     status, words = await says(namespace)
     assert (status, words.partition(" ")[0]) == ("False", "ListenerCertificateInvalid")
     assert f"spec.listeners[clients].certificateSecretRef: {lacking(SERVICE)}" in words
+    assert "Waiting for it to start: node 0, 1, 2." in (await says(namespace, "CertificatesCurrent"))[1]
     assert "cert-manager: dnsNames, ipAddresses" in words
-    assert all(len(uids) == 1 for uids in namespace.uids.values())
+    assert [len(uids) for uids in namespace.uids.values()] == [1, 1, 1]
     assert not any("listener-clients.pem" in data for data in secrets(namespace).values())
     await given(namespace, bought(namespace, hosts=HOSTS))
     await run_until_ready(namespace, DieAt())
     assert (await namespace.status())["listeners"][0]["bootstrapServers"] == [f"{SERVICE}:9093"]
+
+
+async def test_of_a_new_cluster_all_that_is_missing_is_told_at_once() -> None:
+    """Its Service's address is known before its pods are made: they are made, and theirs are known too."""
+    namespace = await declared(GIVEN, hosts=("kafka.example.com",))
+    await passes(namespace, 1)
+    for (kind, _, _), made in namespace.kube.objects.items():
+        if kind == "services":
+            made["spec"]["clusterIP"] = SERVICE
+    await passes(namespace, 9)
+    assert lacking(SERVICE, *PODS) in (await says(namespace))[1]
+    assert not any("listener-clients.pem" in data for data in secrets(namespace).values()), "which they wait for"
+
+
+async def test_a_listener_that_is_added_with_one_that_lacks_a_name_is_refused() -> None:
+    namespace = await secured()
+    await given(namespace, bought(namespace, hosts=PODS))
+    await namespace.change(listeners=[SCRAM, MTLS, GIVEN | {"name": "more", "port": 9095}])
+    await passes(namespace, 10)
+    status, words = await says(namespace)
+    assert (status, lacking(SERVICE) in words) == ("False", True)
+    assert [len(uids) for uids in namespace.uids.values()] == [1, 1, 1]
+    assert not any("listener-more.pem" in data for data in secrets(namespace).values())
 
 
 @pytest.mark.parametrize(
@@ -276,7 +300,7 @@ async def test_what_a_new_cluster_would_tell_at_a_node_port_is_refused_before() 
     await passes(namespace, 10)
     status, words = await says(namespace)
     assert (status, lacking("10.0.0.1") in words) == ("False", True)
-    assert namespace.outside.told == {}
+    assert not any("listener-nodeport.pem" in data for data in secrets(namespace).values()), "which they wait for"
     await given(namespace, bought(namespace, hosts=("10.0.0.1",)))
     await run_until_ready(namespace, DieAt())
 

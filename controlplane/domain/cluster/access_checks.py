@@ -194,8 +194,16 @@ def when_no_acl(world: World) -> WhenNoAcl | None:
 
 
 def _unusable(world: World, access: Access) -> Iterator[Check]:
-    """A given certificate that cannot be used, where no node has an earlier one that can."""
+    """A given certificate that cannot be used, where no node has an earlier one that can.
+
+    One that lacks names refuses no cluster whose brokers have never run: where they will be is known once there are
+    pods, and all that is missing is told at once. Until then these wait for it.
+    """
+    volumes = [volume for node in world.observation.nodes if node.is_broker for volume in node.volumes]
+    new = not any(volume.formatted for volume in volumes)
     for item in world.cluster.spec.listeners:
         given, file = access.given.get(item.name), listeners.LISTENER_PEM.format(name=item.name)
-        if given is not None and given.problem and not any(file in held.files for held in access.nodes.values()):
+        if given is None or not given.problem or any(file in held.files for held in access.nodes.values()):
+            continue
+        if not (new and given.missing):
             yield _bad_certificate(item.name, given)

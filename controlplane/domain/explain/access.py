@@ -72,7 +72,8 @@ ACCESS = (
         "tls.key and ca.crt is missing, they do not belong together, it has ended, or its subject alternative names do "
         "not cover the names and addresses that clients are sent to, which the message lists: where they begin (the "
         "listener's bootstrap Service), and what each broker tells them.",
-        "Before brokers have one that they can use the spec is refused and nothing is touched. Afterwards they go on "
+        "Before brokers have one that they can use the spec is refused and nothing is touched; those of a new cluster "
+        "come up as far as their addresses and wait for one that is for all of them. Afterwards they go on "
         "with the one that they have; a broker that is added meanwhile waits, and the message names it. A "
         "bootstrapHost or advertisedHost that it is not for is not told to clients before there is one.",
         "Correct the Secret, as cert-manager writes it: names belong into dnsNames, addresses into ipAddresses, and a "
