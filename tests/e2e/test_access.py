@@ -273,7 +273,8 @@ def test_nothing_is_allowed_that_no_acl_allows(doors: Doors) -> None:
         wait_for(lambda: allowed.acknowledged > 10)
     assert allowed.failed == 0
     allow(doors, "bob", AclOperation.DESCRIBE)
-    assert bob.list_topics("orders", timeout=SECONDS).topics["orders"].error is None
+    # A broker may learn of the rule a moment after the controller has answered.
+    wait_for(lambda: bob.list_topics("orders", timeout=SECONDS).topics["orders"].error is None)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
