@@ -14,10 +14,8 @@ import typer
 from controlplane.cli.brokers_file import brokers_of, read_brokers, read_json
 from controlplane.cli.errors import CliError, ExitCode
 from controlplane.domain.placement.blast import Blast, always_survived, measured_blast, random_blast, random_overlap
-from controlplane.domain.placement.bounds import least_worst_overlap, most_shards
 from controlplane.domain.placement.changes import Change, Repack, join, leave, repack
-from controlplane.domain.placement.families import families
-from controlplane.domain.placement.fresh import TooManyTenantsError, assign
+from controlplane.domain.placement.fresh import TooManyTenantsError, assign, room
 from controlplane.domain.placement.measure import mean_overlap, overlap_histogram
 from controlplane.domain.placement.occupancy import Held, Occupancy
 from controlplane.domain.placement.values import (
@@ -25,6 +23,7 @@ from controlplane.domain.placement.values import (
     Broker,
     Fleet,
     PlacementError,
+    Searched,
     Shard,
     ShardRule,
     ShardSearch,
@@ -45,6 +44,15 @@ class Question:
     max_overlap: int
     bad: int
     allow_overlap: bool
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What a fresh assignment of the brokers could reach: see `Simulation`."""
+
+    capacity: int
+    bound: int
+    overlap_bound: int
 
 
 @dataclass(frozen=True)
@@ -153,7 +161,8 @@ def simulated(question: Question, history: Path | None, *, repack: bool) -> Simu
 def _fresh(question: Question, rule: ShardRule) -> Simulation:
     names = [f"tenant-{number}" for number in range(question.tenants)]
     found = assign(question.fleet, rule, names, allow_overlap=question.allow_overlap, search=shard_search())
-    return _measured(question, rule, found.shards, found.construction, found.capacity)
+    reach = Reach(found.capacity, found.bound, found.least_worst)
+    return _measured(question, rule, found.shards, found.construction, reach)
 
 
 def _continued(question: Question, rule: ShardRule, history: Path, *, offer: bool) -> Simulation:
@@ -182,14 +191,12 @@ def _continued(question: Question, rule: ShardRule, history: Path, *, offer: boo
             problem = f"only {len(occupancy.held) - 1} of {question.tenants} tenants fit without moving anybody"
             raise CliError(f"{problem}: --allow-overlap lets others share more, --repack says what moving would do")
         placed.append(tenant)
-    zones = shape(question.fleet, rule.size)
-    capacity = min(
-        most_shards(zones, rule.size, rule.max_overlap), families(zones, rule.size, rule.max_overlap)[0].count
-    )
+    there = room(question.fleet, rule, shard_search())
+    reach = Reach(there.capacity, there.bound, there.least_worst(len(occupancy.held)))
     now = {held.tenant: held.shard for held in occupancy.held.values()}
     offered = repack(occupancy, rule, search=shard_search()) if offer else None
     how = "as they were, then one by one"
-    return _measured(question, rule, now, how, capacity, changes=changes, placed=placed, offer=offered)
+    return _measured(question, rule, now, how, reach, changes=changes, placed=placed, offer=offered)
 
 
 def _history(file: Path) -> tuple[Fleet, dict[str, Shard]]:
@@ -216,7 +223,7 @@ def _measured(
     rule: ShardRule,
     shards: Mapping[str, Shard],
     construction: str,
-    capacity: int,
+    reach: Reach,
     *,
     changes: Sequence[Change] = (),
     placed: Sequence[str] = (),
@@ -234,9 +241,9 @@ def _measured(
         rule=rule,
         shards=shards,
         construction=construction,
-        capacity=capacity,
-        bound=most_shards(zones, rule.size, rule.max_overlap),
-        overlap_bound=least_worst_overlap(zones, rule.size, len(listed)),
+        capacity=reach.capacity,
+        bound=reach.bound,
+        overlap_bound=reach.overlap_bound,
         histogram=histogram,
         chances=chances,
         random=random,
@@ -258,7 +265,7 @@ def shard_search() -> ShardSearch | None:
     if not solver_installed():
         return None
 
-    def search(candidates: Sequence[Shard], max_overlap: int, want: int) -> tuple[Shard, ...]:
+    def search(candidates: Sequence[Shard], max_overlap: int, want: int) -> Searched:
         from controlplane.bootstrap import shard_search as wired  # noqa: PLC0415 - a second of imports
 
         return wired()(candidates, max_overlap, want)

@@ -24,6 +24,8 @@ from controlplane.domain.placement.values import Shard, ZoneShape
 
 LARGEST = 10
 """Shards of up to this many brokers are measured: each has 2^size subsets."""
+SUBSETS = 10_000_000
+"""So many subsets of all shards together at most: they are held in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +77,11 @@ def _fixed(zones: Sequence[ZoneShape], size: int) -> list[tuple[int, int]]:
 
 
 def measured_blast(shards: Sequence[Shard], bad: int) -> Blast | None:
-    """For these shards, the mean over all tenants and all sets of `bad` others. None for fewer than `bad` others, or
-    shards of more than LARGEST brokers."""
+    """For these shards, the mean over all tenants and all sets of `bad` others. None for fewer than `bad` others,
+    shards of more than LARGEST brokers, and more than SUBSETS subsets."""
     others = len(shards) - 1
-    if bad > others or max(map(len, shards), default=0) > LARGEST:
+    largest = max(map(len, shards), default=0)
+    if bad > others or largest > LARGEST or len(shards) << largest > SUBSETS:
         return None
     using = Counter(part for shard in shards for size in range(1, len(shard) + 1) for part in combinations(shard, size))
     ways = math.comb(others, bad)

@@ -34,8 +34,7 @@ def most_shards(zones: Sequence[ZoneShape], size: int, overlap: int) -> int:
     """No family of shards has more; sizes and zones as in `values.shape`, any two sharing at most `overlap`."""
     if overlap >= size:
         raise ValueError(f"shards of {size} overlap in {overlap}: they need not differ, and there is no bound")
-    kinds = len(set(zones))
-    if math.comb(kinds + overlap, overlap) > STATES:
+    if _states(zones, overlap) > STATES:
         zones = (ZoneShape(sum(zone.brokers for zone in zones), size, size),)
     return _most(tuple(sorted(zones, key=_key)), size, overlap)
 
@@ -43,6 +42,17 @@ def most_shards(zones: Sequence[ZoneShape], size: int, overlap: int) -> int:
 def least_worst_overlap(zones: Sequence[ZoneShape], size: int, tenants: int) -> int:
     """Below which no placement of so many tenants can keep every pair; `size` when two must share everything."""
     return next((t for t in range(size) if most_shards(zones, size, t) >= tenants), size)
+
+
+def _states(zones: Sequence[ZoneShape], overlap: int) -> int:
+    """How many ways there are to take up to `overlap` brokers out of zones, like zones in any order: as many levels
+    the recursion has at most."""
+    ways = [1, *[0] * overlap]
+    for alike in Counter(zones).values():
+        for size in range(1, min(alike, overlap) + 1):
+            for taken in range(size, overlap + 1):
+                ways[taken] += ways[taken - size]
+    return sum(ways)
 
 
 def _key(zone: ZoneShape) -> tuple[int, int, int]:

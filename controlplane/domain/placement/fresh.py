@@ -28,9 +28,11 @@ from controlplane.domain.placement.values import (
     shape,
 )
 
+SEARCH = "exact search"
 SEARCHED = 2_500
 """Exact search is asked where there are up to this many shards to choose from."""
-ONE_BY_ONE = 3_000
+ONE_BY_ONE = "one by one, least loaded first"
+PLACED = 3_000
 """Where no family is large enough, up to this many tenants are placed one by one to see whether they fit."""
 
 
@@ -83,24 +85,22 @@ def assign(
     """
     zones = shape(fleet, rule.size)
     want = len(tenants)
-    bound = most_shards(zones, rule.size, rule.max_overlap)
     task = _Task(zones, rule.size, [fleet.by_id[broker].weight for broker in _order(fleet)], search)
-    capacity = min(bound, families(zones, rule.size, rule.max_overlap)[0].count)
-    if want > bound and not allow_overlap:
-        raise TooManyTenantsError(want, capacity, bound, rule)
+    there = task.room(rule.max_overlap)
+    if want > there.capacity and not allow_overlap:
+        raise TooManyTenantsError(want, there.capacity, there.bound, rule)
     found: _Found | None = None
     first = 0 if fleet.even else rule.max_overlap  # weights need the choice that less overlap would take away
     for overlap in range(first, rule.size if allow_overlap else rule.max_overlap + 1):
-        if most_shards(zones, rule.size, overlap) < want:
-            continue
-        found = task.fit(overlap, want)
         if overlap == rule.max_overlap:
-            capacity = max(capacity, len(found.shards))
-        if len(found.shards) >= want:
+            if want > there.capacity:
+                continue
+            found = task.fit(overlap, want, there.found)
+        elif most_shards(zones, rule.size, overlap) >= want:
+            found = task.fit(overlap, want)
+        if found is not None and len(found.shards) >= want:
             break
     if found is None or len(found.shards) < want:
-        if not allow_overlap:
-            raise TooManyTenantsError(want, capacity, bound, rule)
         found = task.repeat(want)
     ids = _order(fleet)
     shards = (tuple(sorted(ids[place] for place in shard)) for shard in found.shards)
@@ -109,9 +109,18 @@ def assign(
         rule,
         dict(zip(tenants, shards, strict=False)),
         found.construction,
-        max(capacity, want if found.overlap <= rule.max_overlap else 0),
-        bound,
-        least_worst_overlap(zones, rule.size, want),
+        there.capacity,
+        there.bound,
+        there.least_worst(want),
+    )
+
+
+def room(fleet: Fleet, rule: ShardRule, search: ShardSearch | None = None) -> Room:
+    """What a fresh assignment of these brokers can reach, and nobody can exceed. Raises DoesNotFitError as `shape`
+    does."""
+    zones = shape(fleet, rule.size)
+    return _Task(zones, rule.size, [fleet.by_id[broker].weight for broker in _order(fleet)], search).room(
+        rule.max_overlap
     )
 
 
@@ -128,6 +137,23 @@ class _Found:
 
 
 @dataclass(frozen=True)
+class Room:
+    """`capacity` shards can be placed here under the rule, whatever number is asked for, and nobody can place more than
+    `bound`. `found`: the most that were found where no family is as large."""
+
+    zones: tuple[ZoneShape, ...]
+    rule: ShardRule
+    capacity: int
+    bound: int
+    found: tuple[_Found, ...]
+
+    def least_worst(self, tenants: int) -> int:
+        """Proven: below it no placement of so many tenants can keep all pairs."""
+        least = least_worst_overlap(self.zones, self.rule.size, tenants)
+        return max(least, self.rule.max_overlap + 1) if tenants > self.bound else least
+
+
+@dataclass(frozen=True)
 class _Task:
     """Shards over places that share at most some overlap."""
 
@@ -136,15 +162,32 @@ class _Task:
     weights: Sequence[float]
     search: ShardSearch | None
 
-    def fit(self, overlap: int, want: int) -> _Found:
-        """`want` shards, or as many as are found."""
+    def room(self, overlap: int) -> Room:
+        """The same for every number of tenants. Where no family is as large as the bound, as many are placed one by one
+        as can be, and exact search is asked for the most: both of them in bounded effort."""
+        bound = most_shards(self.zones, self.size, overlap)
+        family = families(self.zones, self.size, overlap)[0]
+        capacity = min(bound, family.count)
+        found: list[_Found] = []
+        if capacity < min(bound, PLACED):
+            found.append(self._one_by_one(overlap, min(bound, PLACED)))
+            capacity = max(capacity, len(found[0].shards))
+        if capacity < bound and self.search is not None and count_shards(self.zones, self.size) <= SEARCHED:
+            searched = self.search(list(every_shard(self.zones, self.size)), overlap, bound)
+            bound = min(bound, searched.bound)
+            found.append(_Found(searched.shards, SEARCH, overlap))
+            capacity = max(capacity, len(searched.shards))
+        return Room(self.zones, ShardRule(self.size, overlap), capacity, bound, tuple(found))
+
+    def fit(self, overlap: int, want: int, known_to_fit: Sequence[_Found] = ()) -> _Found:
+        """`want` shards, or as many as are found; as many as of those that are known to fit."""
         known = families(self.zones, self.size, overlap)
         if len(set(self.weights)) == 1:
             for family in known:
                 if want in family.level:
                     return _Found(list(islice(family.shards(), want)), family.name, overlap)
         attempts: list[_Found] = []
-        for found in self._attempts(known[0], overlap, want):
+        for found in self._attempts(known[0], overlap, want, known_to_fit):
             if len(found.shards) < want:
                 attempts.append(found)
                 continue
@@ -154,14 +197,22 @@ class _Task:
                 return attempts[-1]
         return max(attempts, key=lambda attempt: (len(attempt.shards), -unevenness(attempt.shards, self.weights)))
 
-    def _attempts(self, family: Family, overlap: int, want: int) -> Iterable[_Found]:
+    def _attempts(self, family: Family, overlap: int, want: int, known: Sequence[_Found]) -> Iterable[_Found]:
         """Each is asked for only if those before it were too few or not level."""
         if family.count <= LISTED:
             yield _Found(choose(family.shards(), want, self.weights, self.zones), family.name, overlap)
-        if want <= ONE_BY_ONE or family.count > LISTED:
-            yield self._one_by_one(overlap, want)
+        if want <= PLACED or family.count > LISTED:
+            placed = next((one for one in known if one.construction == ONE_BY_ONE), None)
+            if placed is None:
+                placed = self._one_by_one(overlap, want)
+            yield _Found(placed.shards[:want], placed.construction, overlap)
         if self.search is not None and count_shards(self.zones, self.size) <= SEARCHED:
-            yield _Found(self.search(list(every_shard(self.zones, self.size)), overlap, want), "exact search", overlap)
+            searched = self.search(list(every_shard(self.zones, self.size)), overlap, want)
+            yield _Found(searched.shards, SEARCH, overlap)
+        for one in known:
+            yield _Found(choose(one.shards, want, self.weights, self.zones), one.construction, overlap)
+        if LISTED < family.count >= want:
+            yield _Found(list(islice(family.shards(), want)), family.name, overlap)
 
     def _one_by_one(self, overlap: int, want: int) -> _Found:
         """Brokers that carry least first, until one tenant cannot be placed."""
@@ -176,7 +227,7 @@ class _Task:
             if shard is None:
                 break
             occupancy.add(Held(str(tenant), shard, rule))
-        return _Found([held.shard for held in occupancy.held.values()], "one by one, least loaded first", overlap)
+        return _Found([held.shard for held in occupancy.held.values()], ONE_BY_ONE, overlap)
 
     def _spare(self, family: Family, used: Sequence[Shard]) -> list[Shard]:
         if family.count > SEARCHED:

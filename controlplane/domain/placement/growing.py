@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain, combinations
+from itertools import combinations
 
 from controlplane.domain.placement.values import Shard
 
@@ -12,6 +13,9 @@ FILLED = 60_000
 """Families are filled up one shard at a time where there are up to this many shards to try."""
 LISTED = 400_000
 """A family of more shards than this is not listed only to see what could be made of it."""
+NARROW = 256
+"""Shards of up to so many parts are compared by these, wider ones with each other: a shard of 40 that may share 19 has
+138 billion parts."""
 NEVER = range(0)
 
 
@@ -42,14 +46,53 @@ def parts(shard: Shard, overlap: int) -> list[Shard]:
     return list(combinations(shard, overlap + 1))
 
 
+def narrow(size: int, overlap: int) -> bool:
+    """Whether shards of this size have few enough parts to list them."""
+    return math.comb(size, overlap + 1) <= NARROW
+
+
+def mask(shard: Iterable[int]) -> int:
+    """A bit for every place."""
+    found = 0
+    for place in shard:
+        found |= 1 << place
+    return found
+
+
+class Apart:
+    """Shards that are there, and whether one more of `size` would share at most `overlap` with each of them."""
+
+    def __init__(self, shards: Iterable[Shard], size: int, overlap: int) -> None:
+        self._size, self._overlap = size, overlap
+        self._parts: set[Shard] = set()
+        self._wide: list[int] = []
+        for shard in shards:
+            self.add(shard)
+
+    def add(self, shard: Shard) -> None:
+        if narrow(max(self._size, len(shard)), self._overlap):
+            self._parts.update(parts(shard, self._overlap))
+        else:
+            self._wide.append(mask(shard))
+
+    def allows(self, shard: Shard) -> bool:
+        if self._parts and not self._parts.isdisjoint(combinations(shard, self._overlap + 1)):
+            return False
+        if not self._wide:
+            return True
+        mine = mask(shard)
+        return all((mine & other).bit_count() <= self._overlap for other in self._wide)
+
+
 def fill(shards: Iterable[Shard], candidates: Iterable[Shard], overlap: int) -> list[Shard]:
     """As they are, and every candidate after them that goes with all that are there by then."""
     found = list(shards)
-    taken = set(chain.from_iterable(parts(shard, overlap) for shard in found))
+    apart: Apart | None = None
     for candidate in candidates:
-        its = parts(candidate, overlap)
-        if taken.isdisjoint(its):
-            taken.update(its)
+        if apart is None:
+            apart = Apart(found, len(candidate), overlap)
+        if apart.allows(candidate):
+            apart.add(candidate)
             found.append(candidate)
     return found
 

@@ -15,11 +15,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from random import Random
 
-from controlplane.domain.placement.growing import parts
+from controlplane.domain.placement.growing import mask, narrow, parts
 from controlplane.domain.placement.values import Shard, ZoneShape
 
 CAREFUL = 20_000
 """Families of up to this many shards are chosen from shard by shard."""
+LOOKS = 20_000_000
+"""And where so many looks at a shard are enough: each that is chosen makes those dearer that share a place with it."""
 STEPS = 20_000
 """Sideways moves tried at most, where plain improvement has ended; counted, so that every machine finds the same."""
 SLACK = 1e-9
@@ -28,11 +30,16 @@ SMALL = 4_000
 """Sideways moves are tried where all shards have up to this many places together."""
 
 
+def careful(shards: int, want: int, size: int, places: int) -> bool:
+    """Whether a family is chosen from shard by shard."""
+    return shards <= CAREFUL and shards * min(want, shards) * min(1, size**2 / places) <= LOOKS
+
+
 def choose(shards: Iterable[Shard], want: int, weights: Sequence[float], zones: Sequence[ZoneShape]) -> list[Shard]:
     """`want` of them in an order that uses places alike: always next the one whose places carry least, the earliest of
     these."""
     listed = list(shards)
-    if len(listed) > CAREFUL:
+    if listed and not careful(len(listed), want, len(listed[0]), len(weights)):
         return _choose_roughly(listed, want, weights, zones)
     load = [0] * len(weights)
 
@@ -120,8 +127,9 @@ class Leveller:
                 self.load[place] += 1
                 self.at[place][number] = None
         self.bounded = bool(self.shards) and overlap < len(self.shards[0])
+        self.narrow = self.bounded and narrow(len(self.shards[0]), overlap)
         self.taken: Counter[Shard] = Counter()
-        if self.bounded:
+        if self.narrow:
             self.taken.update(chain.from_iterable(parts(shard, overlap) for shard in self.shards))
 
     def run(self) -> list[Shard]:
@@ -171,7 +179,9 @@ class Leveller:
         if target in shard or not self._zones_allow(shard, origin, target):
             return False
         moved = tuple(sorted((*(place for place in shard if place != origin), target)))
-        if self.bounded:
+        if self.bounded and not self.narrow and not self._apart(moved, self.at[target]):
+            return False
+        if self.narrow:
             new = [part for part in parts(moved, self.overlap) if target in part]
             if any(part in self.taken for part in new):
                 return False
@@ -185,6 +195,10 @@ class Leveller:
         del self.at[origin][number]
         self.at[target][number] = None
         return True
+
+    def _apart(self, shard: Shard, others: Iterable[int]) -> bool:
+        mine = mask(shard)
+        return all((mine & mask(self.shards[other])).bit_count() <= self.overlap for other in others)
 
     def _zones_allow(self, shard: Shard, origin: int, target: int) -> bool:
         leaves, joins = self.zone_of[origin], self.zone_of[target]
@@ -219,7 +233,11 @@ class Leveller:
         more = sum((2 * self.load[place] + 1) / self.weights[place] for place in back)
         if not out or less < more - SLACK:
             return False
-        if self.bounded:
+        if self.bounded and not self.narrow:
+            others = (one for one in range(len(self.shards)) if one != number)
+            if not self._apart(new, others):
+                return False
+        if self.narrow:
             own, its = parts(old, self.overlap), parts(new, self.overlap)
             if any(part in self.taken and part not in own for part in its):
                 return False

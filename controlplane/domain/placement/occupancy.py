@@ -17,9 +17,9 @@ from functools import lru_cache
 from itertools import chain
 
 from controlplane.domain.placement.families import families
-from controlplane.domain.placement.growing import LISTED, parts
-from controlplane.domain.placement.levelling import choose
-from controlplane.domain.placement.measure import worst_overlap
+from controlplane.domain.placement.growing import LISTED, Apart
+from controlplane.domain.placement.levelling import careful, choose
+from controlplane.domain.placement.measure import share_more, subsets
 from controlplane.domain.placement.values import BadInputError, Fleet, Shard, ShardRule, shape
 
 NODES = 400
@@ -27,7 +27,8 @@ NODES = 400
 CHECKS = 16
 """Shards of the family that are tried before searching."""
 PARTS = 2_000_000
-"""Up to so many sets of brokers that nobody may share any more are listed to see beforehand which shards are left."""
+"""Up to so many sets of brokers that nobody may share any more are listed, or shards compared, to see beforehand which
+shards are left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +98,12 @@ class Occupancy:
 
     def exceeding(self) -> list[str]:
         """Tenants that share more with some other than both allow."""
-        worst = worst_overlap([held.shard for held in self.held.values()])
-        least = min((held.rule.max_overlap for held in self.held.values()), default=worst)
-        return [tenant for tenant in self.held if self.excess(tenant)] if worst > least else []
+        shards = [held.shard for held in self.held.values()]
+        least = min((held.rule.max_overlap for held in self.held.values()), default=0)
+        comparing = sum(len(tenants) ** 2 for tenants in self._at.values())
+        if subsets(shards, least + 1) <= min(comparing, PARTS) and not share_more(shards, least):
+            return []
+        return [tenant for tenant in self.held if self.excess(tenant)]
 
     def load(self, broker: int) -> int:
         return len(self._at[broker])
@@ -191,10 +195,13 @@ class Occupancy:
 @lru_cache(maxsize=8)
 def _pool(fleet: Fleet, rule: ShardRule) -> tuple[Shard, ...]:
     """The shards that a fresh assignment would use, in the order that keeps brokers level; none where they are too
-    many to list."""
+    many to list, or to put in order where search finds one of any that are left."""
     zones = shape(fleet, rule.size)
     family = families(zones, rule.size, rule.max_overlap)[0]
-    if family.count > LISTED:
+    any_will_do = rule.max_overlap == rule.size - 1
+    if family.count > LISTED or (
+        any_will_do and not careful(family.count, family.count, rule.size, len(fleet.brokers))
+    ):
         return ()
     shards = (
         family.shards() if family.level else choose(family.shards(), family.count, [1.0] * len(fleet.brokers), zones)
@@ -213,10 +220,9 @@ class _Free:
         gone = set(held)
         free = [at for at, shard in enumerate(pool) if shard not in gone]
         self.open = set(free)
-        met: set[Shard] = set()
-        if math.comb(rule.size, rule.max_overlap + 1) * len(held) <= PARTS:
-            met.update(chain.from_iterable(parts(shard, rule.max_overlap) for shard in held))
-        self.parked = [at for at in free if not met.isdisjoint(parts(pool[at], rule.max_overlap))]
+        work = sum(min(math.comb(len(shard), rule.max_overlap + 1), len(free)) for shard in held)
+        apart = Apart(held if work <= PARTS else (), rule.size, rule.max_overlap)
+        self.parked = [at for at in free if not apart.allows(pool[at])]
         passed = set(self.parked)
         self.queue = [at for at in free if at not in passed]
 

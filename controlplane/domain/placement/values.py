@@ -159,9 +159,18 @@ def loads(fleet: Fleet, shards: Iterable[Shard]) -> dict[int, int]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """`bound`: more shards than this there cannot be, or were not asked for."""
+
+    shards: tuple[Shard, ...]
+    bound: int
+
+
 class ShardSearch(Protocol):
     """Exact search for a family of shards: what a solver outside this package offers (adapters/solver)."""
 
-    def __call__(self, candidates: Sequence[Shard], max_overlap: int, want: int) -> tuple[Shard, ...]:
-        """As many of `candidates` as it finds, at most `want`, any two of which share at most `max_overlap`."""
+    def __call__(self, candidates: Sequence[Shard], max_overlap: int, want: int) -> Searched:
+        """As many of `candidates` as it finds, at most `want`, any two of which share at most `max_overlap`; and how
+        many it proves there can be, at most `want`."""
         ...
