@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cryptography.hazmat.primitives import serialization
 from support.cell import Cell
 from support.doors import HOUR, pki
 
@@ -43,6 +44,13 @@ class Giver:
         """One for all that clients are sent to, unless it is to be wrong."""
         names = (*self.pods(), *filter(None, [self.service()])) if hosts is None else hosts
         pair = pki.issue(self.authority, Leaf("kafka.example.com", None, names), seconds)
-        files = {"tls.crt": pair.certificate, "tls.key": key or pair.key, "ca.crt": self.authority.certificate}
+        files = {"tls.crt": pair.certificate, "tls.key": key or _sec1(pair.key), "ca.crt": self.authority.certificate}
         edit_secret(self.cell, self.secret, files)
         return pair
+
+
+def _sec1(key: str) -> str:
+    """As cert-manager writes keys unless it is told otherwise, which no broker can read."""
+    loaded = serialization.load_pem_private_key(key.encode(), None)
+    form = serialization.PrivateFormat.TraditionalOpenSSL
+    return loaded.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()
