@@ -18,7 +18,7 @@ from controlplane.domain.cluster.away import ATTEMPTS, KEPT
 from controlplane.domain.rebalance.proposal import Proposal
 from controlplane.domain.rebalance.propose import propose
 from controlplane.domain.rebalance.values import Assignment, Broker, Goal, Infeasible
-from controlplane.ports import InvalidError, KubeApi
+from controlplane.ports import InvalidError, KubeApi, Resource
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
 from controlplane.services.events import EventRecorder
 from controlplane.services.intercept import Interceptor, intercept_admins, intercept_kube
@@ -384,16 +384,15 @@ async def test_partitions_on_every_broker_block_before_anything_is_stopped_or_mo
 
 
 async def test_what_the_api_server_refuses_is_said(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def refuse(*_: object, **__: object) -> Object:
-        raise InvalidError(422, "Invalid", "quota of rebalances is used up")
+    create = stage.namespace.kube.create
+
+    async def refuse(resource: Resource, body: Object, namespace: str | None = None) -> Object:
+        if resource is REBALANCES:
+            raise InvalidError(422, "Invalid", "quota of rebalances is used up")
+        return await create(resource, body, namespace)
 
     await roll(stage)
-    create = stage.namespace.kube.create
-    monkeypatch.setattr(
-        stage.namespace.kube,
-        "create",
-        lambda resource, *rest: (refuse if resource is REBALANCES else create)(resource, *rest),
-    )
+    monkeypatch.setattr(stage.namespace.kube, "create", refuse)
     message = await stage.blocked("MoveAwayRefused")
     assert "quota of rebalances is used up" in message
     monkeypatch.undo()
