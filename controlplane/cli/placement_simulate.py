@@ -31,6 +31,7 @@ from controlplane.domain.placement.values import (
     loads,
     shape,
 )
+from controlplane.domain.rolling.health import listing
 
 MOST_BROKERS = 10_000
 MOST_TENANTS = 1_000_000
@@ -124,9 +125,14 @@ def _number(word: str, option: str, most: int) -> int:
 
 def _listed(brokers: tuple[Broker, ...], file: Path) -> Fleet:
     try:
-        return Fleet(brokers)
+        fleet = Fleet(brokers)
     except BadInputError as error:
         raise CliError(f"{file}: {error}") from None
+    bare = [broker.id for broker in brokers if not broker.zone]
+    if 0 < len(bare) < len(brokers):
+        problem = f"some brokers have a rack and {listing(bare)} none"
+        raise CliError(f"{file}: {problem}: give a rack to all of them, or to none")
+    return fleet
 
 
 def simulated(question: Question, history: Path | None, *, repack: bool) -> Simulation:

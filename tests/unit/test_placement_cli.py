@@ -132,6 +132,24 @@ def test_a_file_of_brokers_that_is_none(text: str, says: str, tmp_path: Path) ->
     assert problems_of_error(done, 1, says) == []
 
 
+def test_racks_on_some_brokers_only_are_refused(tmp_path: Path) -> None:
+    """As `kfleet rebalance plan` does: they are no zone of their own."""
+    file = tmp_path / "brokers.json"
+    file.write_text(json.dumps([{"id": 1, "rack": "a"}, {"id": 2}, {"id": 3, "rack": "b"}, {"id": 4, "rack": None}]))
+    says = "brokers.json: some brokers have a rack and 2, 4 none: give a rack to all of them, or to none"
+    assert problems_of_error(simulate("--brokers", str(file), "--shard-size", "2", "--tenants", "1"), 1, says) == []
+    file.write_text(json.dumps([{"id": 1}, {"id": 2}]))
+    assert simulate("--brokers", str(file), "--shard-size", "2", "--tenants", "1").code == 0
+
+
+def test_the_largest_number_that_fits_is_one_number() -> None:
+    asked = ("--zones", "4", "--brokers-per-zone", "2", "--shard-size", "3", "--max-overlap", "1")
+    assert problems_of_error(simulate(*asked, "--tenants", "9"), 1, "these brokers have room for 8 shards") == []
+    for tenants in ("4", "8"):
+        found = document(*asked, "--tenants", tenants)
+        assert (found["capacity"], found["bound"], found["gap"]) == (8, 8, 0)
+
+
 def test_weights_of_a_file_decide_loads(tmp_path: Path) -> None:
     file = tmp_path / "brokers.json"
     brokers = [{"id": at, "rack": "abc"[at % 3], "weight": 2.0 if at < 3 else 1} for at in range(12)]

@@ -28,7 +28,7 @@ from controlplane.domain.placement.occupancy import Held, Occupancy
 from controlplane.domain.placement.values import Broker, ShardRule, even_fleet, shape
 
 MOST_SETS = 3_000_000
-SIZES = [1, 3, 5, 17, 40, 64, 127, MAX_SHARD]
+SIZES = [1, 3, 5, 17, 40, MAX_SHARD]
 
 
 class TooMuchWorkError(Exception):
@@ -59,7 +59,7 @@ def test_shards_of_every_size_are_placed_and_a_broker_joins(size: int) -> None:
             occupancy = Occupancy(fleet)
             for tenant in range(4):
                 occupancy.place(f"t{tenant}", ShardRule(size, overlap))
-            whole = min(len(fleet.brokers), MAX_SHARD)
+            whole = len(fleet.brokers)
             occupancy.add(Held("wide", tuple(range(whole)), ShardRule(whole, whole - 1)))
             assert "t0" in occupancy.exceeding() or overlap >= size - 1
             moved = join(occupancy, Broker(1000, "a"))
