@@ -132,11 +132,11 @@ async def observe_world(
 
 
 async def _moves(kube: KubeApi, cluster: KafkaCluster, *, strict: bool) -> tuple[AskedMove, ...]:
-    """None for a person who may not list KafkaRebalances (`kfleet cluster plan`); the operator (`strict`) never goes on
-    without them."""
+    """None for a person who may not list KafkaRebalances, or where there is no such kind (`kfleet cluster plan`); the
+    operator (`strict`) never goes on without them."""
     try:
         return await read_moves(kube, cluster)
-    except ForbiddenError:
+    except (ForbiddenError, NotFoundError):
         if strict:
             raise
         return ()
