@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import functools
 import ipaddress
 import itertools
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from controlplane.domain.access.pki import Certificate, Inspection, Leaf
 from controlplane.ports import Clock, KeyPair, PkiError
 
+KNOWN_CERTIFICATES = 4096
+"""What was read of a certificate, and who signed it, never changes; every pass asks for that of every node."""
 CLOCK_SKEW_SECONDS = 300.0
 """A new certificate is valid for peers whose clocks are behind by so much."""
 
@@ -198,6 +201,7 @@ def _is_trusted(chain: Sequence[x509.Certificate], authorities: Sequence[x509.Ce
     return any(chain[-1] == authority or _signed(chain[-1], authority) for authority in authorities)
 
 
+@functools.lru_cache(KNOWN_CERTIFICATES)
 def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
@@ -213,6 +217,7 @@ def _is_authority(certificate: x509.Certificate) -> bool:
         return False
 
 
+@functools.lru_cache(KNOWN_CERTIFICATES)
 def _facts(certificate: x509.Certificate) -> Certificate:
     return Certificate(
         subject=certificate.subject.rfc4514_string(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,7 @@ class Read:
     fingerprint: str
 
 
+@functools.cache
 def signed(leaf: str, authorities: str) -> bool:
     """Whether one of the authorities signed it. Apart from the code under test."""
     certificate = x509.load_pem_x509_certificate(leaf.encode())

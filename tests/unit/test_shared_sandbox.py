@@ -67,23 +67,16 @@ def end(worker: Worker) -> None:
 def test_the_last_process_takes_it_down_also_when_another_was_killed(
     begin: Callable[[str], Worker], tmp_path: Path
 ) -> None:
-    first, second, third = begin("first"), begin("second"), begin("third")
-    end(third)
-    first.kill()
-    first.wait()
-    end(second)
-    assert (tmp_path / "log").read_text().splitlines() == ["up first", "up second", "up third", "down second"]
-
-
-def test_alone_is_who_has_seen_all_others_end(begin: Callable[[str], Worker]) -> None:
-    one, ends, dies = begin("one"), begin("ends"), begin("dies")
-    assert one.stdin is not None
-    assert one.stdout is not None
-    one.stdin.write("alone\n")
-    one.stdin.flush()
+    """And it knows when it is alone."""
+    last, ends, dies = begin("last"), begin("ends"), begin("dies")
+    assert last.stdin is not None
+    assert last.stdout is not None
+    last.stdin.write("alone\n")
+    last.stdin.flush()
     end(ends)
-    assert not select.select([one.stdout], [], [], 5 * POLL_SECONDS)[0], "one of two others is still there"
+    assert not select.select([last.stdout], [], [], 5 * POLL_SECONDS)[0], "one of two others is still there"
     dies.kill()
     dies.wait()
-    assert one.stdout.readline() == "alone\n"
-    end(one)
+    assert last.stdout.readline() == "alone\n"
+    end(last)
+    assert (tmp_path / "log").read_text().splitlines() == ["up last", "up ends", "up dies", "down last"]

@@ -129,10 +129,11 @@ def render(node: NodeProperties) -> str:
     return "".join(f"{escape(key, key=True)}={escape(value)}\n" for key, value in sorted(lines.items()))
 
 
+_IN_VALUES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\f": "\\f"})
+_IN_KEYS = _IN_VALUES | str.maketrans({char: f"\\{char}" for char in "=: #!"})
+
+
 def escape(text: str, *, key: bool = False) -> str:
     """As java.util.Properties.store writes it: one logical line whatever `text` holds."""
-    special = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\f": "\\f"}
-    if key:
-        special |= {"=": "\\=", ":": "\\:", " ": "\\ ", "#": "\\#", "!": "\\!"}
-    escaped = "".join(special.get(char, char) for char in text)
+    escaped = text.translate(_IN_KEYS if key else _IN_VALUES)
     return "\\" + escaped if escaped.startswith(" ") else escaped
