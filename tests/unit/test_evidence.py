@@ -3,10 +3,11 @@
 import json
 
 import pytest
+from support import access_verdict
 from support.campaign_verdict import SCENARIOS, scenario_problems
 from support.evidence import EVIDENCE, problems
 
-CAMPAIGNS = ["campaign-crash", "campaign-rolling"]
+CAMPAIGNS = ["campaign-access", "campaign-crash", "campaign-rolling"]
 
 
 @pytest.mark.parametrize("name", CAMPAIGNS)
@@ -39,6 +40,12 @@ def test_control_a_record_that_failed_or_is_hollow_does_not_count(bad: object) -
 def test_every_scenario_of_the_rolling_campaign_passed() -> None:
     record = json.loads((EVIDENCE / "campaign-rolling.json").read_text())
     assert scenario_problems(record["outcomes"]) == []
+
+
+def test_every_scenario_of_the_access_campaign_passed() -> None:
+    """Its controls are in test_access_verdict.py."""
+    record = json.loads((EVIDENCE / "campaign-access.json").read_text())
+    assert access_verdict.scenario_problems(record["outcomes"]) == []
 
 
 def whole() -> list[dict[str, object]]:
