@@ -52,6 +52,26 @@ class DieAt:
 
 
 @dataclass
+class Walk:
+    """Dies before and after each mutating call, counted over all lives, as tests/support/crash_walk.py does."""
+
+    number: int = 1
+    phase: str = "before"
+    pending: bool = False
+
+    def before(self, _: str) -> None:
+        if self.phase == "before":
+            self.phase = "after"
+            raise Killed
+        self.pending = True
+
+    def after(self, _: str) -> None:
+        if self.pending:
+            self.number, self.phase, self.pending = self.number + 1, "before", False
+            raise Killed
+
+
+@dataclass
 class SlowClock:
     seconds: float = 1000.0
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.approvals import approval, install_policies
 from support.fake_kafka import FakePartition, FakeTopic
-from support.simulation import KEY, SETTINGS, DieAt, Killed, Namespace, around, created, service
+from support.simulation import KEY, SETTINGS, DieAt, Killed, Namespace, Walk, around, created, service
 from support.tenancy import tenant
 
 from controlplane.api import names
@@ -199,26 +199,6 @@ async def test_an_operator_that_dies_before_and_after_every_write_asks_once_for_
     assert stage.harms == []
     assert set(stage.restarts().values()) == {1}
     assert len(stage.made) == 3, stage.made
-
-
-@dataclass
-class Walk:
-    """Dies before and after each mutating call, counted over all lives, as tests/support/crash_walk.py does."""
-
-    number: int = 1
-    phase: str = "before"
-    pending: bool = False
-
-    def before(self, _: str) -> None:
-        if self.phase == "before":
-            self.phase = "after"
-            raise Killed
-        self.pending = True
-
-    def after(self, _: str) -> None:
-        if self.pending:
-            self.number, self.phase, self.pending = self.number + 1, "before", False
-            raise Killed
 
 
 async def approved(stage: Stage, **rollout: Any) -> Object:
