@@ -22,6 +22,7 @@ from controlplane.domain.tenants.quotas import (
 from controlplane.domain.users.acls import revocation
 from controlplane.domain.users.departed import Departed, plan_departed
 from controlplane.domain.users.layers import binding
+from controlplane.domain.users.planner import AccessObservation
 from controlplane.domain.users.quotas import CONSUMER, MUTATION, PRODUCER, REQUEST, Layer, effective, number_text
 from controlplane.domain.users.values import Acl
 
@@ -149,13 +150,13 @@ def test_the_departed_are_denied_as_long_as_they_can_come_back(
     unlisted: bool,  # noqa: FBT001
 ) -> None:
     world = None if acls is None else acls | allowed
-    plan = plan_departed(known, declared, world, 100.0, unlisted=unlisted)
+    plan = plan_departed(known, declared, AccessObservation(world, {}, {}), 100.0, unlisted=unlisted)
     touched = plan.create | plan.delete
     assert {acl.principal for acl in touched} <= known.keys() - declared
     assert not touched & allowed
     assert not (unlisted and plan.create)
     after = None if world is None else (world | plan.create) - plan.delete
-    again = plan_departed(plan.records, declared, after, 100.0, unlisted=unlisted)
+    again = plan_departed(plan.records, declared, AccessObservation(after, {}, {}), 100.0, unlisted=unlisted)
     assert not again.create | again.delete, "the plan after the plan is empty"
     for principal, record in known.items():
         over = record.until is not None and record.until <= 100.0

@@ -386,12 +386,12 @@ async def test_a_tenants_namespace_counts_for_its_own_users_only(gate: Gate) -> 
     await declare_in(space, "checkout", tenants_user("app", rule("checkout.o")))
     await declare_in(space, "other", tenants_user("else", rule("other.o"), of="other"))
     gate.closed.add("checkout")
-    await settle(space, "checkout", "other")
+    await settle(space)
     found = await condition_in(space, "checkout", "app")
     assert (found["reason"], found["message"].endswith(enrolling("checkout"))) == (NOT_ENROLLED, True)
     assert (await condition_in(space, "other", "else"))["status"] == "True"
     gate.closed.clear()
-    await settle(space, "checkout")
+    await settle(space)
     assert (await condition_in(space, "checkout", "app"))["status"] == "True"
 
 

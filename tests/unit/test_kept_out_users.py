@@ -61,12 +61,12 @@ async def test_a_name_that_another_tenants_certificate_had_lets_it_in_to_nothing
     space = await user_space()
     await declare_tenants(space, tenant("checkout"), tenant("billing"))
     await declare_in(space, "checkout", tenants_user("app", rule("checkout.orders"), kind="tls"))
-    await settle(space, "checkout")
+    await settle(space)
     await space.kube.delete(KAFKA_USERS, "app", "checkout")
-    await settle(space, "checkout")
+    await settle(space)
     await declare_in(space, "billing", tenants_user("app", rule("billing.invoices"), of="billing"))
-    await settle(space, "billing")
-    await settle(space, "billing")
+    await settle(space)
+    await settle(space)
     assert (await condition_in(space, "billing", "app"))["reason"] == "CertificateStillValid"
     assert space.acls("app") >= DENIALS
 
@@ -212,7 +212,7 @@ async def test_no_session_of_a_former_password_gets_rights_again(way: str) -> No
         await space.declare_users(user("app", rule("orders")))
     else:
         await declare_in(space, "billing", tenants_user("app", rule("billing.invoices"), of="billing"))
-    await settle(space, "billing")
+    await settle(space)
     for kind in ("Ready", "CredentialsCurrent"):
         condition = await condition_in(space, where, "app", kind)
         assert (condition["status"], condition["reason"]) == ("False", "SessionsNotOver")
