@@ -99,7 +99,7 @@ def nothing_against() -> Iterator[Scene]:
     """A scene in a test: at its end nothing may speak against it."""
     scene = Scene()
     yield scene
-    assert scene.problems == []
+    assert scene.problems == [], scene.problems
 
 
 @dataclass
