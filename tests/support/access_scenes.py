@@ -5,8 +5,9 @@ in the same way. What was asked for, and whether it was so, goes to the Scene.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from support.access_stage import Place, Scene, served
 from support.access_verdict import MINIMUM_ACKNOWLEDGED
@@ -79,7 +80,7 @@ def judge_cluster_authority(place: Place, scene: Scene, before: Before) -> None:
     former = before.doors.operator | {"ssl.ca.pem": doors.cluster_ca}
     for door, asks in (("controller", is_answered), ("replication", is_let_in)):
         scene.check(f"{door}: the operator is let in", ok=asks(doors.every[door], doors.operator))
-        scene.check(f"{door}: its former certificate is refused", ok=not asks(doors.every[door], former))
+        _turned_away(place, scene, f"{door}: its former certificate", partial(asks, doors.every[door], former))
     for node, pod in place.cell.pods().items():
         held = pki.read(public_part(secret(place.cell, f"cell-nodes-{node}-tls")["node.pem"]))[0].fingerprint
         shown = {served(pod["status"]["podIP"], port) for port in (9090, 9091)}
@@ -90,9 +91,15 @@ def judge_clients_authority(place: Place, scene: Scene, before: Before) -> None:
     doors, now, former = place.doors(), place.user("cert"), before.users["cert"]
     another = secret(place.cell, CLIENTS_KEY)["ca.crt"] != before.authorities[CLIENTS_KEY]
     scene.check("another authority signs for users", ok=another)
-    for what, ok, held in (("by the new one is let in", True, now), ("by the old one is refused", False, former)):
-        settings = mutual(doors.cluster_ca, held["user.crt"], held["user.key"])
-        scene.check(f"a user's certificate {what}", ok=is_let_in(doors.certificates, settings) is ok)
+    new, old = (mutual(doors.cluster_ca, held["user.crt"], held["user.key"]) for held in (now, former))
+    scene.check("a user's certificate by the new one is let in", ok=is_let_in(doors.certificates, new))
+    _turned_away(place, scene, "a user's certificate by the old one", lambda: is_let_in(doors.certificates, old))
+
+
+def _turned_away(place: Place, scene: Scene, who: str, gets_in: Callable[[], bool]) -> None:
+    """Nodes trust an authority until Kubernetes has brought them the file without it, and they have read that."""
+    place.cell.wait(f"{who} to be refused", lambda: not gets_in(), 120)
+    scene.check(f"{who} is refused", ok=True)
 
 
 def renew_given(place: Place, scene: Scene) -> KeyPair:
