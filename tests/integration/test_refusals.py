@@ -435,7 +435,7 @@ async def test_operator_may_do_what_its_table_says_and_no_more(server: ApiServer
             ("update", GROUP, "kafkaclusters"),
             ("delete", GROUP, "kafkatopics"),
             ("create", GROUP, "kafkatenants"),
-            ("delete", GROUP, "kafkarebalances"),
+            ("deletecollection", GROUP, "kafkarebalances"),
             ("create", "rbac.authorization.k8s.io", "clusterroles"),
             ("*", "*", "*"),
         ):

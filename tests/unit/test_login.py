@@ -25,6 +25,9 @@ def answered(*operations: AclOperation) -> SimpleNamespace:
 
 
 def future(answer: Any) -> Future[Any]:
+    """A list has one for each time that it is asked for."""
+    if isinstance(answer, list):
+        answer = answer.pop(0)
     found: Future[Any] = Future()
     if isinstance(answer, Exception):
         found.set_exception(answer)
@@ -79,8 +82,18 @@ def test_what_is_there_refused_missing_and_silent_is_told_apart(answers: Callabl
     assert [attempt.error for attempt in found.attempts] == [""]
     assert found.topics == {"orders": {"Read", "Describe"}}
     assert found.refused_topics == {"closed"}
-    assert found.silent_topics == {"odd": "bad name", "slow": "no answer within 0.1 s"}
-    assert (found.groups, found.silent_groups) == ({}, {"mine": "none yet"})
+    assert found.silent_topics == {"odd": "TOPIC_EXCEPTION: bad name", "slow": "no answer within 0.1 s"}
+    assert (found.groups, found.silent_groups) == ({}, {"mine": "COORDINATOR_NOT_AVAILABLE: none yet"})
+
+
+@pytest.mark.parametrize("code", [KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS])
+def test_a_group_is_asked_about_again_until_it_has_a_coordinator(answers: Callable[..., None], code: int) -> None:
+    """As after the first question about a group of a new cluster."""
+    mine = [failed(code, ""), failed(code, ""), answered(AclOperation.READ)]
+    answers({"a:1": [[], []]}, mine=mine, closed=failed(KafkaError.GROUP_AUTHORIZATION_FAILED, "no"))
+    found = login.log_in({"bootstrap.servers": "a:1"}, [], ["mine", "closed"], 60.0)
+    assert (found.groups, found.refused_groups, found.silent_groups) == ({"mine": {"Read"}}, {"closed"}, {})
+    assert mine == []
 
 
 def test_a_broker_that_goes_after_the_login_is_told_of_and_another_one_asked(answers: Callable[..., None]) -> None:

@@ -28,6 +28,12 @@ NAMES = {
 }
 _REFUSED = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED)
 _MISSING = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.GROUP_ID_NOT_FOUND)
+_NO_COORDINATOR = (
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+)
+"""Of a group: as for a moment after the first group of a cluster, or while brokers restart. It is asked about again."""
 MAX_TOPICS = 200
 POLL_SECONDS = 0.1
 
@@ -100,15 +106,23 @@ def allowed_on_topics(client: AdminClient, names: Sequence[str], seconds: float)
 
 
 def _allowed_on_groups(client: AdminClient, names: list[str], seconds: float) -> Asked:
-    if not names:
-        return {}, frozenset(), {}
-    return _answers(
-        client.describe_consumer_groups(names, include_authorized_operations=True, request_timeout=seconds), seconds
-    )
+    granted: dict[str, frozenset[str]] = {}
+    refused, silent, left = frozenset[str](), dict[str, str](), names
+    deadline = time.monotonic() + seconds
+    while left:
+        early: set[str] = set()
+        futures = client.describe_consumer_groups(left, include_authorized_operations=True, request_timeout=seconds)
+        more, also_refused, told = _answers(futures, seconds, early)
+        granted, refused = granted | more, refused | also_refused
+        if time.monotonic() >= deadline:
+            early.clear()
+        left, silent = sorted(early), silent | {name: why for name, why in told.items() if name not in early}
+        client.poll(POLL_SECONDS)
+    return granted, refused, silent
 
 
-def _answers(futures: Mapping[str, Future[Any]], seconds: float) -> Asked:
-    """What does not exist is in none of them."""
+def _answers(futures: Mapping[str, Future[Any]], seconds: float, early: set[str] | None = None) -> Asked:
+    """What does not exist is in none of them. `early` gets those whose coordinator is not there yet."""
     granted, refused, silent = {}, set(), {}
     for name, future in futures.items():
         try:
@@ -117,7 +131,9 @@ def _answers(futures: Mapping[str, Future[Any]], seconds: float) -> Asked:
             if error.args[0].code() in _REFUSED:
                 refused.add(name)
             elif error.args[0].code() not in _MISSING:
-                silent[name] = error.args[0].str()
+                silent[name] = f"{error.args[0].name()}: {error.args[0].str()}"
+                if early is not None and error.args[0].code() in _NO_COORDINATOR:
+                    early.add(name)
         except TimeoutError:
             silent[name] = f"no answer within {seconds:g} s"
         else:
