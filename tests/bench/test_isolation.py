@@ -22,7 +22,7 @@ VERSION = os.environ.get("VERSION") or "4.3.1"
 PAIRS = int(os.environ.get("PAIRS") or 5)
 SECONDS = 15.0
 NOISY, APART = (1, 2), (3, 4)
-PARTITIONS, CONNECTIONS = 96, 6
+PARTITIONS, CONNECTIONS = 96, 2
 MOST_PERCENT = 60.0
 
 
