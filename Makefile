@@ -56,7 +56,7 @@ drift: $(STAMP)
 	@$(BIN)/python -m controlplane.api.generate --check
 
 unit: $(STAMP)
-	@echo 'check: unit, property and contract tests, evidence (usually four minutes)'
+	@echo 'check: unit, property and contract tests, evidence (usually three minutes)'
 	@$(PYTEST) -q -n $(WORKERS) -m 'not sandbox and not kafka' tests/unit tests/property tests/contract
 
 test: check integration e2e
@@ -66,7 +66,7 @@ integration: images
 	@$(PYTEST) -n $(WORKERS) --dist loadfile tests/integration
 
 e2e: images
-	@echo 'test: end to end, real clusters under traffic (usually 25 minutes)'
+	@echo 'test: end to end, real clusters under traffic (usually half an hour)'
 	@$(PYTEST) -n $(WORKERS) --dist loadfile tests/e2e
 
 crds: $(STAMP)
