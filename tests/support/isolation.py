@@ -77,7 +77,7 @@ def saturated(
         time.sleep(seconds)
         calm = time.monotonic()
         before = one.during(began, calm), other.during(began, calm)
-        with Noise(noisy.topic, len(noisy.partitions), connections, noisy.settings) as noise:
+        with Noise(noisy.topic, noisy.partitions, connections, noisy.settings) as noise:
             _wait_until_hurt(other, before[1])
             assert noise.process is not None
             own = psutil.Process()

@@ -1,6 +1,6 @@
 """A client that keeps request handlers busy without using the machine's processors: `python -m support.noisy FILE`.
 
-Each request writes to all partitions of a topic that a broker leads, with `flush.messages=1`: the handler that serves
+Each request writes to all those partitions of a topic that a broker leads, with `flush.messages=1`: the handler that serves
 it flushes one file after the other to the disk and waits for each (UnifiedLog.append). Several connections, each with
 one request after the other, are a queue in front of the handlers. A producer would take more of the processors for its
 records than the brokers do to write them, so the same request is sent again and again.
@@ -29,8 +29,13 @@ END_SECONDS = 60
 class Noise:
     """The client as a process of a test, from `with` to its end."""
 
-    def __init__(self, topic: str, partitions: int, connections: int, client: Mapping[str, Any]) -> None:
-        self._task = {"topic": topic, "partitions": partitions, "connections": connections, "client": dict(client)}
+    def __init__(self, topic: str, partitions: Sequence[int], connections: int, client: Mapping[str, Any]) -> None:
+        self._task = {
+            "topic": topic,
+            "partitions": list(partitions),
+            "connections": connections,
+            "client": dict(client),
+        }
         self._directory = tempfile.TemporaryDirectory()
         self.process: subprocess.Popen[str] | None = None
 
@@ -88,7 +93,7 @@ def _write(task: dict[str, Any], stop: threading.Event) -> None:
             net.close()
 
 
-async def _keep_writing(manager: Any, topic: str, partitions: int, stop: threading.Event) -> None:
+async def _keep_writing(manager: Any, topic: str, partitions: Sequence[int], stop: threading.Event) -> None:
     """One request at a time to each broker that leads some of the partitions, until one is refused or it is to stop."""
     from kafka.errors import for_code
 
@@ -101,7 +106,7 @@ async def _keep_writing(manager: Any, topic: str, partitions: int, stop: threadi
                     raise for_code(answer.error_code)(f"partition {answer.index}")
 
 
-async def _leaders(manager: Any, topic: str, partitions: int) -> dict[int, list[int]]:
+async def _leaders(manager: Any, topic: str, partitions: Sequence[int]) -> dict[int, list[int]]:
     """Partitions by the broker that leads them. Raises KafkaError where one has no leader."""
     from kafka.errors import LeaderNotAvailableError
     from kafka.structs import TopicPartition
@@ -109,7 +114,7 @@ async def _leaders(manager: Any, topic: str, partitions: int) -> dict[int, list[
     manager.cluster.set_topics([topic])
     await manager.bootstrap_async(60_000)
     led: dict[int, list[int]] = {}
-    for partition in range(partitions):
+    for partition in partitions:
         leader = manager.cluster.leader_for_partition(TopicPartition(topic, partition))
         if leader is None or leader < 0:
             raise LeaderNotAvailableError(f"{topic}-{partition}")
