@@ -1,9 +1,9 @@
 """A client that keeps request handlers busy without using the machine's processors: `python -m support.noisy FILE`.
 
-Each request writes to all those partitions of a topic that a broker leads, with `flush.messages=1`: the handler that serves
-it flushes one file after the other to the disk and waits for each (UnifiedLog.append). Several connections, each with
-one request after the other, are a queue in front of the handlers. A producer would take more of the processors for its
-records than the brokers do to write them, so the same request is sent again and again.
+Each request writes to all those partitions of a topic that a broker leads, with `flush.messages=1`: the handler that
+serves it flushes one file after the other to the disk and waits for each (UnifiedLog.append). Several connections, each
+with one request after the other, are a queue in front of the handlers. A producer would take more of the processors for
+its records than the brokers do to write them, so the same request is sent again and again.
 
 FILE is JSON: {"topic", "partitions", "connections", "client": kafka-python's settings}. Runs until SIGTERM.
 """
