@@ -1,7 +1,8 @@
 """Tenants beside a noisy one: apart from it nobody is hurt, where shards overlap everybody is; and load shedding, from
 saturated request handlers to exactly the quotas of before. In order.
 
-Every broker has one request handler. The noisy tenant keeps those of its shard waiting for the disk, not computing.
+Every broker has one request handler. The noisy tenant keeps that of a broker of its shard, and then those of both,
+waiting for the disk rather than computing.
 What others compute meanwhile would be measured too: nobody else's tests run beside these.
 """
 

@@ -117,7 +117,8 @@ def _allowed_on_groups(client: AdminClient, names: list[str], seconds: float) ->
         if time.monotonic() >= deadline:
             early.clear()
         left, silent = sorted(early), silent | {name: why for name, why in told.items() if name not in early}
-        client.poll(POLL_SECONDS)
+        if left:
+            client.poll(POLL_SECONDS)
     return granted, refused, silent
 
 
