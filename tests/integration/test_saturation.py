@@ -60,7 +60,7 @@ async def until(
 async def test_requests_wait_where_handlers_wait_for_the_disk(cluster: LocalKafka, gauge: DelayGauges) -> None:
     rest = await until(gauge, cluster, lambda found: found.keys() == {BUSY, REST} and max(found.values()) < SATURATED)
     client = {"bootstrap_servers": cluster.bootstrap_servers}
-    with Noise("flushed", PARTITIONS, CONNECTIONS, client):
+    with Noise("flushed", range(PARTITIONS), CONNECTIONS, client):
         busy = await until(gauge, cluster, lambda found: found.get(BUSY, 0.0) > SATURATED)
         print(f"\nat rest {rest}, busy {busy}")
         assert busy[REST] < busy[BUSY] / 2
