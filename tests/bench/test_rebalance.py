@@ -102,7 +102,7 @@ def compared(cluster: Brokers, number: int, layout: Layout, goal: str) -> list[d
     cluster.create(topic, layout.replicas(seed=number))
     before = cluster.assignment(topic)
     left = [b for b in range(layout.brokers) if str(b) not in goal.partition(":")[2].split(",")]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for pair in range(PAIRS):
         for side in ("generate", "kfleet") if pair % 2 == 0 else ("kfleet", "generate"):
             started = time.perf_counter()

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,10 @@ def test_revoked_on_a_live_connection(hall: Hall) -> None:
                 scene.check("its password is refused", ok=Client(found).is_refused())
 
 
+def began_anew(one: Steady) -> bool:
+    return one.clients >= 2
+
+
 def test_credentials_rotated_with_running_clients(hall: Hall) -> None:
     with hall.scenario(verdict.ROTATED) as scene:
         place = hall.combined()
@@ -215,7 +220,7 @@ def test_credentials_rotated_with_running_clients(hall: Hall) -> None:
             for one in (app, cert):
                 done = place.kfleet("user", "rotate", one.name, "--yes")
                 scene.check(f"kfleet user rotate {one.name}", ok=done.returncode == 0)
-                place.cell.wait(f"{one.name} to take the new ones", lambda one=one: one.clients >= 2, 60)
+                place.cell.wait(f"{one.name} to take the new ones", partial(began_anew, one), 60)
             goes_on(place, app, cert)
         scene.fared(place.read(), app, cert)
         after = {name: place.user(name) for name in ("app", "cert")}
@@ -242,7 +247,7 @@ def test_secrets_edited_and_deleted_by_hand(hall: Hall) -> None:
                 scene.check(f"{name} was put right", ok=True)
             for name in ("cell-cluster-ca", "cell-operator-tls"):
                 cell.kubectl("delete", "secret", name)
-                cell.wait(f"{name}, deleted", lambda name=name: name in names(place), 60)
+                cell.wait(f"{name}, deleted", partial(is_there, place, name), 60)
                 scene.check(f"{name} came back", ok=True)
             served_before = secret(cell, "cell-nodes-0-tls")["node.pem"]
             place.edit_secret("cell-nodes-0-tls", {"node.pem": "by hand"})
@@ -265,6 +270,10 @@ def test_secrets_edited_and_deleted_by_hand(hall: Hall) -> None:
         scene.check("and the former one refused", ok=Client(shop).is_refused())
         told = {event["reason"] for event in cell.events()}
         scene.check("Events told of it", ok=told >= {"CredentialsReplaced", "SecretUpdated", "AuthorityKeyMissing"})
+
+
+def is_there(place: Place, secret: str) -> bool:
+    return secret in names(place)
 
 
 def names(place: Place) -> set[str]:
@@ -310,7 +319,7 @@ def test_given_certificate(hall: Hall) -> None:
                 (f"is not for {place.giver.service()}, where clients connect", {"hosts": place.giver.pods()}),
             ):
                 place.giver.give(**change)
-                told = cell.wait(words, lambda words=words: said(cell, "CertificatesCurrent", words), 60)
+                told = cell.wait(words, partial(said, cell, "CertificatesCurrent", words), 60)
                 scene.figures["said"].append(told)
                 scene.check(f"{words.strip()}: brokers stay with what they have", ok=place.serves(renewed))
             short = place.giver.give(60)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from support.campaign import BROKERS, CONTROLLERS, HOLD_SECONDS, RECORD, Stage, ended, pod_name
 from support.campaign_verdict import SCENARIOS, complaints, scenario_problems, with_planted_loss
+from support.cell import Cell
 from support.evidence import write_record
 from support.faults.api_server import api_server_gone
 from support.faults.pods import frozen, kept_dead, wait_ended
@@ -68,15 +69,19 @@ def test_back_before_finalisation(stage: Stage, tmp_path: Path) -> None:
         run.expected = dict.fromkeys(EACH_NODE, 2)
 
 
-def soaks(cell) -> bool:
+def soaks(cell: Cell) -> bool:
     return (cell.cluster()["status"].get("operation") or {}).get("step", {}).get("verb") == "Soaking"
 
 
 def test_three_versions(stage: Stage, tmp_path: Path) -> None:
     with stage.scenario(SCENARIOS[1], tmp_path, version="4.1.2") as run:
         for version, metadata in (("4.2.0", "4.2-IV1"), ("4.3.1", "4.3-IV0")):
+
+            def done(version: str = version, metadata: str = metadata) -> bool:
+                return versions(stage, version, metadata) and ended(run.cell)
+
             run.cell.patch({"version": version})
-            run.cell.wait(metadata, lambda v=version, m=metadata: versions(stage, v, m) and ended(run.cell), 400)
+            run.cell.wait(metadata, done, 400)
         run.expected = dict.fromkeys(EACH_NODE, 2)
 
 
@@ -182,7 +187,7 @@ def test_ledger_gone(stage: Stage, tmp_path: Path) -> None:
             stage.supervisor.restart()
 
 
-def recorded(cell, operation: str) -> bool:
+def recorded(cell: Cell, operation: str) -> bool:
     last = cell.cluster()["status"]["lastOperation"]
     delivered = all(entry.get("delivered") for entry in last["journal"])
     return last["id"] == operation and last.get("recorded") == "Ended" and delivered
@@ -241,5 +246,5 @@ def test_full_volume_on_restart(stage: Stage, tmp_path: Path) -> None:
         stage.end_cluster()
 
 
-def in_sync(cell) -> bool:
+def in_sync(cell: Cell) -> bool:
     return cell.get("pdb", "cell-nodes")["spec"]["minAvailable"] == len(EACH_NODE) - 1

@@ -32,5 +32,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == Path(__file__).parent:
             item.add_marker(pytest.mark.timeout(LIMIT_SECONDS))
+            assert isinstance(item, pytest.Function)
             waits = f"e2e/{item.path.stem}" in LAST
             assert waits or "alone" not in item.fixturenames, f"{item.nodeid} waits for others: LAST names its module"

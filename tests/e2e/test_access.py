@@ -41,11 +41,11 @@ from support.cell import Cell, combined_cluster, topic
 from support.doors import HOUR, Doors, anonymous_is_answered, let_in, pki
 from support.following import Mounts, Steady, steady
 from support.given import Giver, edit_secret
+from support.hidden import Hidden
 from support.leaks import key_lines
 from support.sandbox import Sandbox
 from support.secure_clients import (
     SECONDS,
-    Hidden,
     SecureTraffic,
     admin,
     forwarder,

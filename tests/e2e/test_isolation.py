@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,7 @@ def tenants(cell: Cell) -> Iterator[Cell]:
         cell.wait_ready(240)
         for name, size, overlap in ((NOISY, 2, 0), (APART, 2, 0), (WIDE, 6, 5)):
             cell.apply(tenant(cell, name, size, overlap))
-            cell.wait(f"a shard of {name}", lambda name=name: bool(_shard(cell, name)))
+            cell.wait(f"a shard of {name}", partial(_shard, cell, name))
         for name, partitions, replicas, config in (
             (NOISY, PARTITIONS, 1, FLUSHED),
             (APART, 2, 2, {}),
@@ -150,10 +151,11 @@ def tenants(cell: Cell) -> Iterator[Cell]:
             cell.kubectl("apply", "-n", namespace(cell, name), "-f", "-", stdin=text)
         for kind in (TOPICS, USERS):
             for name in PRIORITIES:
-                cell.wait(
-                    f"{kind} of {name}",
-                    lambda kind=kind, name=name: condition(cell, kind, "flow", name) == "True",
-                )
+
+                def ready(kind: str = kind, name: str = name) -> bool:
+                    return condition(cell, kind, "flow", name) == "True"
+
+                cell.wait(f"{kind} of {name}", ready)
         yield cell
     finally:
         for name in names:

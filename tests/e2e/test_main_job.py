@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import signal
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ TOPIC = "orders"
 
 
 @pytest.fixture
-def traffic(cell: Cell, tmp_path: Path):
+def traffic(cell: Cell, tmp_path: Path) -> Iterator[Traffic]:
     flow = Traffic(cell.bootstrap(), TOPIC, tmp_path / "canary.jsonl")
     yield flow
     flow.stop()

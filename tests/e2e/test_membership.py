@@ -76,7 +76,7 @@ def test_a_node_whose_disk_is_lost_comes_back_when_a_person_says_so(cell: Cell, 
     asked = sandbox.kfleet("cluster", "replace-node", cell.name, "1", "--confirm", cell.name, "-n", cell.namespace)
     assert asked.returncode == 0, asked.stderr
     cell.wait("the request is met", lambda: "replacement" in cell.cluster()["status"], 240)
-    assert cell.cluster()["status"]["replacement"]["request"] == annotations(cell)["kfleet.dev/replace-node"] == "1"
+    assert cell.cluster()["status"]["replacement"]["request"] == annotations_of(cell)["kfleet.dev/replace-node"] == "1"
     cell.wait_ready(120)
     now = voters(cell, sandbox)
     assert sorted(now) == [0, 1, 2]
@@ -91,6 +91,6 @@ def test_a_node_whose_disk_is_lost_comes_back_when_a_person_says_so(cell: Cell, 
     cell.wait("every replica in sync", in_sync, 60)
 
 
-def annotations(cell: Cell) -> dict[str, str]:
+def annotations_of(cell: Cell) -> dict[str, str]:
     found: dict[str, str] = cell.cluster()["metadata"].get("annotations") or {}
     return found

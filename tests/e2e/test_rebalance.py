@@ -252,7 +252,7 @@ def test_what_was_approved_is_done_whenever_the_operator_dies(
     cell.kubectl("--kubeconfig", str(alice.kubeconfig), "create", "-f", "-", stdin=body)
     cell.wait("a plan to wait", lambda: reason(cell, "drain") == "AwaitingApproval", 120)
     plan = status(cell, "drain")
-    wanted = before.placed | approved_places(plan["operation"])
+    wanted = {**before.placed, **approved_places(plan["operation"])}
     assert plan["proposal"]["replicasMoved"] == len(before.on(4)), "what is there has to go, and nothing else"
     approved = bob.kfleet("approve", "kafkarebalance/drain", "-n", cell.namespace, "--yes")
     assert approved.returncode == 0, approved.stderr

@@ -63,7 +63,10 @@ def test_two_hundred_topics_in_bulk(cell: Cell) -> None:
 
     cell.wait("200 topics", all_ready, 120)
     print(f"200 topics declared and created in {time.monotonic() - started:.1f} s")
-    in_bulk = lambda: sum(name.startswith("bulk-") for name in kafka_metadata(cell).topics)  # noqa: E731
+
+    def in_bulk() -> int:
+        return sum(name.startswith("bulk-") for name in kafka_metadata(cell).topics)
+
     cell.wait("200 topics in Kafka", lambda: in_bulk() == len(topics))
 
 

@@ -82,7 +82,11 @@ def condition(cell: Cell, name: str, kind: str = "Ready") -> dict[str, str]:
 
 def wait_ready(cell: Cell, *names: str, reason: str = "AsDeclared") -> None:
     for name in names:
-        cell.wait(f"user {name} {reason}", lambda name=name: condition(cell, name).get("reason") == reason, 60)
+
+        def ready(name: str = name) -> bool:
+            return condition(cell, name).get("reason") == reason
+
+        cell.wait(f"user {name} {reason}", ready, 60)
 
 
 @pytest.fixture(scope="module", name="ledger")

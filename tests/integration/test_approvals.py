@@ -108,7 +108,7 @@ def test_whoever_changes_the_spec_stands_there(server: ApiServer, orders: str) -
 
 def test_server_side_apply_is_held_to_the_same(server: ApiServer, orders: str) -> None:
     mallory = server.as_user("mallory")
-    wanted = cluster("orders", by="alice", **{"spec/version": "4.3.1"})
+    wanted = cluster("orders", by="alice", required=True, **{"spec/version": "4.3.1"})
     apply = ("apply", "--server-side", "--force-conflicts", "-f", "-")
     refused(mallory.try_kubectl(*apply, objects=[wanted]), f'{ANNOTATION}: must be "mallory"')
     wanted["metadata"]["annotations"] = {names.REQUESTED_BY: "mallory"}
@@ -138,7 +138,7 @@ def test_taking_the_requirement_away_takes_the_verb(server: ApiServer, orders: s
 def test_where_windows_can_be_waived_nobody_stands_there_but_who_changes_the_spec(server: ApiServer) -> None:
     """Without asking for the verb: windows are no lock. Where nobody stands, nothing can be waived."""
     window = [{"schedule": "0 2 * * 6", "duration": "4h"}]
-    timed = {"spec/maintenanceWindows": window}
+    timed: dict[str, Any] = {"spec/maintenanceWindows": window}
     alice, mallory = server.as_user("alice"), server.as_user("mallory")
     forged = cluster("timed", by="mallory", required=False, **timed)
     refused(create(alice, forged), f'{ANNOTATION}: must be "alice"')

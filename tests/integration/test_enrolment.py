@@ -9,6 +9,7 @@ import json
 import shlex
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def test_the_namespaces_own_admin_enrols_it_and_nobody_with_less(cell: Cell, san
             ("owner", "admin", ""),
         ):
             who = person(cell, sandbox, "", tmp_path, name, role)
-            wait("the role to be in force", lambda who=who, name=name: _may(cell, who.kubeconfig, name))
+            wait("the role to be in force", partial(_may, cell, who.kubeconfig, name))
             done = enrol_as(cell, who.kubeconfig)
             assert (done.returncode == 0, why in done.stderr) == (name == "owner", True), done.stderr
     finally:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,9 @@ class Node:
 
     def dir(self, number: int) -> Path:
         return self.pod.path(DIRS[number])
+
+    def has(self, name: str) -> bool:
+        return any((self.dir(number) / name).exists() for number in (0, 1))
 
     def properties(self, number: int) -> dict[str, str]:
         lines = (self.dir(number) / "meta.properties").read_text().splitlines()
@@ -217,7 +221,7 @@ def test_an_interrupted_format_is_redone(tmp_path: Path) -> None:
     node = Node(tmp_path)
     for started in (".kfleet-formatting", "__cluster_metadata-0"):
         process = node.pod.start_format()
-        until(lambda name=started: any((node.dir(number) / name).exists() for number in (0, 1)), process)
+        until(partial(node.has, started), process)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     # The narrowest window, made by hand: everything but meta.properties.

@@ -49,8 +49,8 @@ async def passes(namespace: Namespace, engine: Engine, seen: set[StepKey], numbe
         await asyncio.sleep(0)
         if CLUSTER in namespace.kube.objects:
             status = await namespace.status()
-            for operation in (status.get("operation"), status.get("lastOperation")):
-                seen |= {(operation["id"], e["step"], e["attempt"]) for e in (operation or {}).get("journal", [])}
+            for operation in filter(None, (status.get("operation"), status.get("lastOperation"))):
+                seen |= {(operation["id"], e["step"], e["attempt"]) for e in operation.get("journal", [])}
     return status
 
 

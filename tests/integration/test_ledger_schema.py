@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +216,9 @@ def test_two_threads_of_one_operator(ledger_url: str) -> None:
     """The outbox and the sweep both make first contact."""
     with ThreadPoolExecutor(4) as threads:
         ledger = SqlLedger(ledger_url, timeout=60, migrate=True)
-        futures = [threads.submit(ledger.record_event, event(f"event-{number}")) for number in range(4)]
+        futures: list[Future[Any]] = [
+            threads.submit(ledger.record_event, event(f"event-{number}")) for number in range(4)
+        ]
         futures += [threads.submit(ledger.remove_older_than, 0)]
         assert [future.exception() for future in futures] == [None] * 5
     assert len(list(LedgerReader(ledger_url, timeout=60).stream(Wanted()))) == 4

@@ -97,7 +97,7 @@ def write(server: ApiServer, name: str, **status: Any) -> None:
     server.kubectl("patch", "kfc", name, "-n", SPACE, "--subresource=status", "--type=merge", "-p", patch)
 
 
-def annotations(server: ApiServer, name: str) -> dict[str, str]:
+def annotations_of(server: ApiServer, name: str) -> dict[str, str]:
     found: dict[str, Any] = json.loads(server.kubectl("get", "kfc", name, "-n", SPACE, "-o", "json"))
     return dict(found["metadata"].get("annotations", {}))
 
@@ -300,18 +300,18 @@ def test_cancel_and_resume_set_one_annotation_each(server: ApiServer) -> None:
     assert refused.err.splitlines()[-1] == (
         "kfleet: this asks before it changes anything: use a terminal, or say --yes"
     )
-    assert annotations(server, "word") == {}
+    assert annotations_of(server, "word") == {}
     done = kfleet(server, "cancel", "roll-1-word", "--yes")
     assert (done.code, done.out) == (0, ""), done.err
     assert "Step 2 (Stopping 3) was begun: it is finished or undone first." in done.err
-    assert annotations(server, "word") == {"kfleet.dev/cancel": "roll-1-word"}
+    assert annotations_of(server, "word") == {"kfleet.dev/cancel": "roll-1-word"}
     assert "was cancelled already" in kfleet(server, "cancel", "roll-1-word").err
     server.kubectl("annotate", "kfc", "word", "-n", SPACE, "kfleet.dev/paused=true", "keep=me")
     write(server, "word", operation=None, lastOperation=under_way | {"outcome": "Cancelled", "endedAt": BEGAN})
     done = kfleet(server, "resume", "word", "--yes")
     assert done.code == 0, done.err
     assert "no longer cancelled or paused" in done.err
-    assert annotations(server, "word") == {"keep": "me"}
+    assert annotations_of(server, "word") == {"keep": "me"}
     over = kfleet(server, "resume", "word", "--yes")
     assert (over.code, over.err) == (1, "kfleet: roll-1-word has ended (Cancelled) and was not cancelled\n")
 
@@ -320,14 +320,14 @@ def test_cancel_of_what_has_ended_is_refused(server: ApiServer) -> None:
     cluster(server, "past", lastOperation=operation("roll-1-past", outcome="Succeeded", endedAt=BEGAN))
     done = kfleet(server, "cancel", "past", "--yes")
     assert (done.code, done.err) == (1, "kfleet: roll-1-past has ended already (Succeeded)\n")
-    assert annotations(server, "past") == {}
+    assert annotations_of(server, "past") == {}
 
 
 def test_cancel_waits_for_the_end(server: ApiServer) -> None:
     cluster(server, "waited", operation=operation("roll-1-waited", step=step(1, "Stopping", "1")))
 
     def play() -> None:
-        wait("the annotation", lambda: annotations(server, "waited"))
+        wait("the annotation", lambda: annotations_of(server, "waited"))
         ended = operation("roll-1-waited", outcome="Cancelled", endedAt=BEGAN)
         write(server, "waited", operation=None, lastOperation=ended)
 
@@ -345,7 +345,7 @@ def test_resume_waits_for_what_begins_again(server: ApiServer) -> None:
     server.kubectl("annotate", "kfc", "again", "-n", SPACE, "kfleet.dev/cancel=roll-1-again")
 
     def play() -> None:
-        wait("the word taken back", lambda: not annotations(server, "again"))
+        wait("the word taken back", lambda: not annotations_of(server, "again"))
         write(server, "again", conditions=[], operation=operation("roll-1-again", step=step(1, "Stopping", "1")))
         ended = operation("roll-1-again", outcome="Succeeded", endedAt="2026-01-02T04:04:05Z")
         write(server, "again", operation=None, lastOperation=ended)
@@ -396,9 +396,9 @@ def test_without_its_ledger_a_cancel_goes_through_and_a_resume_does_not(server: 
     cluster(server, "urgent", operation=operation("roll-1-urgent"))
     done = kfleet(server, "cancel", "urgent", "--yes", ledger=gone)
     assert done.code == 0, done.err
-    assert annotations(server, "urgent") == {"kfleet.dev/cancel": "roll-1-urgent"}
+    assert annotations_of(server, "urgent") == {"kfleet.dev/cancel": "roll-1-urgent"}
     refused = kfleet(server, "resume", "urgent", "--yes", ledger=gone)
     assert refused.code == 1
     assert "nothing was done" in refused.err.splitlines()[-1]
     assert "secret" not in done.err + refused.err
-    assert annotations(server, "urgent") == {"kfleet.dev/cancel": "roll-1-urgent"}
+    assert annotations_of(server, "urgent") == {"kfleet.dev/cancel": "roll-1-urgent"}

@@ -94,7 +94,7 @@ class Toys:
         return process
 
     def create(self, name: str, script: Script, **spec: Any) -> None:
-        run = {"apiVersion": "kfleet.dev/v1alpha1", "kind": "ToyRun"} | toy(name, script, **spec)
+        run: dict[str, Any] = {"apiVersion": "kfleet.dev/v1alpha1", "kind": "ToyRun"} | toy(name, script, **spec)
         run["metadata"]["namespace"] = self.namespace
         self.server.kubectl("create", "-f", "-", objects=[run])
 

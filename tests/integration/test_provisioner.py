@@ -68,15 +68,16 @@ async def release(here: Space, name: str = "data") -> None:
 
 @pytest.fixture
 async def deleting_class(here: Space) -> AsyncIterator[str]:
+    name = f"deleting-{here.namespace}"
     body = {
-        "metadata": {"name": f"deleting-{here.namespace}"},
+        "metadata": {"name": name},
         "provisioner": PROVISIONER,
         "volumeBindingMode": "WaitForFirstConsumer",
         "reclaimPolicy": "Delete",
     }
     await here.kube.create(STORAGE_CLASSES, body)
-    yield body["metadata"]["name"]
-    await here.kube.delete(STORAGE_CLASSES, body["metadata"]["name"])
+    yield name
+    await here.kube.delete(STORAGE_CLASSES, name)
 
 
 async def test_a_volume_lies_where_its_pod_runs_and_is_retained(here: Space) -> None:

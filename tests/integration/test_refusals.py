@@ -16,7 +16,7 @@ from support.refusals import Escape, Refusal, changed
 
 from controlplane.adapters.kubernetes.client import KubeClient
 from controlplane.adapters.kubernetes.config import from_kubeconfig
-from controlplane.api import chart
+from controlplane.api import chart, rbac
 from controlplane.api.group import GROUP, VERSION
 from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.api.owned_config import CLUSTER
@@ -421,7 +421,7 @@ async def _may(
 
 async def test_operator_may_do_what_its_table_says_and_no_more(server: ApiServer) -> None:
     async with client(server) as kube:
-        for grant in chart.rbac.OPERATOR:
+        for grant in rbac.OPERATOR:
             for verb, name in itertools.product(grant.verbs, grant.names or ("",)):
                 allowed = await _may(kube, verb, grant.group, grant.resource, "kfleet", object_name=name)
                 assert allowed, f"{verb} {grant.resource} {name}"

@@ -86,7 +86,7 @@ async def test_a_users_life(
     found = await asyncio.to_thread(log_in, json.loads(first["librdkafka.json"]), ["orders", "secrets"], ["g"], 20.0)
     assert [attempt.error for attempt in found.attempts] == [""]
     assert found.topics == {"orders": {"Write", "Describe"}}
-    assert (found.refused_topics, found.refused_groups) == ({"secrets"}, {"g"})
+    assert (found.refused_topics, found.refused_groups) == (frozenset({"secrets"}), frozenset({"g"}))
     client = Client(first)
     assert await asyncio.to_thread(client.produces, "orders", "")
     assert await asyncio.to_thread(client.topics) == {"orders"}, "and no other"
@@ -138,6 +138,6 @@ async def test_a_users_life(
         *((f"log of node {node}", pod.log_tail(10**7)) for node, pod in cluster.pods.items()),
     ]
     # What pytest shows of a failed call are its arguments.
-    found, control = leaks(said, made), leaks([*said, ("planted", f"--password {first['password']}")], made)
-    assert found == []
+    leaked, control = leaks(said, made), leaks([*said, ("planted", f"--password {first['password']}")], made)
+    assert leaked == []
     assert control == ["planted"], "the control"

@@ -109,8 +109,12 @@ async def test_frozen_brokers_show_as_slow_then_as_errors_and_their_end_as_neith
     frozen = [cluster.pods[3], cluster.pods[2]]
     try:
         for pod, name in zip(frozen, ("CanarySlow", "CanaryErrors"), strict=True):
+
+            def shows(seen: ClientObservation, name: str = name) -> bool:
+                return name in failing(seen, before)
+
             pod.freeze()
-            seen = await looks.until(lambda seen, name=name: name in failing(seen, before), 90)
+            seen = await looks.until(shows, 90)
         assert seen.canary is not None
         assert seen.canary.last_error
     finally:
@@ -145,8 +149,12 @@ async def test_lag_is_that_of_the_group_and_grows_while_nobody_reads(
     seen = await looks.until(lambda seen: lag_of(seen) == 0, 60)
     assert seen.groups is not None
     for number in range(4):
+
+        def lags(seen: ClientObservation, records: int = 50 * (number + 1)) -> bool:
+            return lag_of(seen) == records
+
         write(producer, 50)
-        seen = await looks.until(lambda seen, number=number: lag_of(seen) == 50 * (number + 1), 30)
+        seen = await looks.until(lags, 30)
     (group,) = [one for one in seen.groups or () if one.group == "readers"]
     assert list(group.lags) == sorted(group.lags)
     assert (group.lags[0], group.lag) == (0, 200)
@@ -184,6 +192,7 @@ async def test_nobody_answers_and_nothing_is_raised(witness: ClientWitnesses) ->
         assert time.monotonic() < deadline, seen
         seen = await witness.look("test/nobody", ["127.0.0.1:1"], None, 5.0)
         await asyncio.sleep(0.5)
+    assert seen.canary is not None
     assert seen.canary.errors == seen.canary.attempts
 
 

@@ -39,8 +39,8 @@ SETTING = "queued.max.requests"
 
 def cluster(listeners: list[dict[str, Any]], config: dict[str, Any]) -> KafkaCluster | None:
     """None where it is refused."""
-    spec = {"security": {"nodes": "MutualTls"}, "authorization": {"type": "Standard"}, "listeners": listeners}
-    body = combined_cluster(**spec, config=config)
+    security, authorization = {"nodes": "MutualTls"}, {"type": "Standard"}
+    body = combined_cluster(security=security, authorization=authorization, listeners=listeners, config=config)
     body["metadata"] |= {"namespace": "kafka", "uid": "u"}
     try:
         found = KafkaCluster.model_validate(body)

@@ -68,6 +68,10 @@ class Quorum:
         self.disks[node] = None
         self.up.discard(node)
 
+    def ask(self, node: int) -> None:
+        """For a new one in its place."""
+        self.request = node
+
     def observe(self) -> ClusterObservation:
         has_leader = 2 * len(self.live()) > len(self.voters)
 
@@ -206,7 +210,7 @@ def test_a_lost_disk_is_replaced_under_kills(size: int, data: st.DataObject, kil
     lost = data.draw(st.integers(0, size - 1))
     quorum.lose(lost)
     assert plan_change(quorum.observe(), quorum.target()) is None, "nobody has asked"
-    quorum.request = lost
+    quorum.ask(lost)
     assert run(quorum, kills)
     assert quorum.harms == []
     assert quorum.request is None

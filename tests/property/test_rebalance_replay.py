@@ -20,8 +20,9 @@ from controlplane.domain.operation.permit import FREE, PAUSED, Permit
 from controlplane.domain.rebalance.steps import LIFT_THROTTLE, MOVE_BACK, MOVE_REPLICAS, PER_BROKER, SET_THROTTLE
 from controlplane.services.rebalance.verbs import ABSENT_SECONDS
 
-BEFORE = {"a": [(1, 2, 3), (2, 3, 1), (3, 1, 2)], "b": [(1, 2), (2, 3)], "still": [(1, 2)]}
-AFTER = {"a": [(4, 5, 3), (2, 3, 4), (1, 3, 2)], "b": [(5, 2), (2,)], "still": [(1, 2)]}
+Placements = dict[str, list[tuple[int, ...]]]
+BEFORE: Placements = {"a": [(1, 2, 3), (2, 3, 1), (3, 1, 2)], "b": [(1, 2), (2, 3)], "still": [(1, 2)]}
+AFTER: Placements = {"a": [(4, 5, 3), (2, 3, 4), (1, 3, 2)], "b": [(5, 2), (2,)], "still": [(1, 2)]}
 """Two exchanges in one partition, one replica, an order alone, a replica less, and one that stays."""
 NODES = 6
 GATE = Check("CellWanted", ok=False, evidence="a roll")
@@ -44,7 +45,7 @@ def leaders(kafka: FakeKafka) -> dict[str, list[int | None]]:
     return {name: [one.leader for one in topic.partitions] for name, topic in kafka.topics.items()}
 
 
-def assert_as(kafka: FakeKafka, wanted: dict[str, list[tuple[int, ...]]], settings_before: Any) -> None:
+def assert_as(kafka: FakeKafka, wanted: Placements, settings_before: Any) -> None:
     """What is left: replicas and leaders as wanted, nothing in flight, no throttle, no harm."""
     assert kafka.harms == []
     assert placed(kafka) == wanted
@@ -130,15 +131,13 @@ def test_what_holds_it_comes_between_batches_only(held: Check | None) -> None:
     """From any pass on: nothing stays throttled or in flight, and it goes on afterwards."""
     for at in range(9):
 
-        def on(passes: int, at: int = at) -> bool:
-            return at <= passes < at + 12
+        def permits(passes: int, at: int = at) -> Permit:
+            return Permit((PAUSED,)) if held and at <= passes < at + 12 else FREE
 
-        run = Rebalancing(
-            world(),
-            moves(BEFORE, AFTER),
-            permits=lambda n, on=on: Permit((PAUSED,)) if held and on(n) else FREE,
-            gates=lambda n, on=on: (GATE,) if not held and on(n) else (),
-        )
+        def gates(passes: int, at: int = at) -> tuple[Check, ...]:
+            return (GATE,) if not held and at <= passes < at + 12 else ()
+
+        run = Rebalancing(world(), moves(BEFORE, AFTER), permits=permits, gates=gates)
         before = settings_of(run.kafka)
         for _ in range(at + 11):
             run.one_pass()
@@ -258,7 +257,8 @@ def test_a_way_back_to_a_broker_that_is_gone_is_given_up_and_named(order: tuple[
 
 def test_a_way_back_waits_for_a_broker_that_is_only_restarted() -> None:
     run = walked()(Deaths())
-    before, down = settings_of(run.kafka), []
+    before = settings_of(run.kafka)
+    down: list[int] = []
 
     def restarts(passes: int) -> None:
         if run.operation.direction == "Back" and not down:
@@ -344,7 +344,9 @@ def test_a_broker_that_is_a_moment_behind_is_not_believed_too_soon() -> None:
 
         def __init__(self, inner: FakeKafkaAdmin) -> None:
             super().__init__(inner.kafka)
-            self._inner, self._seen, self._settings = inner, [], []
+            self._inner = inner
+            self._seen: list[Any] = []
+            self._settings: list[Any] = []
 
         def __getattribute__(self, name: str) -> Any:
             mine = {"observe", "settings", "_inner", "_seen", "_settings"}

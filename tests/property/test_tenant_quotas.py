@@ -45,7 +45,7 @@ def test_all_users_on_all_brokers_together_get_no_more_than_the_tenant(said: Ten
         written, times = Decimal(number_text(value)), by.users * (by.brokers if key in BYTE_RATES else 1)
         assert written > 0, "Kafka takes no zero"
         assert key not in BYTE_RATES or value.is_integer()
-        assert written * times <= max(Decimal(total[key]), times if key in BYTE_RATES else 0)
+        assert written * times <= max(Decimal(total[key]), Decimal(times if key in BYTE_RATES else 0))
 
 
 @given(quotas, divisions, divisions)

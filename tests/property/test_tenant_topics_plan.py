@@ -88,9 +88,9 @@ def test_it_stays_on_the_shard_within_the_limits_and_what_is_carried_out_is_done
             assert {broker for on in new for broker in on} <= set(SHARD)
     for most, count in ((bounds["topics"], topics_of), (bounds["partitions"], partitions_of)):
         assert most is None or count(after) <= max(int(most), count(before))
-    for topic in (topic for topic in topics if topic.key not in plan.refusals):
-        whose = ("shop", "shop") if topic.name.startswith("shop.") else (topic.namespace, None)
-        assert (topic.namespace, topic.tenant) == whose
+    for one in (one for one in topics if one.key not in plan.refusals):
+        whose = ("shop", "shop") if one.name.startswith("shop.") else (one.namespace, None)
+        assert (one.namespace, one.tenant) == whose
     again = planned(topics, after, bounds)
     assert (again.creates, again.grow, again.config) == ((), {}, {})
     assert again.refusals.keys() == plan.refusals.keys()

@@ -27,11 +27,11 @@ def goes_on(place: Place, *clients: Steady) -> None:
     """Each of them writes for a while longer, and enough to count."""
     wanted = {one.name: max(len(one.acknowledged) + 60, MINIMUM_ACKNOWLEDGED) for one in clients}
     for one in clients:
-        place.cell.wait(
-            f"{one.name} to go on ({dict(one.failed)} {dict(one.errors)})",
-            lambda one=one: len(one.acknowledged) > wanted[one.name],
-            60,
-        )
+
+        def enough(one: Steady = one) -> bool:
+            return len(one.acknowledged) > wanted[one.name]
+
+        place.cell.wait(f"{one.name} to go on ({dict(one.failed)} {dict(one.errors)})", enough, 60)
 
 
 def restarts(stops: Stops) -> Counter[int]:

@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,11 @@ class Place:
 
     def wait_users(self, *names: str) -> None:
         for name in names:
-            self.cell.wait(f"user {name}", lambda name=name: self.user_reason(name) == "AsDeclared", 90)
+
+            def declared(name: str = name) -> bool:
+                return self.user_reason(name) == "AsDeclared"
+
+            self.cell.wait(f"user {name}", declared, 90)
 
     def edit_secret(self, name: str, data: Mapping[str, str]) -> None:
         edit_secret(self.cell, name, data)
@@ -200,7 +205,8 @@ class Hall:
         self.controls: list[str] = []
         """What was broken on purpose and was found."""
         self._around = ExitStack()
-        self._name, self._place = "", None
+        self._name = ""
+        self._place: Place | None = None
 
     def end(self) -> None:
         self._around.close()
@@ -233,7 +239,8 @@ class Hall:
             return self._place
         cell = place.cell
         place.giver.give(hosts=("*.cell-nodes.example.com",))
-        may_write, users, listeners = rule("orders", "Write", "Read"), MEMBERS | LEAVERS, [*LISTENERS, GIVEN, *OUTSIDE]
+        may_write, users = rule("orders", "Write", "Read"), MEMBERS | LEAVERS
+        listeners: list[dict[str, Any]] = [*LISTENERS, GIVEN, *OUTSIDE]
         kinds = {item["name"]: item["authentication"]["type"] for item in listeners}
         cell.apply(
             combined_cluster(
@@ -281,7 +288,7 @@ class Hall:
         cell.wait_topic("orders")
         cell.wait_topic("open")
         for name in ("app", "cert", "guest"):
-            cell.wait(f"credentials of {name}", lambda name=name: bool(place.mounts.settings(name)), 60)
+            cell.wait(f"credentials of {name}", partial(place.mounts.settings, name), 60)
         return place
 
     def _made(self, name: str, settings: Mapping[str, str]) -> Place | None:

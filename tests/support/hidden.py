@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 
-class Hidden(dict[str, Any]):
+class Hidden(dict[Any, Any]):
     """Holds secrets: pytest shows the arguments of a call that it failed on, and of this it shows the keys alone."""
 
     def __repr__(self) -> str:
         return f"<{', '.join(self)}>"
 
-    def __or__(self, other: Mapping[str, Any]) -> Hidden:
+    def __or__(self, other: Mapping[Any, Any]) -> Hidden:
         return Hidden({**self, **other})

@@ -247,7 +247,7 @@ class KafkaAdminContract:
             await self.observed(admin, lambda kafka: down not in {broker.id for broker in kafka.brokers})
             assert await admin.alter_partition_reassignments({one: (stays, down)}) == {one: None}
             seen = (await admin.list_partition_reassignments())[one]
-            assert (seen.replicas, seen.adding, seen.removing) == ((stays, down, 1), {down}, {1})
+            assert (seen.replicas, seen.adding, seen.removing) == ((stays, down, 1), frozenset({down}), frozenset({1}))
             kafka, _ = await admin.observe()
             assert one in kafka.reassigning
             assert await admin.alter_partition_reassignments({one: None}) == {one: None}
@@ -341,7 +341,7 @@ class KafkaAdminContract:
         assert twice.value.code == "DUPLICATE_VOTER"
 
     async def test_a_broker_that_nobody_knows_cannot_be_forgotten(self, admin: KafkaAdmin) -> None:
-        assert await admin.registered_brokers() == {1, 2, 3}
+        assert await admin.registered_brokers() == frozenset({1, 2, 3})
         with pytest.raises(KafkaError) as unknown:
             await admin.unregister_broker(99)
         assert (unknown.value.code, unknown.value.retriable) == ("BROKER_ID_NOT_REGISTERED", False)

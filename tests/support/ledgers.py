@@ -32,7 +32,7 @@ def record(one: Operation, *, uid: str = "uid-1", cell: str = "kafka/orders") ->
 
 
 def approval(uid: str = "approval-1", *, at: float = T0 - 60, **changes: Any) -> ApprovalRecord:
-    known = {
+    known: dict[str, Any] = {
         "uid": uid,
         "name": f"ok-{uid}",
         "namespace": "kafka",
@@ -49,5 +49,5 @@ def approval(uid: str = "approval-1", *, at: float = T0 - 60, **changes: Any) ->
 
 def event(id_: str = "event-1", *, at: float = T0 - 90, **changes: Any) -> AuditEvent:
     detail = {"cell": "kafka/orders", "operation": "roll-3-ab", "why": "on call"}
-    known = {"id": id_, "at": at, "actor": "alice", "action": "Cancel", "subject": "KafkaCluster kafka/orders"}
-    return AuditEvent(**(known | {"detail": detail} | changes))
+    known: dict[str, Any] = {"id": id_, "at": at, "actor": "alice", "action": "Cancel"}
+    return AuditEvent(**(known | {"subject": "KafkaCluster kafka/orders", "detail": detail} | changes))

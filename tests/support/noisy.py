@@ -53,7 +53,7 @@ class Noise:
         assert self.process is not None
         self.process.terminate()
         try:
-            _, said = self.process.communicate(timeout=END_SECONDS)
+            said = self.process.communicate(timeout=END_SECONDS)[1]
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.communicate()

@@ -60,7 +60,7 @@ class Outside:
     def tell(self, pod: dict[str, Any], node: int) -> dict[str, str] | None:
         """What the init container has added and reports; None while it waits for it."""
         uid, env = pod["metadata"]["uid"], pod["spec"]["initContainers"][0]["env"]
-        wanted = next((entry["value"].split(",") for entry in env if entry["name"] == "KAFKA_ADVERTISED"), [])
+        wanted: list[str] = next((one["value"].split(",") for one in env if one["name"] == "KAFKA_ADVERTISED"), [])
         if uid not in self.told:
             name = f"{pod['metadata']['name']}-advertised"
             data = self.kube.objects.get(("configmaps", "kafka", name), {}).get("data", {})

@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import psutil
 import psycopg
@@ -181,5 +182,5 @@ def _programs(root: Path) -> Path:
     return root / "programs" / "bin"
 
 
-def _identity() -> dict[str, object]:
+def _identity() -> dict[str, Any]:
     return {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}

@@ -9,7 +9,9 @@ def read_properties(text: str) -> dict[str, str]:
     for line in text.split("\n"):
         if not line or line[0] in "#!":
             continue
-        key, value, target = [], [], 0
+        key: list[str] = []
+        value: list[str] = []
+        target = 0
         chars = iter(line)
         for char in chars:
             if char == "\\":

@@ -29,7 +29,7 @@ from controlplane.adapters.kubernetes.resources import (
 from controlplane.ports import Resource
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
 from controlplane.services.cluster.observe import KAFKA_USERS
-from controlplane.services.rebalance.recipe import REBALANCES
+from controlplane.services.rebalance.asked import REBALANCES
 from controlplane.services.tenants.read import KAFKA_TENANTS
 from controlplane.services.topic_status import KAFKA_TOPICS
 

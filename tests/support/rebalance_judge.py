@@ -10,9 +10,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import combinations
+from typing import Any
 
 from ortools.sat.python import cp_model
 
+from controlplane.domain.observation import TopicPartition
 from controlplane.domain.rebalance.proposal import Proposal
 from controlplane.domain.rebalance.values import (
     Assignment,
@@ -57,10 +59,9 @@ class Court:
         cell = set(self.brokers) if p.allowed is None else set(p.allowed) & set(self.brokers)
         if not self.is_meant(p):
             cell |= set(p.replicas) & set(self.brokers)
-        return cell - goal.brokers if isinstance(goal, Drain) or self._away(p) else cell
-
-    def _away(self, p: Partition) -> bool:
-        return isinstance(self.goal, MoveAway) and self.is_meant(p)
+        if isinstance(goal, Drain) or (isinstance(goal, MoveAway) and self.is_meant(p)):
+            return cell - goal.brokers
+        return cell
 
     def want(self, p: Partition) -> int:
         return self.goal.replicas if isinstance(self.goal, ChangeReplicas) and self.is_meant(p) else len(p.replicas)
@@ -86,7 +87,7 @@ class Court:
     def fewest_of(self, p: Partition) -> int:
         return min(len(chosen - set(p.replicas)) for chosen in self.sets(p))
 
-    def after(self, proposal: Proposal) -> dict[object, tuple[int, ...]]:
+    def after(self, proposal: Proposal) -> dict[TopicPartition, tuple[int, ...]]:
         return {name: p.replicas for name, p in self.partitions.items()} | {m.id: m.after for m in proposal.moves}
 
     def breaches(self, proposal: Proposal) -> list[str]:
@@ -123,7 +124,7 @@ class Court:
             found.append(f"{p.id}: in {self.racks(after)} racks, not {self.spread(p)}")
         return found
 
-    def _goal_unmet(self, after: Mapping[object, tuple[int, ...]]) -> list[str]:
+    def _goal_unmet(self, after: Mapping[TopicPartition, tuple[int, ...]]) -> list[str]:
         found = []
         held: Counter[int] = Counter()
         for name, p in self.partitions.items():
@@ -157,7 +158,11 @@ class Court:
             base = most(taken) if taken else 0
             sets = [frozenset(some) for size in range(1, len(left) + 1) for some in combinations(left, size)]
             ratio, _, tight = min(
-                ((most(taken | some) - base) / sum(weights[one] for one in some), -len(some), sorted(some))
+                (
+                    (most(taken | some) - base) / sum((weights[one] for one in some), Fraction()),
+                    -len(some),
+                    sorted(some),
+                )
                 for some in sets
             )
             found |= {one: ratio * weights[one] for one in tight}
@@ -167,7 +172,8 @@ class Court:
 def fewest(court: Court, limits: Mapping[int, tuple[int, int]], *, bytes_: bool = False) -> int | None:
     """The least that moves with every broker's replicas (or bytes) within its limits: None if there is no way."""
     model = cp_model.CpModel()
-    cost, held = [], {one: [] for one in court.brokers}
+    cost: list[Any] = []
+    held: dict[int, list[Any]] = {one: [] for one in court.brokers}
     for p in court.partitions.values():
         on = {one: model.new_bool_var("") for one in sorted(court.cell(p))}
         model.add(sum(on.values()) == court.want(p))

@@ -29,6 +29,7 @@ from controlplane.domain.tenants.directory import Cell, Directory, directory
 from controlplane.ports import KafkaError
 from controlplane.services.intercept import KAFKA_MUTATIONS
 from controlplane.services.operation.verbs import look_ahead, traits_of
+from controlplane.services.rebalance.cells import Cells
 from controlplane.services.rebalance.verbs import verbs
 
 CELL = "kafka/cell"
@@ -102,8 +103,8 @@ class Auditor(FakeKafkaAdmin):
         return call
 
 
-class OneCell:
-    """What verbs ask of services.rebalance.cells.Cells."""
+class OneCell(Cells):
+    """What verbs ask of it."""
 
     def __init__(self, admin: FakeKafkaAdmin, tenants: Directory, capacities: dict[int, int]) -> None:
         self._admin, self.tenants, self._capacities = admin, tenants, capacities
@@ -170,7 +171,7 @@ class Rebalancing:
     per_broker: int = 2
     permits: Callable[[int], Permit] = lambda _: FREE
     gates: Callable[[int], tuple[Check, ...]] = lambda _: ()
-    before_pass: Callable[[int], None] = lambda _: None
+    before_pass: Callable[[int], object] = lambda _: None
     deaths: Deaths = field(default_factory=Deaths)
     wrap: Callable[[FakeKafkaAdmin], FakeKafkaAdmin] = lambda admin: admin
     tenants: Directory = field(default_factory=lambda: directory(()))
@@ -212,7 +213,7 @@ class Rebalancing:
     def _live(self) -> None:
         """A life of the operator: what verbs remember is forgotten."""
         admin = self.wrap(Auditor(self.kafka, self.per_broker, self.deaths))
-        self.verbs = verbs(OneCell(admin, self.tenants, self.capacities), self.clock)  # type: ignore[arg-type] - what verbs ask of it
+        self.verbs = verbs(OneCell(admin, self.tenants, self.capacities), self.clock)
 
     def one_pass(self, killed: str = "") -> None:
         asyncio.run(self._one_pass(killed))

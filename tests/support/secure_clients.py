@@ -158,7 +158,8 @@ class SecureTraffic:
         }
         self._producer = Producer(settings | dict(config))
         self._topic, self._stop = topic, threading.Event()
-        self.acknowledged, self.failed, self.errors = 0, 0, []
+        self.acknowledged, self.failed = 0, 0
+        self.errors: list[str] = []
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Self:

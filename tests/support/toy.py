@@ -33,7 +33,7 @@ from controlplane.services.operation.approvals import Approvals
 from controlplane.services.operation.engine import Engine, Surroundings
 from controlplane.services.operation.frozen import FrozenKind
 from controlplane.services.operation.kind import Request
-from controlplane.services.operation.lock import CellGuard, CellLocks
+from controlplane.services.operation.lock import CellGuard, CellLocks, Elsewhere
 from controlplane.services.operation.outbox import Outbox
 from controlplane.services.operation.verbs import Verb
 from controlplane.settings import OperatorSettings
@@ -301,7 +301,7 @@ def noise(step: int, part: int) -> str:
 class NoLocks(CellLocks):
     """The negative control: everybody always has every cell."""
 
-    async def take(self, cell: str, owner: Object, operation: str, **_: Any) -> Check | None:
+    async def take(self, cell: str, owner: Object, operation: str, **_: Any) -> Elsewhere | None:
         (await self._holder(cell, owner, operation)).assume()
         self._since.setdefault((cell, operation), 0)
         return None

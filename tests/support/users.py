@@ -13,7 +13,7 @@ from support.simulation import DieAt, Namespace, created
 
 from controlplane.adapters.pki import CryptographyPki
 from controlplane.api import names
-from controlplane.ports import KeyPair
+from controlplane.ports import KeyPair, Pki
 from controlplane.services.access.secrets import SECRETS
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
 from controlplane.services.events import EventRecorder
@@ -69,7 +69,7 @@ class UserSpace(Namespace):
     """A cluster that is up, with a SCRAM and an mTLS listener and their authorities."""
 
     passwords: CountedPasswords
-    pki: CryptographyPki
+    pki: Pki
 
     def service(self, die: DieAt | None = None, **settings: Any) -> UserService:
         """A new life."""

@@ -51,7 +51,8 @@ def test_control_a_campaign_with_a_scenario_missing_failed_or_without_traffic_do
     assert scenario_problems({"scenarios": whole()[1:]})
     assert scenario_problems({"scenarios": [*whole(), whole()[0]]})
     for number, entry in enumerate(whole()):
-        for change in ({"passed": False}, {"outcome": ""}, {"figures": {}}):
+        broken: tuple[dict[str, Any], ...] = ({"passed": False}, {"outcome": ""}, {"figures": {}})
+        for change in broken:
             changed = whole()
             changed[number] = entry | change
             assert scenario_problems({"scenarios": changed}), (entry["name"], change)

@@ -371,7 +371,7 @@ def test_the_ledger_is_told_what_an_approval_sets_aside() -> None:
 async def test_policies_that_cannot_be_read_prove_nothing() -> None:
     case = await waiting()
     await create(case.kube, given_in(case))
-    approvals = Approvals(Forbidding(case.kube))  # type: ignore[arg-type]
+    approvals = Approvals(Forbidding(case.kube))
     permit = await approvals.judge(FREE, case.operation, case.request, case.obj)
     assert permit.approval == ""
     assert "cannot be read by the operator" in permit.holds[0].evidence

@@ -20,6 +20,7 @@ from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.cli import ask, render
 from controlplane.cli.errors import CliError, ExitCode
 from controlplane.cli.lookup import did_you_mean
+from controlplane.cli.options import Output
 from controlplane.cli.render import Column, View, age, duration, show
 
 KFLEET = Path(sys.executable).parent / "kfleet"
@@ -88,23 +89,21 @@ VIEW = View[tuple[str, int]](
 @pytest.mark.parametrize(
     ("output", "text"),
     [
-        (render.Output.table, "NAME\na\nbb\n"),
-        (render.Output.wide, "NAME   COUNT\na      1\nbb     2\n"),
-        (render.Output.name, "thing/a\nthing/bb\n"),
+        (Output.table, "NAME\na\nbb\n"),
+        (Output.wide, "NAME   COUNT\na      1\nbb     2\n"),
+        (Output.name, "thing/a\nthing/bb\n"),
     ],
 )
-def test_a_list(output: render.Output, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_list(output: Output, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     show(output, VIEW, [("a", 1), ("bb", 2)])
     assert capsys.readouterr().out == text
 
 
-@pytest.mark.parametrize("output", list(render.Output))
-def test_an_empty_list_is_no_data_and_still_a_document(
-    output: render.Output, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize("output", list(Output))
+def test_an_empty_list_is_no_data_and_still_a_document(output: Output, capsys: pytest.CaptureFixture[str]) -> None:
     show(output, VIEW, [], none="nothing in here")
     shown = capsys.readouterr()
-    if output in {render.Output.json, render.Output.yaml}:
+    if output in {Output.json, Output.yaml}:
         assert yaml.safe_load(shown.out) == {"apiVersion": render.JSON_VERSION, "kind": "ThingList", "items": []}
     else:
         assert (shown.out, shown.err) == ("", "nothing in here\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -88,7 +89,7 @@ async def test_a_witness_that_fails_begins_anew_in_the_same_watch(
             return LagSample(asyncio_time(), {"orders": 3})
 
     def asyncio_time() -> float:
-        return witness_module.time.monotonic()
+        return time.monotonic()
 
     monkeypatch.setattr(lags_module, "GroupLags", Failing)
     monkeypatch.setattr(witness_module, "AGAIN_SECONDS", 0.01)

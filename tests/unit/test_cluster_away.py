@@ -71,8 +71,9 @@ class Stage:
         self.made += [name for name in await self.there() if name not in self.made]
         await cluster.reconcile(KEY)
         self.look()
-        for name in await self.there() if moves is not None else ():
-            await moves.reconcile(rebalance_key("kafka", name))
+        if moves is not None:
+            for name in await self.there():
+                await moves.reconcile(rebalance_key("kafka", name))
 
     def look(self) -> None:
         kafka = self.namespace.kafka

@@ -137,7 +137,7 @@ async def test_a_partition_that_cannot_lose_a_replica_keeps_the_gate_shut() -> N
     namespace = await furnished()
     topic = namespace.kafka.topics["t"]
     partition = topic.partitions[0]
-    kept = list(partition.replicas)
+    kept = partition.replicas
     partition.replicas, partition.isr = kept[:2], kept[:2]
     await passes(namespace)
     assert gate(namespace) == 3
@@ -189,10 +189,10 @@ async def test_a_node_stays_where_its_volume_may_not_be_read() -> None:
     await passes(namespace)
     before, get = namespace.pods(), namespace.kube.get
 
-    async def refusing(resource: Any, name: str, space: str | None = None) -> Any:
+    async def refusing(resource: Any, name: str, namespace: str | None = None) -> Any:
         if resource.plural == "persistentvolumes":
             raise ForbiddenError(403, "Forbidden", "no")
-        return await get(resource, name, space)
+        return await get(resource, name, namespace)
 
     namespace.kube.get = refusing  # type: ignore[method-assign]
     namespace.cordon("node-b")
@@ -224,10 +224,10 @@ async def test_volumes_are_read_only_of_pods_in_question() -> None:
     read: list[str] = []
     get = namespace.kube.get
 
-    async def counting(resource: Any, name: str, space: str | None = None) -> Any:
+    async def counting(resource: Any, name: str, namespace: str | None = None) -> Any:
         if resource.plural == "persistentvolumes":
             read.append(name)
-        return await get(resource, name, space)
+        return await get(resource, name, namespace)
 
     namespace.kube.get = counting  # type: ignore[method-assign]
     await namespace.kube.create(MACHINES, {"metadata": {"name": "elsewhere"}, "spec": {"unschedulable": True}})
@@ -241,7 +241,7 @@ async def test_volumes_are_read_only_of_pods_in_question() -> None:
 async def test_a_lasting_reason_against_evictions_is_told() -> None:
     namespace = await furnished()
     partition = namespace.kafka.topics["t"].partitions[0]
-    kept = list(partition.replicas)
+    kept = partition.replicas
     partition.replicas, partition.isr = kept[:2], kept[:2]
     await passes(namespace)
     told = await condition(namespace, "Drainable")
@@ -294,7 +294,7 @@ async def test_a_node_that_left_and_that_no_machine_takes_stops_the_roll_and_say
 async def test_what_is_told_of_drains_stands_while_no_broker_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     namespace = await furnished()
     partition = namespace.kafka.topics["t"].partitions[0]
-    partition.replicas = partition.isr = list(partition.replicas)[:2]
+    partition.replicas = partition.isr = partition.replicas[:2]
     await passes(namespace)
 
     async def silent(_: FakeKafkaAdmin) -> Any:

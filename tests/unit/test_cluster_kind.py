@@ -258,7 +258,7 @@ async def test_a_node_that_lacks_only_kafkas_word_is_looked_for_often_at_first_a
     await namespace.change(config={"queued.max.requests": 501})
     one = service(namespace, DieAt())
     start_broker = namespace.kafka.start_broker
-    namespace.kafka.start_broker = lambda _: None  # type: ignore[method-assign]
+    namespace.kafka.start_broker = lambda node: None  # type: ignore[method-assign]
     pauses = []
     for _ in range(40):
         namespace.turn()

@@ -229,7 +229,7 @@ async def test_another_setting_is_not_held_up_by_that() -> None:
     """The control: a replica that is out holds a roll for volumes only."""
     namespace = await furnished()
     partition = namespace.kafka.topics["t"].partitions[0]
-    partition.isr = [node for node in partition.isr if node != 2]
+    partition.isr = tuple(node for node in partition.isr if node != 2)
     pods = namespace.pods()
     await namespace.change(config={"compression.gzip.level": 3, "queued.max.requests": 400})
     await passes(namespace, 4)

@@ -94,7 +94,8 @@ def test_what_kubernetes_adds_to_a_service_is_no_difference_and_what_people_edit
     }
     found["spec"]["ports"] = [wanted["spec"]["ports"][0] | {"nodePort": 30001, "protocol": "TCP"}]
     assert not services.differs(wanted, found)
-    for change in ({"externalTrafficPolicy": "Cluster"}, {"type": "ClusterIP"}, {"selector": {}}):
+    changes: list[Object] = [{"externalTrafficPolicy": "Cluster"}, {"type": "ClusterIP"}, {"selector": {}}]
+    for change in changes:
         assert services.differs(wanted, found | {"spec": found["spec"] | change})
     fewer = services.services(cluster(NODE_PORT), [0])[2].manifest
     assert services.differs(fewer, found), "an annotation that is declared no more"

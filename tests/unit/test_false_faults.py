@@ -84,7 +84,7 @@ def test_a_blind_operator_rolls_nothing_back() -> None:
     found = after(blind, AFTER)
     assert [check.name for check in found.faults] == ["ClusterUnreachable"]
     assert not found.confined
-    gone = {node: starting(new(node)) for node in ALL}
+    gone: dict[int, PodObservation | None] = {node: starting(new(node)) for node in ALL}
     dark = replace(seen(SHAPE.ids, pods=gone), kafka=None, quorum=None)
     assert after(dark, AFTER).confined, "control: kubelets agree that nothing is up"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 from support.fake_kube import FakeKube
 
-from controlplane.ports import UnreachableError
+from controlplane.ports import Object, UnreachableError
 from controlplane.services.lease import LEASES, LeaseHolder, LeaseLostError
 
 
@@ -81,7 +81,7 @@ async def test_a_holder_that_cannot_renew_stops_being_sure() -> None:
     first = holder(kube, clock, "a")
     await first.acquire()
 
-    async def unreachable(*_: object, **__: object) -> None:
+    async def unreachable(*_: object, **__: object) -> Object:
         raise UnreachableError(0, "Unreachable", "planted")
 
     kube.get = unreachable  # type: ignore[method-assign]

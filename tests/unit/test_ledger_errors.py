@@ -145,7 +145,8 @@ def test_only_whoever_migrates_makes_a_file(tmp_path: Path) -> None:
 
 def test_the_cli_does_nothing_that_is_not_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    url, said = f"sqlite:///{tmp_path}/ledger.db", []
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    said: list[str] = []
     record_cli_event("", actor="alice", action="Cancel", subject="x")  # no ledger is kept: allowed
     with pytest.raises(LedgerError, match="nothing was done"):
         record_cli_event(url, actor="alice", action="Approve", subject="KafkaCluster kafka/orders")
@@ -188,7 +189,8 @@ def test_a_journal_that_was_sent_and_not_removed_is_recorded_once(
 def test_a_line_that_will_never_be_taken_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused by the database (it wants an actor), cut short, no text, no event; the one between them is recorded."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    url, said = f"sqlite:///{tmp_path}/ledger.db", []
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    said: list[str] = []
     record_cli_event(url, actor="alice", action="Cancel", subject="s", urgent=True)
     good = journal_path().read_bytes()
     bad = [good.replace(b'"alice"', b"null"), b'{"id": \n', b"\xff\xfe\n", b"[1]\n"]
@@ -212,7 +214,8 @@ def test_what_is_urgent_needs_no_home(ledger_there: bool, tmp_path: Path, monkey
     """A file stands where the directory should be: not even root can write there."""
     (tmp_path / "state").write_text("")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    url, said = f"sqlite:///{tmp_path}/ledger.db", []
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    said: list[str] = []
     if ledger_there:
         SqlLedger(url, timeout=5, migrate=True).remove_older_than(0)
     record_cli_event(url, actor="alice", action="Cancel", subject="s", urgent=True, say=said.append)
@@ -231,7 +234,8 @@ def test_a_journal_that_cannot_be_read_keeps_nobody_from_the_ledger(
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     journal_path().mkdir(parents=True)
-    url, said = f"sqlite:///{tmp_path}/ledger.db", []
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    said: list[str] = []
     SqlLedger(url, timeout=5, migrate=True).remove_older_than(0)
     record_cli_event(url, actor="bob", action="Look", subject="s", say=said.append)
     assert [e.actor for e in LedgerReader(url, timeout=5).stream(Wanted())] == ["bob"]

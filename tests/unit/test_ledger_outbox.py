@@ -27,7 +27,7 @@ class Cluster:
     """An object whose status is what was last written; `passing` is what the engine does with the outbox."""
 
     def __init__(self, name: str = "orders", **status: Operation | None) -> None:
-        self.name, self.status = name, OperationStatus(**status)  # type: ignore[arg-type]
+        self.name, self.status = name, OperationStatus(**status)
 
     @property
     def obj(self) -> dict[str, Any]:

@@ -92,7 +92,8 @@ def test_a_group_is_asked_about_again_until_it_has_a_coordinator(answers: Callab
     mine = [failed(code, ""), failed(code, ""), answered(AclOperation.READ)]
     answers({"a:1": [[], []]}, mine=mine, closed=failed(KafkaError.GROUP_AUTHORIZATION_FAILED, "no"))
     found = login.log_in({"bootstrap.servers": "a:1"}, [], ["mine", "closed"], 60.0)
-    assert (found.groups, found.refused_groups, found.silent_groups) == ({"mine": {"Read"}}, {"closed"}, {})
+    mine_may = {"mine": frozenset({"Read"})}
+    assert (found.groups, found.refused_groups, found.silent_groups) == (mine_may, frozenset({"closed"}), {})
     assert mine == []
 
 

@@ -229,7 +229,8 @@ async def test_a_roll_and_a_change_of_members_do_not_run_at_once() -> None:
     obj = await namespace.kube.get(KAFKA_CLUSTERS, "cell", "kafka")
     pool = obj["spec"]["nodePools"][0] | {"replicas": 5}
     await namespace.change(nodePools=[pool], config={"num.network.threads": 4})
-    one, kinds = service(namespace, DieAt()), []
+    one = service(namespace, DieAt())
+    kinds: list[str] = []
     for _ in range(150):
         namespace.turn()
         await one.reconcile(KEY)

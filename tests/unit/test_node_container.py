@@ -132,12 +132,12 @@ async def test_a_new_node_process_adopts_and_learns_what_it_missed(box: Box, tmp
 
 
 async def test_the_main_process_dies_with_its_supervisor(box: Box) -> None:
-    container = await box.start("exec sleep 600")
-    assert container.started is not None
-    os.kill(container.started["supervisor_pid"], signal.SIGKILL)
+    started = (await box.start("exec sleep 600")).started
+    assert started is not None
+    os.kill(started["supervisor_pid"], signal.SIGKILL)
     ended = await box.end()
     assert (ended["exit_code"], ended["reason"]) == (137, "ContainerStatusUnknown")
-    await box.until(lambda: not procfs.alive(container.started["pid"], container.started["start_time"]))
+    await box.until(lambda: not procfs.alive(started["pid"], started["start_time"]))
 
 
 async def test_after_a_reboot_a_record_names_nobody(box: Box) -> None:

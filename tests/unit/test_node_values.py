@@ -10,7 +10,7 @@ import pytest
 
 from controlplane.adapters.kubernetes.resources import CONFIG_MAPS
 from controlplane.ports import Object, Resource
-from controlplane.sandbox.node import atomic, env, logs, status, unsupported
+from controlplane.sandbox.node import atomic, env, logs, objects, status, unsupported
 from controlplane.sandbox.node.addresses import Addresses, AddressesExhaustedError
 from controlplane.sandbox.node.backoff import Backoff
 from controlplane.sandbox.node.errors import ConfigError, MissingError
@@ -274,7 +274,7 @@ async def test_logs_are_read_as_asked(tmp_path: Path) -> None:
     assert await _read(tmp_path, logs.Request()) == "line 0\nline 1\nline 2\nline 3line 4\n"
     assert await _read(tmp_path, logs.Request(tail=1)) == "line 4\n"
     assert await _read(tmp_path, logs.Request(tail=0)) == ""
-    since = logs.objects.moment("2026-01-01T00:00:02Z")
+    since = objects.moment("2026-01-01T00:00:02Z")
     assert await _read(tmp_path, logs.Request(since=since, tail=9)) == "line 2\nline 3line 4\n"
     assert await _read(tmp_path, logs.Request(limit_bytes=9)) == "line 0\nli"
     assert (await _read(tmp_path, logs.Request(timestamps=True, tail=1))).startswith(

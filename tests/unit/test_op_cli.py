@@ -323,7 +323,7 @@ class Sleeping:
 
 async def test_the_lease_of_nobody_is_taken_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     kube, clock, said = FakeKube(), Clock(), list[str]()
-    monkeypatch.setattr(local.asyncio, "sleep", Sleeping(clock))
+    monkeypatch.setattr(asyncio, "sleep", Sleeping(clock))
     await local.take_over(holder(kube, clock, "me"), said.append)
     assert (said, clock.seconds) == ([], 1000.0)
     await holder(kube, clock, "me").release()
@@ -335,7 +335,7 @@ async def test_the_lease_of_a_silent_holder_is_taken_after_its_duration(monkeypa
     kube, clock, said = FakeKube(), Clock(), list[str]()
     await holder(kube, clock, "operator-1").take()
     clock.seconds += 3600
-    monkeypatch.setattr(local.asyncio, "sleep", Sleeping(clock))
+    monkeypatch.setattr(asyncio, "sleep", Sleeping(clock))
     mine = holder(kube, clock, "me")
     await local.take_over(mine, said.append)
     assert mine.sure()
@@ -356,7 +356,7 @@ async def test_a_lease_that_is_renewed_or_taken_meanwhile_is_left_alone(
         if clock.seconds >= 1005:
             await holder(kube, clock, renews).take(also=["operator-1"])
 
-    monkeypatch.setattr(local.asyncio, "sleep", Sleeping(clock, renew))
+    monkeypatch.setattr(asyncio, "sleep", Sleeping(clock, renew))
     with pytest.raises(CliError, match=f"{renews} is alive: it holds Lease kfleet/kfleet-operator since .*--local out"):
         await local.take_over(holder(kube, clock, "me"), lambda _: None)
     lease = await kube.get(LEASES, "kfleet-operator", "kfleet")
@@ -409,7 +409,10 @@ async def settings_with(kube: FakeKube, monkeypatch: pytest.MonkeyPatch, shell: 
 async def test_settings_come_from_the_shell_then_the_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
     kube = FakeKube()
     env = [{"name": "KFLEET_ADDRESSING", "value": "PodIP"}, {"name": "KFLEET_PROBE_PERIOD", "value": "3"}]
-    own = [{"name": "KFLEET_IDENTITY", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}, {"name": "TZ"}]
+    own: list[Any] = [
+        {"name": "KFLEET_IDENTITY", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {"name": "TZ"},
+    ]
     await kube.create(operator_settings.DEPLOYMENTS, deployment(*env, *own))
     found = await settings_with(kube, monkeypatch, {"KFLEET_PROBE_PERIOD": "2"})
     assert (found.addressing, found.probe_period, found.identity) == ("PodIP", 2, "me")

@@ -27,6 +27,7 @@ from support.toy import (
 )
 
 from controlplane.api import names
+from controlplane.api.group import GROUP
 from controlplane.api.operation import Operation
 from controlplane.domain.check import Check
 from controlplane.domain.operation import plan as planning
@@ -562,7 +563,7 @@ class TestTheCell:
             nonlocal acted
             if resource == LEASES and not acted:
                 acted = True
-                meta = {"name": "mark-m-elsewhere", "namespace": "toys", "labels": {f"{names.GROUP}/toy-mark": "m"}}
+                meta = {"name": "mark-m-elsewhere", "namespace": "toys", "labels": {f"{GROUP}/toy-mark": "m"}}
                 await create(CONFIG_MAPS, {"metadata": meta})
             return await create(resource, body, namespace)
 

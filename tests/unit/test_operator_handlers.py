@@ -163,6 +163,8 @@ def test_a_tenant_that_says_something_new_wakes_those_that_may_wait_for_it() -> 
 def test_only_clusters_that_shed_load_or_have_something_to_lift_are_looked_at_for_it() -> None:
     queue = Woken()
     cluster = next(handler for name, handler in handlers(queue).items() if name.endswith(".cluster"))
+    spec: dict[str, Any]
+    status: dict[str, Any]
     for spec, status in (
         ({}, {}),
         ({"loadShedding": {"mode": "Disabled"}}, {}),

@@ -55,7 +55,7 @@ def test_the_formulas_against_trying_everything(zones: list[ZoneShape]) -> None:
         hit = sum(bool(mine & frozenset().union(*draw)) for draw in draws) / len(draws)
         gone = sum(mine <= frozenset().union(*draw) for draw in draws) / len(draws)
         blast = random_blast(zones, size, bad)
-        assert (blast.touched, blast.covered) == (pytest.approx(hit), pytest.approx(gone))
+        assert (blast.touched, blast.covered) == pytest.approx((hit, gone))
 
 
 def test_zones_that_give_no_fixed_number_have_no_formula() -> None:
@@ -84,7 +84,7 @@ def test_what_is_measured_is_what_is_counted(fleet: Fleet, rule: ShardRule, tena
             gone += set(shard) <= union
     blast = measured_blast(shards, bad)
     assert blast is not None
-    assert (blast.touched, blast.covered) == (pytest.approx(hit / total), pytest.approx(gone / total))
+    assert (blast.touched, blast.covered) == pytest.approx((hit / total, gone / total))
 
 
 def test_what_no_overlap_can_cover_is_never_covered() -> None:

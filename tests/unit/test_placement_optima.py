@@ -3,6 +3,7 @@ checker finds what is planted."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations, product
 
 import pytest
@@ -193,12 +194,9 @@ def test_there_is_no_field_of_six() -> None:
         field(6)
 
 
-def differences(columns: list[tuple[int | None, ...]], one: int, other: int, modulus: int) -> list[int]:
-    return sorted(
-        (column[one] - column[other]) % modulus
-        for column in columns
-        if column[one] is not None and column[other] is not None
-    )
+def differences(columns: Sequence[tuple[int | None, ...]], one: int, other: int, modulus: int) -> list[int]:
+    pairs = [(column[one], column[other]) for column in columns]
+    return sorted((a - b) % modulus for a, b in pairs if a is not None and b is not None)
 
 
 def test_the_difference_matrices_are_ones() -> None:

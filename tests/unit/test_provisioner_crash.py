@@ -48,10 +48,10 @@ class DeadlyKube(FakeKube):
         return result
 
     async def create(self, resource: Resource, *arguments: Any, **fields: Any) -> Object:
-        return await self._write("create", resource, arguments, fields)  # type: ignore[no-any-return]
+        return await self._write("create", resource, arguments, fields)
 
     async def patch(self, resource: Resource, *arguments: Any, **fields: Any) -> Object:
-        return await self._write("patch", resource, arguments, fields)  # type: ignore[no-any-return]
+        return await self._write("patch", resource, arguments, fields)
 
     async def delete(self, resource: Resource, *arguments: Any, **fields: Any) -> None:
         await self._write("delete", resource, arguments, fields)

@@ -45,8 +45,8 @@ def carried(*ingress: str, **spec: Any) -> ServiceRecord:
     return record
 
 
-def serving(record: ServiceRecord, *pods: dict[str, Any]) -> list[tuple[str, int]]:
-    return [tuple(one) for one in record.endpoints(record.ports[0], [PodRecord.of(pod) for pod in pods])]
+def serving(record: ServiceRecord, *pods: dict[str, Any]) -> list[Endpoint]:
+    return list(record.endpoints(record.ports[0], [PodRecord.of(pod) for pod in pods]))
 
 
 @pytest.mark.parametrize(
@@ -146,13 +146,15 @@ def test_the_address_of_another_load_balancer_is_left_alone() -> None:
 
 
 def test_addresses_of_load_balancers_follow_from_names_and_are_never_given_twice() -> None:
-    network, held = IPv4Network("127.20.254.0/29"), {}
+    network = IPv4Network("127.20.254.0/29")
+    held: dict[Name, str] = {}
     for number in range(6):
         name = Name("ns", f"s{number}")
-        held[name] = choose(network, name, held)
-        assert choose(network, name, held) == held[name]
+        chosen = choose(network, name, held)
+        assert chosen is not None
+        held[name] = chosen
+        assert choose(network, name, held) == chosen
     assert len(set(held.values())) == 6
-    assert None not in held.values()
     assert choose(network, Name("ns", "more"), held) is None
     assert choose(network, Name("ns", "s0"), {}) == held[Name("ns", "s0")], "made again, it has what it had"
 

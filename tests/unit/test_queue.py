@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Callable
 
 from controlplane.services.queue import Key, WorkQueue
 
@@ -32,7 +33,7 @@ class Passes:
             self.running.discard(str(key))
 
 
-async def run_until(queue: WorkQueue, condition) -> None:
+async def run_until(queue: WorkQueue, condition: Callable[[], bool]) -> None:
     task = asyncio.create_task(queue.run())
     try:
         async with asyncio.timeout(60):

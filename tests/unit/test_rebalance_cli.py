@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -11,8 +12,9 @@ from typing import Any
 import pytest
 from support.cli_tree import Run, problems_of_error, run
 
-from controlplane.adapters.solver import exact
+from controlplane.adapters.solver.worker import plan_rebalance
 from controlplane.cli import rebalance_plan
+from controlplane.domain.rebalance.proposal import Proposal
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "rebalance"
 TWO = [{"id": 1}, {"id": 2}]
@@ -206,7 +208,7 @@ def test_nothing_to_do_is_said_and_is_no_error(tmp_path: Path) -> None:
 
 def test_without_the_solver_a_plan_says_what_is_not_proven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A gap that is there without OR-tools and not with it; with --exact it is an error that says what to install."""
-    monkeypatch.setattr(exact.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     brokers = [{"id": 1, "rack": "a"}, {"id": 2, "rack": "a"}, {"id": 3, "rack": "b"}]
     done = plan(tmp_path, assignment([1, 2], [1, 3], [3]), brokers)
     said = (
@@ -224,11 +226,10 @@ def test_without_the_solver_a_plan_says_what_is_not_proven(tmp_path: Path, monke
 
 
 def test_an_unproven_plan_is_refused_where_it_has_to_be_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = rebalance_plan.plan_rebalance
-
-    def unproven(*question: Any) -> Any:
-        answer = asked(*question)
-        return type(answer)(answer.moves, answer.bound - 1)
+    def unproven(*question: Any) -> Proposal:
+        answer = plan_rebalance(*question)
+        assert isinstance(answer, Proposal)
+        return Proposal(answer.moves, answer.bound - 1)
 
     monkeypatch.setattr(rebalance_plan, "plan_rebalance", unproven)
     files = ["--assignment", str(EXAMPLES / "assignment.json"), "--brokers", str(EXAMPLES / "brokers.json")]

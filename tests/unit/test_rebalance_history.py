@@ -12,8 +12,8 @@ from support.fake_kube import FakeKube
 from controlplane.api import names
 from controlplane.domain.rebalance.history import Made, outlived
 from controlplane.ports import ForbiddenError, KubeApi, Object
+from controlplane.services.rebalance.asked import REBALANCES
 from controlplane.services.rebalance.history import History, ended_at
-from controlplane.services.rebalance.recipe import REBALANCES
 from controlplane.services.tenants.moves import tenant_of
 
 MADE = st.lists(
@@ -129,7 +129,7 @@ async def test_who_may_not_delete_says_so_and_goes_on(caplog: pytest.LogCaptureF
         async def delete(self, *args: Any, **words: Any) -> None:
             raise ForbiddenError(403, "Forbidden", "kfleet may not")
 
-    strict: KubeApi = Strict()  # type: ignore[assignment]
+    strict: KubeApi = Strict()
     await History(strict, keep=1).prune(await kube.list(REBALANCES, "kafka"), owner=tenant_of)
     assert await left(kube) == ["a", "b"]
     assert "KafkaRebalance kafka/a is over and stays: kfleet may not" in caplog.text

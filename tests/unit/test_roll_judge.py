@@ -106,7 +106,9 @@ def test_control_a_planted_loss_is_a_complaint(tmp_path: Path) -> None:
     assert with_planted_loss(journal).read_text() == '["ack",0]\n["read",1]\n'
 
 
-def event(pod: str, *, code: int = 200, user: str = USER, verb: str = "delete", at: str = "2999-01-01T00:00:00.5Z"):
+def event(
+    pod: str, *, code: int = 200, user: str = USER, verb: str = "delete", at: str = "2999-01-01T00:00:00.5Z"
+) -> str:
     reference = {"resource": "pods", "namespace": NAMESPACE, "name": pod}
     known = {"verb": verb, "user": {"username": user}, "objectRef": reference, "responseStatus": {"code": code}}
     return json.dumps(known | {"requestReceivedTimestamp": at}, separators=(",", ":")) + "\n"

@@ -23,7 +23,7 @@ from controlplane.domain.observation import (
 )
 from controlplane.domain.rolling import faults
 from controlplane.domain.rolling.faults import CRASH_SECONDS, Findings
-from controlplane.domain.rolling.watch import TEXT_LIMIT, Severity, Sighting, Trouble, UpgradeWatch
+from controlplane.domain.rolling.watch import TEXT_LIMIT, Severity, Sighting, Trouble, UpgradeWatch, severity
 from controlplane.domain.rolling.witness import ClientLevel, GroupLevel, group_key
 
 OLD, NEW = "4.2.0", "4.3.1"
@@ -222,7 +222,7 @@ def test_the_record_fits_a_status_and_hides_rather_than_invents(count: int) -> N
     texts = watch.dump()
     assert max(map(len, texts.values())) <= TEXT_LIMIT
     assert UpgradeWatch.load(texts) == watch
-    assert all(watch.trouble.before(p.id) >= faults.severity(p) for p in ill)
+    assert all(watch.trouble.before(p.id) >= severity(p) for p in ill)
     assert not count or next(iter(watch.sightings)) == "ReplicasOutOfSync/0"
 
 

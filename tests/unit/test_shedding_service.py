@@ -11,6 +11,7 @@ from support.fake_delays import FakeDelays
 from support.simulation import DieAt, Killed, Namespace, created, run_until_ready, service
 
 from controlplane.domain.rebalance.gates import gates
+from controlplane.domain.shedding.ladder import Level
 from controlplane.domain.shedding.status import REASONS
 from controlplane.ports import ConflictError
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
@@ -98,7 +99,7 @@ async def test_saturation_is_followed_level_by_level_and_back_to_nothing(stage: 
         seen.append(((await stage.status())["level"], *await stage.condition()))
     assert list(dict.fromkeys(seen)) == [
         (0, "False", "NotSaturated"),
-        *((level, "True", REASONS[level]) for level in (1, 2, 3)),
+        *((level, "True", REASONS[Level(level)]) for level in (1, 2, 3)),
     ]
     status = await stage.status()
     assert "broker 1" in status["message"]

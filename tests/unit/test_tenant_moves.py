@@ -43,9 +43,9 @@ def test_what_people_write_into_its_annotation_stops_nothing(written: str | None
 def test_one_that_cannot_be_planned_any_more_is_not_waited_for() -> None:
     """A topic of it is gone, or one of its brokers: nothing but another plan ends that."""
     waits = {"Complete": ("False", "Waiting")}
-    assert move_of(made(**waits, Proposed=("False", "NodesDown"))).state is MoveState.UNDER_WAY
-    assert move_of(made(**waits, Proposed=("True", "Proposed"))).state is MoveState.UNDER_WAY
-    stuck = move_of(made(**waits, Proposed=("False", "GoalInfeasible")))
+    assert move_of(made("3", **waits, Proposed=("False", "NodesDown"))).state is MoveState.UNDER_WAY
+    assert move_of(made("3", **waits, Proposed=("True", "Proposed"))).state is MoveState.UNDER_WAY
+    stuck = move_of(made("3", **waits, Proposed=("False", "GoalInfeasible")))
     assert (stuck.state, stuck.reason, stuck.message) == (MoveState.FAILED, "GoalInfeasible", "why")
 
 

@@ -239,7 +239,7 @@ async def test_who_gives_a_cell_of_another_operator_says_so_until_that_one_answe
 
 async def test_topics_and_users_get_their_cell_in_one_pass_and_none_waits_for_another(shop: Namespace) -> None:
     """One whose status the API server refuses is tried again, and the others have theirs."""
-    users = [
+    users: list[Object] = [
         {"kind": "KafkaUser", "metadata": {"name": name, "namespace": "shop"}, "spec": {"tenantRef": {"name": "shop"}}}
         for name in ("app", "bad")
     ]

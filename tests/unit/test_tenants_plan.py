@@ -515,8 +515,8 @@ def test_a_repack_offers_what_history_has_spoilt() -> None:
     (offer,) = offers(cell.directory, CELL, cell.fleet)
     assert (offer.tenants, offer.repack.better) == (3, True)
     assert max(offer.repack.overlaps_then) <= 1 < max(offer.repack.overlaps_now)
-    for name, _, shard in offer.repack.moves:
-        cell.annotate(name, **{SHARD: ",".join(map(str, shard))})
+    for name, _, brokers in offer.repack.moves:
+        cell.annotate(name, **{SHARD: ",".join(map(str, brokers))})
     cell.settle()
     assert {cell.status(name).overlap for name in cell.tenants} <= {0, 1}
 

@@ -13,6 +13,8 @@ from controlplane.ports import KafkaAdmin, KafkaUnreachableError
 from controlplane.services.events import EventRecorder
 from controlplane.services.intercept import intercept_admins, intercept_kube
 from controlplane.services.keys import topics_key
+from controlplane.services.queue import Key
+from controlplane.services.topic_status import Declared
 from controlplane.services.topics import KAFKA_TOPICS, TopicService
 from controlplane.settings import OperatorSettings
 
@@ -153,7 +155,7 @@ async def test_one_object_that_moved_holds_up_nobody() -> None:
     moved = namespace.kube.objects[("kafkatopics", "kafka", "t1")]
     moved["metadata"]["resourceVersion"] = "moved"
 
-    async def stale(_: object) -> object:
+    async def stale(key: Key) -> list[Declared]:
         return declared
 
     one._declared = stale  # type: ignore[method-assign]

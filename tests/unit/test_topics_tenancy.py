@@ -165,7 +165,7 @@ def test_other_cells_count_as_they_were_measured_last() -> None:
 
 def test_storage_is_what_is_there_or_what_retention_lets_there_be() -> None:
     """4 partitions x 3 replicas x 1 GiB are 12 GiB."""
-    bounded = named("orders", 10.0, **{"retention.bytes": GIB})
+    bounded = named("orders", 10.0, 4, **{"retention.bytes": GIB})
     assert planned(bounded, tenants=[limited(storage="12Gi")]).creates
     told = refused(planned(bounded, tenants=[limited(storage="11Gi")]))
     assert "12 GiB more on top of 0 B, 1.0 GiB beyond limits.storage (11Gi)" in told.evidence
@@ -186,7 +186,7 @@ def test_storage_is_what_is_there_or_what_retention_lets_there_be() -> None:
 
 
 def test_compacted_topics_reserve_nothing() -> None:
-    compacted = named("orders", 10.0, **{"retention.bytes": GIB, "cleanup.policy": "compact"})
+    compacted = named("orders", 10.0, 4, **{"retention.bytes": GIB, "cleanup.policy": "compact"})
     assert planned(compacted, tenants=[limited(storage="1Gi")]).creates
 
 

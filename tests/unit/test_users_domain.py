@@ -108,7 +108,8 @@ def java_properties(text: str) -> dict[str, str]:
     for line in text.splitlines():
         assert line
         assert line[0] not in "#!", "a comment"
-        parts, current, raw = [], "", iter(line)
+        parts: list[str] = []
+        current, raw = "", iter(line)
         for character in raw:
             if character == "\\":
                 escaped = next(raw)
