@@ -179,6 +179,12 @@ def _fresh(question: Question, rule: ShardRule) -> Simulation:
 def _continued(question: Question, rule: ShardRule, history: Path, *, offer: bool) -> Simulation:
     """Shards as they were, changed for brokers that have gone and come, and then more tenants one by one."""
     before, shards = _history(history)
+    for broker in question.fleet.brokers:
+        if (was := before.by_id.get(broker.id, broker).zone) != broker.zone:
+            problem = (
+                f"broker {broker.id} is in zone {was or 'without a name'} there, and in {broker.zone or 'none'} here"
+            )
+            raise CliError(f"{history}: {problem}: one that has moved is another broker; list all of them in a file")
     held = (
         Held(tenant, shard, ShardRule(len(shard), min(rule.max_overlap, len(shard) - 1)))
         for tenant, shard in shards.items()

@@ -223,6 +223,14 @@ def test_large_fleets_are_no_trouble(fleet: tuple[str, ...]) -> None:
     assert (done.code, done.stderr) == (0, "")
 
 
+def test_brokers_that_are_numbered_anew_are_no_history(tmp_path: Path) -> None:
+    """One more in every zone: 6 was the first of zone b, and would be the last of zone a."""
+    before = tmp_path / "before.json"
+    before.write_text(simulate(*ZONED, "--tenants", "3", "-o", "json").stdout)
+    done = simulate("--zones", "3", "--brokers-per-zone", "7", "--tenants", "3", "--from", str(before))
+    assert problems_of_error(done, 1, "before.json: broker 6 is in zone b there, and in a here", "in a file") == []
+
+
 def test_history_that_is_full_takes_nobody_in(tmp_path: Path) -> None:
     before = tmp_path / "before.json"
     before.write_text(simulate(*ZONED, "--tenants", "36", "-o", "json").stdout)
