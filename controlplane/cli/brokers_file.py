@@ -1,56 +1,65 @@
-"""Brokers as a JSON file: `[{"id": 1, "rack": "a", "weight": 1.0}]`, rack and weight as they please."""
+"""Brokers as a JSON file: `[{"id": 1, "rack": "a", "weight": 1.0, "capacity": "2Ti"}]`, all but the id as they please.
+
+`kfleet placement` and `kfleet rebalance` take the same file; what capacities mean to them is their own business.
+"""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from controlplane.cli.errors import CliError
-from controlplane.domain.placement.values import Broker
+from controlplane.cli.json_file import check_object, check_whole, read_json, to_bytes
 
-FIELDS = ("id", "rack", "weight")
+FIELDS = ("id", "rack", "weight", "capacity")
+MOST_ID = 2**31 - 1
+"""Broker ids and partitions are int32 in Kafka's protocol."""
 MOST_WEIGHT = 10**9
 
 
-def read_brokers(file: Path) -> tuple[Broker, ...]:
+@dataclass(frozen=True, slots=True)
+class ListedBroker:
+    """`capacity` is in bytes. A weight that is no positive number is for whoever plans with it to refuse."""
+
+    id: int
+    rack: str | None
+    weight: float
+    capacity: int | None
+
+
+def read_brokers(file: Path) -> tuple[ListedBroker, ...]:
     """Raises OSError, and CliError that names the field for anything else than a list of brokers."""
-    return brokers_of(read_json(file), file)
+    return brokers_of(read_json(file), f"{file}: ")
 
 
-def read_json(file: Path) -> Any:
-    """Raises OSError and CliError."""
-    try:
-        return json.loads(file.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise _bad(file, f"is not JSON: {error}") from None
+def brokers_of(document: Any, where: str) -> tuple[ListedBroker, ...]:
+    """The same from JSON that has been read; `where` comes before the number of an entry."""
+    if not isinstance(document, list):
+        raise CliError(
+            f'{where.removesuffix(": ")}: not a list of brokers: it is [{{"id": 1, "rack": "a", "weight": 1.0}}]'
+        )
+    return tuple(_brokers(document, where))
 
 
-def brokers_of(entries: Any, file: Path) -> tuple[Broker, ...]:
-    """The same from JSON that has been read."""
-    if not isinstance(entries, list):
-        raise _bad(file, 'is not a list of brokers, such as [{"id": 1, "rack": "a", "weight": 1.0}]')
-    return tuple(_broker(entry, f"brokers[{at}]", file) for at, entry in enumerate(entries))
-
-
-def _broker(entry: Any, path: str, file: Path) -> Broker:
-    if not isinstance(entry, dict):
-        raise _bad(file, f"{path} is not an object with an id")
-    unknown = sorted(set(entry) - set(FIELDS))
-    if unknown:
-        raise _bad(file, f"{path}.{unknown[0]} means nothing here; a broker has {', '.join(FIELDS)}")
-    number, rack, weight = entry.get("id"), entry.get("rack", ""), entry.get("weight", 1.0)
-    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
-        raise _bad(file, f"{path}.id is no broker id: a whole number from 0")
-    if not isinstance(rack, str | None):
-        raise _bad(file, f"{path}.rack is no name of a rack")
-    if not isinstance(weight, int | float) or isinstance(weight, bool):
-        raise _bad(file, f"{path}.weight is no number")
-    if not 0 < weight <= MOST_WEIGHT:
-        problem = f"{path}.weight is {weight}, but is above 0 and at most {MOST_WEIGHT}"
-        raise _bad(file, f"{problem}: leave a broker out that shall carry nothing")
-    return Broker(number, rack or "", float(weight))
-
-
-def _bad(file: Path, problem: str) -> CliError:
-    return CliError(f"{file}: {problem}")
+def _brokers(document: list[Any], where: str) -> Iterator[ListedBroker]:
+    for number, entry in enumerate(document):
+        at = f"{where}[{number}]"
+        check_object(at, entry)
+        if strange := sorted(set(entry) - set(FIELDS)):
+            raise CliError(f"{at}.{strange[0]}: no such field; a broker has {', '.join(FIELDS)}")
+        check_whole(f"{at}.id", entry.get("id"), MOST_ID)
+        rack, weight, capacity = entry.get("rack"), entry.get("weight", 1.0), entry.get("capacity")
+        if rack is not None and not isinstance(rack, str):
+            raise CliError(f"{at}.rack: {rack!r} is not text: put it in quotes")
+        if isinstance(weight, bool) or not isinstance(weight, int | float):
+            raise CliError(f"{at}.weight: {weight!r} is not a number")
+        if abs(weight) > MOST_WEIGHT:
+            raise CliError(f"{at}.weight: not above 0 and at most {MOST_WEIGHT}: only proportions count")
+        yield ListedBroker(
+            entry["id"],
+            rack or None,
+            float(weight),
+            None if capacity is None else to_bytes(f"{at}.capacity", capacity),
+        )

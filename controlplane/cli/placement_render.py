@@ -29,7 +29,7 @@ def simulation_text(simulation: Simulation, *, whole: bool) -> str:
     """For people: the sums first, then shards, loads, and what a bad tenant takes along."""
     parts = ["\n".join(_summary(simulation)), _block("shared by two tenants", _histogram(simulation))]
     if simulation.measured or simulation.random:
-        parts.append(_block(f"{_bad(simulation)} misbehaving, for one that behaves", _blast_table(simulation)))
+        parts.append(_block(f"{simulation.bad} misbehaving, for one that behaves", _blast_table(simulation)))
     if simulation.changes:
         rows = [[change.tenant, change.leaves, change.joins] for change in simulation.changes]
         parts.append(_block("moved", table(["TENANT", "LEAVES", "JOINS"], rows)))
@@ -70,16 +70,11 @@ def _zone_count(simulation: Simulation) -> str:
 def _histogram(simulation: Simulation) -> str:
     pairs = sum(simulation.histogram.values())
     rows = []
-    for shared in range(simulation.rule.size + 1):
-        count = simulation.histogram.get(shared, 0)
-        chance = "-" if simulation.chances is None else f"{simulation.chances[shared]:.6f}"
+    for shared in range(max(simulation.rule.size, simulation.worst) + 1):
+        count, chances = simulation.histogram.get(shared, 0), simulation.chances
+        chance = "-" if chances is None or shared >= len(chances) else f"{chances[shared]:.6f}"
         rows.append([shared, count, f"{count / pairs:.6f}" if pairs else "-", chance])
     return table(["BROKERS", "PAIRS", "SHARE", "AT RANDOM"], rows)
-
-
-def _bad(simulation: Simulation) -> int:
-    known = simulation.measured or simulation.random
-    return known.bad if known else 0
 
 
 def _blast_table(simulation: Simulation) -> str:

@@ -11,8 +11,10 @@ from typing import Any
 
 import typer
 
-from controlplane.cli.brokers_file import brokers_of, read_brokers, read_json
+from controlplane.api.kafka_tenant import MAX_SHARD
+from controlplane.cli.brokers_file import ListedBroker, brokers_of, read_brokers
 from controlplane.cli.errors import CliError, ExitCode
+from controlplane.cli.json_file import read_json
 from controlplane.domain.placement.blast import Blast, always_survived, measured_blast, random_blast, random_overlap
 from controlplane.domain.placement.changes import Change, Repack, join, leave, repack
 from controlplane.domain.placement.fresh import TooManyTenantsError, assign, room
@@ -58,11 +60,12 @@ class Reach:
 
 @dataclass(frozen=True)
 class Simulation:
-    """`within` is None for a fresh assignment; with history, whether every pair keeps the rule. `bound` and `capacity`
-    are what a fresh assignment of these brokers could reach at most, and does."""
+    """`bound` and `capacity` are what a fresh assignment of these brokers could reach at most, and does. Tenants with
+    history may have shards of another size than the rule's. `random` and `measured` are for `bad` tenants."""
 
     fleet: Fleet
     rule: ShardRule
+    bad: int
     shards: Mapping[str, Shard]
     construction: str
     capacity: int
@@ -97,7 +100,7 @@ def fleet_of(brokers: str | None, zones: int | None, per_zone: str | None) -> Fl
         raise CliError("say either --brokers, or --zones with --brokers-per-zone", ExitCode.USAGE)
     if brokers is None:
         return _zoned(zones, per_zone)
-    if not brokers.removeprefix("-").isdecimal():
+    if brokers and not brokers.removeprefix("-").isdecimal():
         return _listed(read_brokers(Path(brokers)), Path(brokers))
     return even_fleet(1, _number(brokers, "--brokers", MOST_BROKERS))
 
@@ -123,12 +126,12 @@ def _number(word: str, option: str, most: int) -> int:
     return int(word)
 
 
-def _listed(brokers: tuple[Broker, ...], file: Path) -> Fleet:
+def _listed(brokers: Sequence[ListedBroker], file: Path) -> Fleet:
     try:
-        fleet = Fleet(brokers)
+        fleet = Fleet(tuple(Broker(broker.id, broker.rack or "", broker.weight) for broker in brokers))
     except BadInputError as error:
         raise CliError(f"{file}: {error}") from None
-    bare = [broker.id for broker in brokers if not broker.zone]
+    bare = [broker.id for broker in brokers if not broker.rack]
     if 0 < len(bare) < len(brokers):
         problem = f"some brokers have a rack and {listing(bare)} none"
         raise CliError(f"{file}: {problem}: give a rack to all of them, or to none")
@@ -139,6 +142,8 @@ def simulated(question: Question, history: Path | None, *, repack: bool) -> Simu
     """Raises CliError: 1 where it does not fit or a file is no history, 2 where the numbers mean nothing."""
     if not 1 <= question.tenants <= MOST_TENANTS:
         raise typer.BadParameter(f"{question.tenants} is not between 1 and {MOST_TENANTS}", param_hint="--tenants")
+    if question.shard_size > MAX_SHARD:
+        raise typer.BadParameter(f"{question.shard_size} is more than {MAX_SHARD}", param_hint="--shard-size")
     if not 1 <= question.bad <= question.tenants - (question.tenants > 1):
         most = max(question.tenants - 1, 1)
         raise typer.BadParameter(
@@ -174,6 +179,12 @@ def _fresh(question: Question, rule: ShardRule) -> Simulation:
 def _continued(question: Question, rule: ShardRule, history: Path, *, offer: bool) -> Simulation:
     """Shards as they were, changed for brokers that have gone and come, and then more tenants one by one."""
     before, shards = _history(history)
+    for broker in question.fleet.brokers:
+        if (was := before.by_id.get(broker.id, broker).zone) != broker.zone:
+            problem = (
+                f"broker {broker.id} is in zone {was or 'without a name'} there, and in {broker.zone or 'none'} here"
+            )
+            raise CliError(f"{history}: {problem}: one that has moved is another broker; list all of them in a file")
     held = (
         Held(tenant, shard, ShardRule(len(shard), min(rule.max_overlap, len(shard) - 1)))
         for tenant, shard in shards.items()
@@ -198,7 +209,8 @@ def _continued(question: Question, rule: ShardRule, history: Path, *, offer: boo
             raise CliError(f"{problem}: --allow-overlap lets others share more, --repack says what moving would do")
         placed.append(tenant)
     there = room(question.fleet, rule, shard_search())
-    reach = Reach(there.capacity, there.bound, there.least_worst(len(occupancy.held)))
+    alike = sum(len(held.shard) == rule.size for held in occupancy.held.values())
+    reach = Reach(there.capacity, there.bound, there.least_worst(alike))
     now = {held.tenant: held.shard for held in occupancy.held.values()}
     offered = repack(occupancy, rule, search=shard_search()) if offer else None
     how = "as they were, then one by one"
@@ -210,7 +222,7 @@ def _history(file: Path) -> tuple[Fleet, dict[str, Shard]]:
     document = read_json(file)
     if not isinstance(document, dict) or "brokers" not in document or not isinstance(document.get("shards"), dict):
         raise CliError(f"{file} is no output of `kfleet placement simulate -o json`: it lacks brokers or shards")
-    fleet = _listed(brokers_of(document["brokers"], file), file)
+    fleet = _listed(brokers_of(document["brokers"], f"{file}: brokers"), file)
     return fleet, {tenant: _shard(ids, fleet, f"{file}: shards.{tenant}") for tenant, ids in document["shards"].items()}
 
 
@@ -218,9 +230,11 @@ def _shard(ids: Any, fleet: Fleet, where: str) -> Shard:
     if not isinstance(ids, list) or not ids or any(type(one) is not int for one in ids):
         raise CliError(f"{where} is no list of broker ids, such as [1, 2, 3]")
     if strange := [one for one in ids if one not in fleet.by_id]:
-        raise CliError(f"{where}: broker {strange[:1]} is not among its brokers")
+        raise CliError(f"{where}: broker {strange[0]} is not among its brokers")
     if twice := [one for one, count in Counter(ids).items() if count > 1]:
         raise CliError(f"{where}: broker {twice[0]} is there twice")
+    if len(ids) > MAX_SHARD:
+        raise CliError(f"{where}: it has {len(ids)} brokers, {len(ids) - MAX_SHARD} more than a shard may")
     return tuple(sorted(ids))
 
 
@@ -245,6 +259,7 @@ def _measured(
     return Simulation(
         fleet=question.fleet,
         rule=rule,
+        bad=question.bad,
         shards=shards,
         construction=construction,
         capacity=reach.capacity,
@@ -254,7 +269,7 @@ def _measured(
         chances=chances,
         random=random,
         measured=measured_blast(listed, question.bad),
-        survives=always_survived(rule.size, max(histogram, default=0)),
+        survives=always_survived(min(map(len, listed)), max(histogram, default=0)),
         solver=solver_installed(),
         changes=tuple(changes),
         placed=tuple(placed),
@@ -298,11 +313,7 @@ def document_of(simulation: Simulation) -> dict[str, Any]:
         "exactSearch": simulation.solver,
         "load": {str(broker): count for broker, count in simulation.load.items()},
         "blastRadius": {
-            "bad": simulation.random.bad
-            if simulation.random
-            else simulation.measured.bad
-            if simulation.measured
-            else None,
+            "bad": simulation.bad,
             "random": _blast(simulation.random),
             "randomOverlap": None
             if simulation.chances is None

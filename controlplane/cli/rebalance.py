@@ -73,7 +73,10 @@ def plan(
         float, typer.Option("--tolerance", help="How far from its share of bytes a broker may be.", min=0.0, max=1.0)
     ] = 0.1,
     min_isr: Annotated[
-        int, typer.Option("--min-isr", help="For move-away: RF up to this cannot spare a replica.", min=1)
+        int,
+        typer.Option(
+            "--min-isr", help="For move-away: RF up to this cannot spare a replica. For replicas: no fewer.", min=1
+        ),
     ] = 2,
     exact: Annotated[
         bool, typer.Option("--exact", help="Fail unless no other plan moves less.", show_default=False)

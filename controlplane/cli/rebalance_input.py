@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
-from controlplane.api.quantity import QuantityError, parse_bytes
-from controlplane.cli.brokers_file import MOST_WEIGHT
+from controlplane.cli.brokers_file import MOST_ID, read_brokers
 from controlplane.cli.errors import CliError, ExitCode
+from controlplane.cli.json_file import check_object, check_whole, read_json, to_bytes
 from controlplane.domain.rebalance.values import (
     Assignment,
     Balance,
@@ -28,11 +26,7 @@ from controlplane.domain.rebalance.values import (
 )
 from controlplane.domain.topics.rules import illegal_name
 
-MOST_ID = 2**31 - 1
-"""Broker ids and partitions are int32 in Kafka's protocol."""
-MOST_BYTES = 2**60
 GOALS = "balance, bytes, leaders, racks, drain:1,2, move-to:4,5,6, replicas:3, move-away:1"
-BROKER_FIELDS = ("id", "rack", "weight", "capacity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +58,7 @@ def read_given(given: Given) -> Question:
     """Raises OSError, and CliError for what makes no sense."""
     _goal_known(given)
     partitions = tuple(_partitions(given.assignment, given.min_isr))
-    brokers = tuple(_brokers(given.brokers))
+    brokers = tuple(Broker(one.id, one.rack, one.weight, one.capacity) for one in read_brokers(given.brokers))
     if given.sizes is not None:
         partitions = _sized(partitions, given.sizes)
     if given.allowed is not None:
@@ -121,58 +115,32 @@ def _matching(patterns: tuple[str, ...], topics: frozenset[str]) -> frozenset[st
 
 
 def _partitions(file: Path, min_isr: int) -> Iterator[Partition]:
-    document = _read(file)
+    document = read_json(file)
     if not isinstance(document, dict) or not isinstance(document.get("partitions"), list):
         raise CliError(f'{file}: not an assignment: it is {{"version": 1, "partitions": [...]}}')
     if document.get("version", 1) != 1:
         raise CliError(f"{file}: version: {document['version']!r} is not known: it is 1")
     for number, entry in enumerate(document["partitions"]):
         where = f"{file}: partitions[{number}]"
-        _object(where, entry)
+        check_object(where, entry)
         topic, partition, replicas = entry.get("topic"), entry.get("partition"), entry.get("replicas")
         if not isinstance(topic, str):
             raise CliError(f"{where}.topic: {topic!r} is not the name of a topic")
         if problem := illegal_name(topic):
             raise CliError(f"{where}.topic: {topic!r} {problem}")
-        _whole(f"{where}.partition", partition, MOST_ID)
+        check_whole(f"{where}.partition", partition, MOST_ID)
         if not isinstance(replicas, list):
             raise CliError(f"{where}.replicas: {replicas!r} is not a list of broker ids")
         for place, one in enumerate(replicas):
-            _whole(f"{where}.replicas[{place}]", one, MOST_ID)
+            check_whole(f"{where}.replicas[{place}]", one, MOST_ID)
         yield Partition(topic, partition, tuple(replicas), min_isr=min_isr)
 
 
-def _brokers(file: Path) -> Iterator[Broker]:
-    document = _read(file)
-    if not isinstance(document, list):
-        raise CliError(f'{file}: not a list of brokers: it is [{{"id": 1, "rack": "a", "weight": 1.0}}]')
-    for number, entry in enumerate(document):
-        where = f"{file}: [{number}]"
-        _object(where, entry)
-        if strange := sorted(set(entry) - set(BROKER_FIELDS)):
-            raise CliError(f"{where}.{strange[0]}: no such field; a broker has {', '.join(BROKER_FIELDS)}")
-        _whole(f"{where}.id", entry.get("id"), MOST_ID)
-        rack, weight = entry.get("rack"), entry.get("weight", 1.0)
-        if rack is not None and not isinstance(rack, str):
-            raise CliError(f"{where}.rack: {rack!r} is not text: put it in quotes")
-        if isinstance(weight, bool) or not isinstance(weight, int | float):
-            raise CliError(f"{where}.weight: {weight!r} is not a number")
-        if abs(weight) > MOST_WEIGHT:
-            raise CliError(f"{where}.weight: not above 0 and at most {MOST_WEIGHT}: only proportions count")
-        capacity = entry.get("capacity")
-        yield Broker(
-            entry["id"],
-            rack or None,
-            float(weight),
-            None if capacity is None else _bytes(f"{where}.capacity", capacity),
-        )
-
-
 def _sized(partitions: tuple[Partition, ...], file: Path) -> tuple[Partition, ...]:
-    document = _read(file)
+    document = read_json(file)
     if not isinstance(document, dict):
         raise CliError(f'{file}: not sizes: they are {{"TOPIC-PARTITION": bytes of one replica}}')
-    sizes = {name: _bytes(f"{file}: {name}", value) for name, value in document.items()}
+    sizes = {name: to_bytes(f"{file}: {name}", value) for name, value in document.items()}
     names = {str(partition.id) for partition in partitions}
     if strange := sorted(sizes.keys() - names):
         raise CliError(f"{file}: {strange[0]}: not a partition of the assignment{_and_more(strange)}")
@@ -182,7 +150,7 @@ def _sized(partitions: tuple[Partition, ...], file: Path) -> tuple[Partition, ..
 
 
 def _allowed(partitions: tuple[Partition, ...], file: Path) -> tuple[Partition, ...]:
-    document = _read(file)
+    document = read_json(file)
     if not isinstance(document, dict):
         raise CliError(f'{file}: not a list of what is allowed: it is {{"PATTERN of topics": [ids]}}')
     rules: dict[str, frozenset[int]] = {}
@@ -190,7 +158,7 @@ def _allowed(partitions: tuple[Partition, ...], file: Path) -> tuple[Partition, 
         if not isinstance(ids, list) or not ids:
             raise CliError(f"{file}: {pattern}: {ids!r} is not a list of broker ids")
         for place, one in enumerate(ids):
-            _whole(f"{file}: {pattern}[{place}]", one, MOST_ID)
+            check_whole(f"{file}: {pattern}[{place}]", one, MOST_ID)
         rules[pattern] = frozenset(ids)
     by_topic = {topic: _rule(file, rules, topic) for topic in {partition.topic for partition in partitions}}
     return tuple(replace(partition, allowed=by_topic[partition.topic]) for partition in partitions)
@@ -201,37 +169,6 @@ def _rule(file: Path, rules: Mapping[str, frozenset[int]], topic: str) -> frozen
     if len(meant) > 1:
         raise CliError(f"{file}: topic {topic} is meant by {meant[0]} and by {meant[1]}: leave one of them")
     return rules[meant[0]] if meant else None
-
-
-def _read(file: Path) -> Any:
-    try:
-        return json.loads(file.read_bytes())
-    except json.JSONDecodeError as error:
-        raise CliError(f"{file}: not JSON: line {error.lineno} column {error.colno}: {error.msg}") from None
-    except (UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise CliError(f"{file}: not JSON: {error}") from None
-
-
-def _object(where: str, entry: Any) -> None:
-    if not isinstance(entry, dict):
-        raise CliError(f"{where}: {entry!r} is not an object")
-
-
-def _whole(where: str, value: Any, most: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
-        raise CliError(f"{where}: {value!r} is not a whole number from 0 to {most}")
-
-
-def _bytes(where: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise CliError(f"{where}: {value!r} is not a size: give bytes, or text such as '10Gi'")
-    try:
-        amount = parse_bytes(value)
-    except QuantityError as error:
-        raise CliError(f"{where}: {error}") from None
-    if amount > MOST_BYTES:
-        raise CliError(f"{where}: {value!r} is more than an exbibyte")
-    return amount
 
 
 def _is_number(text: str) -> bool:

@@ -54,9 +54,9 @@ class Court:
 
     def cell(self, p: Partition) -> set[int]:
         goal = self.goal
-        if isinstance(goal, MoveTo) and self.is_meant(p):
-            return set(goal.brokers)
         cell = set(self.brokers) if p.allowed is None else set(p.allowed) & set(self.brokers)
+        if isinstance(goal, MoveTo) and self.is_meant(p):
+            return cell & goal.brokers
         if not self.is_meant(p):
             cell |= set(p.replicas) & set(self.brokers)
         if isinstance(goal, Drain) or (isinstance(goal, MoveAway) and self.is_meant(p)):

@@ -3,6 +3,9 @@ counting."""
 
 from __future__ import annotations
 
+import math
+import time
+from fractions import Fraction
 from itertools import combinations, product
 
 import pytest
@@ -56,6 +59,27 @@ def test_the_formulas_against_trying_everything(zones: list[ZoneShape]) -> None:
         gone = sum(mine <= frozenset().union(*draw) for draw in draws) / len(draws)
         blast = random_blast(zones, size, bad)
         assert (blast.touched, blast.covered) == pytest.approx((hit, gone))
+
+
+@pytest.mark.parametrize("bad", [1, 7, 300])
+@pytest.mark.parametrize(("brokers", "size"), [(1000, 40), (60, 30), (12, 11)])
+def test_the_formulas_against_exact_fractions(brokers: int, size: int, bad: int) -> None:
+    missed = [Fraction(math.comb(brokers - j, size), math.comb(brokers, size)) for j in range(size + 1)]
+    covered = sum((-1) ** j * math.comb(size, j) * missed[j] ** bad for j in range(size + 1))
+    blast = random_blast([ZoneShape(brokers, size, size)], size, bad)
+    assert blast.covered == pytest.approx(float(covered), rel=1e-12, abs=0)
+    assert blast.touched == pytest.approx(float(1 - missed[size] ** bad), rel=1e-12, abs=0)
+
+
+def test_many_misbehaving_take_no_longer() -> None:
+    began = time.process_time()
+    assert random_blast([ZoneShape(1000, 10, 10)], 10, 500_000).covered == pytest.approx(1)
+    rows = even_fleet(3, 60)
+    shards = list(assign(rows, ShardRule(3, 1), [str(at) for at in range(3600)]).shards.values())
+    found = measured_blast(shards, 1800)
+    assert found is not None
+    assert found.covered == pytest.approx(1, abs=1e-9)
+    assert time.process_time() - began < 10
 
 
 def test_zones_that_give_no_fixed_number_have_no_formula() -> None:

@@ -81,6 +81,8 @@ def test_plain_brokers() -> None:
         (("--brokers", "9", "--max-overlap", "3"), 2, "max overlap: 3 is not between 0 and 2"),
         (("--brokers", "9", "--max-overlap", "-1"), 2, "max overlap: -1 is not between 0 and 2"),
         (("--brokers", "9", "--shard-size", "0"), 2, "shard size: 0"),
+        (("--brokers", "999", "--shard-size", "129"), 2, "--shard-size: 129 is more than 128"),
+        (("--brokers", ""), 2, "--brokers: '' is not a number"),
         (("--brokers", "0"), 2, "--brokers: '0' is not a number between 1"),
         (("--brokers", "99999999999999999999"), 2, "--brokers"),
         (("--brokers", "9", "--zones", "3"), 2, "either --brokers, or --zones"),
@@ -105,24 +107,32 @@ def test_no_tenants_are_none() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("{", "is not JSON: "),
-        pytest.param("[" * 100_000, "is not JSON: ", id="deep"),
-        ("{}", "is not a list of brokers"),
+        ("{", "brokers.json: not JSON: line 1 column 2"),
+        pytest.param("[" * 100_000, "brokers.json: not JSON: ", id="deep"),
+        ("{}", "brokers.json: not a list of brokers"),
         ("[]", "there are none"),
-        ("[1]", "brokers[0] is not an object"),
-        ('[{"id": "one"}]', "brokers[0].id is no broker id"),
-        ('[{"id": true}]', "brokers[0].id is no broker id"),
-        ('[{"id": -1}]', "brokers[0].id is no broker id"),
+        ("[1]", "brokers.json: [0]: 1 is not an object"),
+        ('[{"id": "one"}]', "[0].id: 'one' is not a whole number from 0 to 2147483647"),
+        ('[{"id": true}]', "[0].id: True is not a whole number"),
+        ('[{"id": -1}]', "[0].id: -1 is not a whole number"),
+        ('[{"id": 2147483648}]', "[0].id: 2147483648 is not a whole number"),
         ('[{"id": 1}, {"id": 1}]', "id 1 stands there twice"),
-        ('[{"id": 1, "weight": 0}]', "brokers[0].weight is 0, but is above 0"),
-        ('[{"id": 1, "weight": -2}]', "brokers[0].weight is -2"),
-        pytest.param(f'[{{"id": 1, "weight": {10**400}}}]', "is above 0 and at most 1000000000", id="much"),
-        pytest.param(f'[{{"id": 1, "weight": {-(10**400)}}}]', "is above 0 and at most 1000000000", id="little"),
-        ('[{"id": 1, "weight": Infinity}]', "brokers[0].weight is inf, but is above 0 and at most 1000000000"),
-        ('[{"id": 1, "weight": NaN}]', "brokers[0].weight is nan"),
-        ('[{"id": 1, "weight": "1"}]', "brokers[0].weight is no number"),
-        ('[{"id": 1, "rack": 3}]', "brokers[0].rack is no name"),
-        ('[{"id": 1, "zone": "a"}]', "brokers[0].zone means nothing here"),
+        (
+            '[{"id": 1, "weight": 0}]',
+            "weight of broker 1: 0 is no weight; it is above 0 (leave a broker out that shall",
+        ),
+        ('[{"id": 1, "weight": -2}]', "weight of broker 1: -2 is no weight; it is above 0"),
+        pytest.param(
+            f'[{{"id": 1, "weight": {10**400}}}]', "[0].weight: not above 0 and at most 1000000000", id="much"
+        ),
+        pytest.param(
+            f'[{{"id": 1, "weight": {-(10**400)}}}]', "[0].weight: not above 0 and at most 1000000000", id="little"
+        ),
+        ('[{"id": 1, "weight": Infinity}]', "[0].weight: not above 0 and at most 1000000000"),
+        ('[{"id": 1, "weight": NaN}]', "weight of broker 1: nan is no weight"),
+        ('[{"id": 1, "weight": "1"}]', "[0].weight: '1' is not a number"),
+        ('[{"id": 1, "rack": 3}]', "[0].rack: 3 is not text: put it in quotes"),
+        ('[{"id": 1, "zone": "a"}]', "[0].zone: no such field; a broker has id, rack, weight, capacity"),
     ],
 )
 def test_a_file_of_brokers_that_is_none(text: str, says: str, tmp_path: Path) -> None:
@@ -130,6 +140,16 @@ def test_a_file_of_brokers_that_is_none(text: str, says: str, tmp_path: Path) ->
     file.write_text(text)
     done = simulate("--brokers", str(file), "--shard-size", "1", "--max-overlap", "0", "--tenants", "1")
     assert problems_of_error(done, 1, says) == []
+
+
+def test_the_file_of_brokers_is_that_of_a_rebalance(tmp_path: Path) -> None:
+    """Capacities are nothing to shards, and no mistake."""
+    file = tmp_path / "brokers.json"
+    file.write_text(json.dumps([{"id": at, "rack": "abc"[at], "capacity": "2Ti"} for at in range(3)]))
+    asked = ("--brokers", str(file), "--tenants", "1")
+    assert document(*asked)["shards"] == {"tenant-0": [0, 1, 2]}
+    file.write_text(json.dumps([{"id": 1, "capacity": "much"}]))
+    assert problems_of_error(simulate(*asked), 1, "[0].capacity: 'much' is not a quantity") == []
 
 
 def test_racks_on_some_brokers_only_are_refused(tmp_path: Path) -> None:
@@ -177,6 +197,40 @@ def test_history_moves_nobody_and_a_broker_that_goes_moves_one_of_a_shard(tmp_pa
     assert after["repack"]["maxOverlap"] <= after["maxOverlap"]
 
 
+def test_shards_of_other_sizes_in_a_history_are_judged_as_they_are(tmp_path: Path) -> None:
+    """Two of three brokers that share two, and then one of two: any bad one may take all brokers of the smallest."""
+    before = tmp_path / "before.json"
+    shards = {"a": [0, 1, 2, 3], "b": [0, 1, 2, 3], "c": [3, 4]}
+    before.write_text(json.dumps({"shards": shards, "brokers": [{"id": one} for one in range(8)]}))
+    asked = ("--brokers", "8", "--shard-size", "2", "--from", str(before), "--tenants", "4")
+    found = document(*asked)
+    assert (found["overlapHistogram"]["4"], found["overlapBound"]) == (1, 0), "two pairs of brokers can be apart"
+    assert found["blastRadius"]["alwaysSurvived"] == 0
+    rows = simulate(*asked).stdout.split("shared by two tenants\n")[1].split("\n\n")[0].splitlines()
+    assert [row.split()[0] for row in rows[1:]] == ["0", "1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize(
+    "fleet",
+    [
+        ("--brokers", "1000", "--shard-size", "4"),
+        ("--zones", "1200", "--brokers-per-zone", "2", "--shard-size", "1", "--max-overlap", "0", "--allow-overlap"),
+    ],
+    ids=["brokers", "zones"],
+)
+def test_large_fleets_are_no_trouble(fleet: tuple[str, ...]) -> None:
+    done = simulate(*fleet, "--tenants", "3000" if "--zones" in fleet else "50", "-o", "name")
+    assert (done.code, done.stderr) == (0, "")
+
+
+def test_brokers_that_are_numbered_anew_are_no_history(tmp_path: Path) -> None:
+    """One more in every zone: 6 was the first of zone b, and would be the last of zone a."""
+    before = tmp_path / "before.json"
+    before.write_text(simulate(*ZONED, "--tenants", "3", "-o", "json").stdout)
+    done = simulate("--zones", "3", "--brokers-per-zone", "7", "--tenants", "3", "--from", str(before))
+    assert problems_of_error(done, 1, "before.json: broker 6 is in zone b there, and in a here", "in a file") == []
+
+
 def test_history_that_is_full_takes_nobody_in(tmp_path: Path) -> None:
     before = tmp_path / "before.json"
     before.write_text(simulate(*ZONED, "--tenants", "36", "-o", "json").stdout)
@@ -213,12 +267,21 @@ def test_a_zone_that_is_new_comes_in_whole(size: int, new: str, tmp_path: Path) 
         ("[]", "is no output of"),
         ('{"shards": {}}', "is no output of"),
         ('{"shards": [], "brokers": [{"id": 2}]}', "is no output of"),
-        ('{"shards": {"a": [1]}, "brokers": [{"id": 2}]}', "shards.a: broker [1] is not among its brokers"),
-        ('{"shards": {"a": [1]}, "brokers": [{"id": 1, "weight": 0}]}', "brokers[0].weight is 0, but is above 0"),
+        ('{"shards": {"a": [1]}, "brokers": [{"id": 2}]}', "shards.a: broker 1 is not among its brokers"),
+        (
+            json.dumps({"shards": {"a": [*range(129)]}, "brokers": [{"id": one} for one in range(129)]}),
+            "shards.a: it has 129 brokers, 1 more than a shard may",
+        ),
+        (
+            '{"shards": {"a": [1]}, "brokers": [{"id": 1, "weight": 0}]}',
+            "weight of broker 1: 0 is no weight; it is above 0",
+        ),
+        ('{"shards": {"a": [1]}, "brokers": [{"id": 1, "rack": 7}]}', "before.json: brokers[0].rack: 7 is not text"),
+        ('{"shards": {"a": [1]}, "brokers": 7}', "before.json: brokers: not a list of brokers"),
         ('{"shards": {"a": [1]}, "brokers": [{"id": 1}, {"id": 1}]}', "id 1 stands there twice"),
         ('{"shards": {"a": [1, 1]}, "brokers": [{"id": 1}]}', "shards.a: broker 1 is there twice"),
-        ("{", "is not JSON: "),
-        pytest.param("[" * 100_000, "is not JSON: ", id="deep"),
+        ("{", "before.json: not JSON: line 1 column 2"),
+        pytest.param("[" * 100_000, "before.json: not JSON: ", id="deep"),
         *(
             (
                 f'{{"shards": {{"a": {shard}}}, "brokers": [{{"id": 1}}, {{"id": 2}}]}}',

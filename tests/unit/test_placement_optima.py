@@ -170,6 +170,34 @@ def test_every_shard_is_every_shard() -> None:
     assert count_shards(kinds, 4) == len(wanted)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "size"), [((2, 3, 1), 2), ((1,) * 5, 3), ((3, 1, 2), 4), ((2, 2), 3), ((4,), 2), ((2, 1, 1), 1)]
+)
+def test_every_shard_of_uneven_zones(sizes: tuple[int, ...], size: int) -> None:
+    zones = [at for at, count in enumerate(sizes) for _ in range(count)]
+    kinds = shape(Fleet(tuple(Broker(at, str(zone)) for at, zone in enumerate(zones))), size)
+    wanted = [
+        shard
+        for shard in combinations(range(len(zones)), size)
+        if all(kind.least <= [zones[one] for one in shard].count(at) <= kind.most for at, kind in enumerate(kinds))
+    ]
+    found = list(every_shard(kinds, size))
+    assert sorted(found) == wanted
+    assert len(found) == count_shards(kinds, size)
+
+
+@pytest.mark.parametrize(("size", "overlap", "most"), [(4, 1, 150), (5, 1, 120), (5, 2, 60), (6, 3, 40), (7, 1, 100)])
+def test_one_more_broker_never_leaves_room_for_less(size: int, overlap: int, most: int) -> None:
+    counts = [largest_packing(brokers, size, overlap).count for brokers in range(size, most)]
+    assert counts == sorted(counts)
+
+
+def test_a_thousand_brokers_without_zones() -> None:
+    """No system is near; the quadruples are within one in a hundred of Johnson's bound."""
+    family = largest_packing(1000, 4, 1)
+    assert 0.99 * most_shards([ZoneShape(1000, 4, 4)], 4, 1) < family.count
+
+
 def test_overlap_that_nobody_can_avoid() -> None:
     kinds = shape(even_fleet(3, 6), 3)
     assert [least_worst_overlap(kinds, 3, tenants) for tenants in (1, 6, 7, 36, 37, 216, 217)] == [0, 0, 1, 1, 2, 2, 3]

@@ -19,7 +19,7 @@ from support.tenants import START, TenantCell
 from controlplane.adapters.solver import shard_search
 from controlplane.adapters.solver.shard_search import CpSatShardSearch
 from controlplane.api.kafka_tenant import MAX_SHARD
-from controlplane.domain.placement import growing, measure
+from controlplane.domain.placement import fresh, growing, measure
 from controlplane.domain.placement.bounds import most_shards
 from controlplane.domain.placement.changes import join
 from controlplane.domain.placement.fresh import TooManyTenantsError, assign
@@ -124,6 +124,22 @@ def test_bounds_of_many_zones_and_a_large_overlap_are_there_at_once() -> None:
 def test_control_work_without_bound_is_seen(bounded: None) -> None:
     with pytest.raises(TooMuchWorkError):
         growing.parts(tuple(range(40)), 19)
+
+
+def test_wide_shards_on_many_brokers_are_tried_one_by_one_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is counted is brokers looked at, for each broker of a shard all there are."""
+    asked: list[int] = []
+    search = Occupancy.search
+
+    def counted(occupancy: Occupancy, rule: ShardRule) -> tuple[int, ...] | None:
+        asked.append(rule.size * len(occupancy.fleet.brokers))
+        return search(occupancy, rule)
+
+    monkeypatch.setattr(Occupancy, "search", counted)
+    monkeypatch.setattr(fresh, "LOOKS", 50_000)
+    there = fresh.room(even_fleet(1, 200), ShardRule(40, 20))
+    assert there.capacity < there.bound, "there might be more"
+    assert 0 < sum(asked) <= 50_000
 
 
 def test_a_wide_shard_too_many_is_refused_with_the_number() -> None:

@@ -158,6 +158,22 @@ def test_shards_are_kept(tmp_path: Path) -> None:
     assert rows == [["1", "-", "4", "2"], ["2", "-", "0", "2"], ["3", "-", "0", "0"]]
 
 
+def test_topics_are_moved_to_no_broker_that_they_are_not_allowed_on(tmp_path: Path) -> None:
+    brokers = [{"id": one} for one in range(1, 7)]
+    parts, allowed = assignment([1, 2], [2, 3]), {"t": [1, 2, 3, 4]}
+
+    def moved(goal: str) -> Run:
+        done = plan(tmp_path, parts, brokers, "leaders", allowed=allowed)
+        assert done.code == 0, "the files are there, and make sense"
+        names = ("assignment", "brokers", "allowed")
+        files = [word for name in names for word in (f"--{name}", str(tmp_path / f"{name}.json"))]
+        return run(["rebalance", "plan", *files, "--goal", goal, "--topics", "t", "-o", "reassignment"])
+
+    found = json.loads(moved("move-to:3,4,5").stdout)["partitions"]
+    assert [sorted(one["replicas"]) for one in found] == [[3, 4], [3, 4]]
+    assert problems_of_error(moved("move-to:4,5,6"), 1, "t-0: 2 replicas need 2 brokers, 1 may have them (4)") == []
+
+
 @pytest.mark.parametrize(
     ("capacity", "goal", "says"),
     [

@@ -13,11 +13,16 @@ from controlplane.api import names
 from controlplane.domain.rebalance.history import Made, outlived
 from controlplane.ports import ForbiddenError, KubeApi, Object
 from controlplane.services.rebalance.asked import REBALANCES
-from controlplane.services.rebalance.history import History, ended_at
+from controlplane.services.rebalance.history import History, ended_at, is_hopeless
 from controlplane.services.tenants.moves import tenant_of
 
 MADE = st.lists(
-    st.builds(Made, st.text("abcdef", min_size=1), st.sampled_from("xy"), st.none() | st.floats(0, 9, width=16)),
+    st.builds(
+        lambda name, owner, stands: Made(name, owner, *stands),
+        st.text("abcdef", min_size=1),
+        st.sampled_from("xy"),
+        st.tuples(st.none(), st.booleans()) | st.tuples(st.floats(0, 9, width=16), st.just(False)),
+    ),
     unique_by=lambda one: one.name,
     max_size=12,
 )
@@ -36,7 +41,8 @@ def test_the_newest_stay_and_so_does_what_is_not_over_or_needed(made: list[Made]
         for name in gone & {one.name for one in over}:
             newer = [one for one in stay if (one.ended_at, one.name) > (by_name[name].ended_at, name)]
             assert len(newer) >= keep, "an older one stays instead"
-    assert all(by_name[name].ended_at is not None for name in gone)
+    assert {one.name for one in made if one.hopeless} - needed <= gone, "they would wait for ever"
+    assert all(by_name[name].ended_at is not None or by_name[name].hopeless for name in gone)
     assert outlived([one for one in made if one.name not in gone], keep, needed) == ()
 
 
@@ -95,6 +101,29 @@ def test_only_what_is_over_to_the_last_word_counts_as_ended() -> None:
         assert ended_at(obj) is None, obj
 
 
+def hopeless(name: str = "a", **status: Any) -> Object:
+    """One for which there is no plan."""
+    at = "2026-01-01T00:00:00Z"
+    base = {"status": "False", "reason": "GoalInfeasible", "message": "", "lastTransitionTime": at}
+    conditions = [{"type": kind, **base} for kind in ("Proposed", "Complete", "Failed")]
+    return rebalance(name, 0) | {"status": {"conditions": conditions} | status}
+
+
+def test_only_what_has_no_plan_and_never_had_one_is_hopeless() -> None:
+    assert is_hopeless(hopeless())
+    assert ended_at(hopeless()) is None
+    going, held = hopeless(), hopeless()
+    going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    held["metadata"]["finalizers"] = [names.CELL_FINALIZER]
+    waits = hopeless()
+    waits["status"]["conditions"][0]["reason"] = "NodesDown"
+    planned = hopeless(operation=operation("Begun") | {"outcome": None})
+    tried = hopeless(lastOperation=operation("Ended"))
+    odd = hopeless(lastOperation={"id": 7})
+    for obj in (going, held, waits, planned, tried, odd, rebalance("a", 1), {"metadata": {"name": "a"}}):
+        assert not is_hopeless(obj), obj
+
+
 async def stored(*objects: Object) -> FakeKube:
     kube = FakeKube()
     for obj in objects:
@@ -119,6 +148,15 @@ async def test_old_ones_are_deleted_as_they_were_read() -> None:
     assert await left(kube) == ["d"]
 
 
+async def test_what_waits_without_a_plan_goes_once_nobody_tells_of_it() -> None:
+    kube = await stored(hopeless("a"), hopeless("b"), rebalance("c", 1))
+    history = History(kube, keep=3)
+    await history.prune(await kube.list(REBALANCES, "kafka"), owner=tenant_of, needed={"a", "c"})
+    assert await left(kube) == ["a", "c"]
+    await history.prune(await kube.list(REBALANCES, "kafka"), owner=tenant_of)
+    assert await left(kube) == ["c"]
+
+
 async def test_who_may_not_delete_says_so_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     kube = await stored(rebalance("a", 1), rebalance("b", 2))
 
@@ -132,4 +170,4 @@ async def test_who_may_not_delete_says_so_and_goes_on(caplog: pytest.LogCaptureF
     strict: KubeApi = Strict()
     await History(strict, keep=1).prune(await kube.list(REBALANCES, "kafka"), owner=tenant_of)
     assert await left(kube) == ["a", "b"]
-    assert "KafkaRebalance kafka/a is over and stays: kfleet may not" in caplog.text
+    assert "KafkaRebalance kafka/a is not needed and stays: kfleet may not" in caplog.text

@@ -324,6 +324,41 @@ async def test_of_the_moves_that_are_over_only_the_last_ones_are_kept() -> None:
     assert brokers == [[0, 1], [1, 2], [0, 1]]
 
 
+async def infeasible(namespace: Namespace) -> None:
+    """The only move that there is says so of itself."""
+    (obj,) = await rebalances(namespace)
+    base = {"observedGeneration": 1, "lastTransitionTime": timestamp(namespace.clock.now()), "status": "False"}
+    told = {"reason": "GoalInfeasible", "message": "no room"} | base
+    conditions = [{"type": kind, **told} for kind in ("Ready", "Proposed", "Complete", "Failed")]
+    await namespace.kube.replace(REBALANCES, obj | {"status": {"conditions": conditions}}, subresource="status")
+
+
+async def test_a_move_without_a_plan_goes_once_it_is_asked_for_otherwise() -> None:
+    """It would wait for ever, and be planned again and again."""
+    namespace = await created()
+    await shrinking(namespace)
+    await service(namespace).reconcile(KEY)
+    await infeasible(namespace)
+    (first,) = await rebalances(namespace)
+    await service(namespace).reconcile(KEY)
+    assert (await ready(namespace, "shop"), await rebalances(namespace)) == (("False", "MoveFailed"), [first])
+    await change(namespace, "shop", shard={"size": 2, "maxOverlap": 0, "replacementDelay": "10m"})
+    for _ in range(2):  # once another stands in the status
+        await service(namespace).reconcile(KEY)
+    (second,) = await rebalances(namespace)
+    assert second["metadata"]["name"] == (await recorded(namespace, "shop")).rebalance != first["metadata"]["name"]
+
+
+async def test_a_move_without_a_plan_goes_with_the_last_tenant() -> None:
+    namespace = await created()
+    await shrinking(namespace)
+    await service(namespace).reconcile(KEY)
+    await infeasible(namespace)
+    await namespace.kube.delete(KAFKA_TENANTS, "shop")
+    assert await service(namespace).reconcile(KEY) is None
+    assert await rebalances(namespace) == []
+
+
 def _ended(obj: Object) -> str:
     return str(obj["status"]["conditions"][0]["lastTransitionTime"])
 

@@ -17,6 +17,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from itertools import combinations
 
@@ -24,8 +25,8 @@ from controlplane.domain.placement.values import Shard, ZoneShape
 
 LARGEST = 10
 """Shards of up to this many brokers are measured: each has 2^size subsets."""
-SUBSETS = 10_000_000
-"""So many subsets of all shards together at most: they are held in memory."""
+STEPS = 40_000_000
+"""And so many of them that each is taken up in so many steps at most: one for each subset and broker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +57,16 @@ def random_overlap(zones: Sequence[ZoneShape], size: int) -> tuple[float, ...]:
 
 def random_blast(zones: Sequence[ZoneShape], size: int, bad: int) -> Blast:
     """For random shards. Raises ValueError where zones give no fixed number of brokers."""
-    covered, spared = Fraction(1), Fraction(1)  # the terms of the sum cancel to the last digits of a float
-    for brokers, taken in _fixed(zones, size):
-        whole = math.comb(brokers, taken)
-        ways = sum((-1) ** j * math.comb(taken, j) * math.comb(brokers - j, taken) ** bad for j in range(taken + 1))
-        covered *= Fraction(ways, whole**bad)
-        spared *= Fraction(math.comb(brokers - taken, taken) ** bad, whole**bad)
-    return Blast(bad, float(1 - spared), float(covered))
+    covered, spared = Decimal(1), Decimal(1)
+    with localcontext() as context:
+        for brokers, taken in _fixed(zones, size):
+            whole = math.comb(brokers, taken)
+            # Terms cancel down to 1 / whole, the least that can come out: so long, and as long again with what is left.
+            context.prec = 50 + taken + 2 * len(str(whole))
+            missed = [Decimal(math.comb(brokers - j, taken)) / whole for j in range(taken + 1)]
+            covered *= sum((-1) ** j * math.comb(taken, j) * missed[j] ** bad for j in range(taken + 1))
+            spared *= missed[taken] ** bad
+        return Blast(bad, float(1 - spared), float(covered))
 
 
 def _fixed(zones: Sequence[ZoneShape], size: int) -> list[tuple[int, int]]:
@@ -78,28 +82,39 @@ def _fixed(zones: Sequence[ZoneShape], size: int) -> list[tuple[int, int]]:
 
 def measured_blast(shards: Sequence[Shard], bad: int) -> Blast | None:
     """For these shards, the mean over all tenants and all sets of `bad` others. None for fewer than `bad` others,
-    shards of more than LARGEST brokers, and more than SUBSETS subsets."""
+    shards of more than LARGEST brokers, and more than STEPS."""
     others = len(shards) - 1
     largest = max(map(len, shards), default=0)
-    if bad > others or largest > LARGEST or len(shards) << largest > SUBSETS:
+    if bad > others or largest > LARGEST or len(shards) * largest << largest > STEPS:
         return None
     using = Counter(part for shard in shards for size in range(1, len(shard) + 1) for part in combinations(shard, size))
-    ways = math.comb(others, bad)
-    touched = covered = 0
+    hit: Counter[int] = Counter()
+    spared: Counter[int] = Counter()
     for shard in shards:
-        within = {part: using[part] - 1 for size in range(1, len(shard) + 1) for part in combinations(shard, size)}
-        missing = {part: _missing(part, within, others) for part in within}
-        touched += ways - math.comb(missing[shard], bad)
-        covered += ways + sum((-1) ** len(part) * math.comb(count, bad) for part, count in missing.items())
+        missing = _missing(shard, using, others)
+        spared[missing[-1]] += 1
+        for part, count in enumerate(missing):
+            hit[count] += -1 if part.bit_count() % 2 else 1
+    ways = chosen = math.comb(others, bad)
+    touched, covered = ways * len(shards), 0
+    for count in range(others, min(hit, default=others) - 1, -1):  # `chosen`: sets of `bad` out of so many
+        touched -= spared[count] * chosen
+        covered += hit[count] * chosen
+        chosen = chosen * (count - bad) // count if count else 0
     return Blast(bad, touched / ways / len(shards), covered / ways / len(shards))
 
 
-def _missing(part: Shard, within: dict[Shard, int], others: int) -> int:
-    """How many others use none of these brokers."""
-    found = others
-    for size in range(1, len(part) + 1):
-        for some in combinations(part, size):
-            found += within[some] if size % 2 == 0 else -within[some]
+def _missing(shard: Shard, using: Counter[Shard], others: int) -> list[int]:
+    """How many others use none of a part of this shard: by part, bit i for its i-th broker. Inclusion and exclusion,
+    one broker after the other."""
+    found = [others]
+    for subset in range(1, 1 << len(shard)):
+        part = tuple(broker for at, broker in enumerate(shard) if subset >> at & 1)
+        found.append((using[part] - 1) * (-1 if len(part) % 2 else 1))
+    for at in range(len(shard)):
+        for subset in range(1 << len(shard)):
+            if subset >> at & 1:
+                found[subset] += found[subset ^ 1 << at]
     return found
 
 

@@ -30,13 +30,18 @@ def largest_code(sizes: tuple[int, ...], overlap: int) -> tuple[Family, ...]:
     bound = math.prod(sorted(sizes)[: overlap + 1])
     found = Family("nothing", -1, tuple)
     for family in _candidates(sizes, overlap):
-        if (family.count, bool(family.level)) > (found.count, bool(found.level)):
-            found = family
+        found = max(found, family, key=_worth)
         if found.count == bound:
             break
+    if overlap and found.count <= math.prod(sorted(sizes)[:overlap]):  # more there cannot be that share less
+        found = max(found, *largest_code(sizes, overlap - 1), key=_worth)
     if math.prod(sizes) <= FILLED and found.count < bound:
         found = filled(found, (_shard(word, sizes) for word in product(*map(range, sizes))), overlap)
     return (found,)
+
+
+def _worth(family: Family) -> tuple[int, bool]:
+    return family.count, bool(family.level)
 
 
 def _shard(word: Word, sizes: tuple[int, ...]) -> Shard:
@@ -63,8 +68,6 @@ def _candidates(sizes: tuple[int, ...], overlap: int) -> Iterator[Family]:
         yield Family("all combinations", count, lambda: (_shard(word, sizes) for word in product(*map(range, sizes))))
     if places == overlap + 2 and not even:
         yield _least_free(sizes)
-    if overlap:
-        yield from largest_code(sizes, overlap - 1)
 
 
 def _even_code(places: int, symbols: int, overlap: int) -> Array | None:

@@ -60,20 +60,21 @@ def count_shards(zones: Sequence[ZoneShape], size: int) -> int:
 def every_shard(zones: Sequence[ZoneShape], size: int) -> Iterator[Shard]:
     """All of them, each once."""
     starts = _starts([zone.brokers for zone in zones])
+    left_most = [*accumulate((zone.most for zone in reversed(zones)), initial=0)][::-1]
+    left_least = [*accumulate((zone.least for zone in reversed(zones)), initial=0)][::-1]
 
     def extend(at: int, left: int) -> Iterator[Shard]:
-        if at == len(zones):
-            if not left:
-                yield ()
+        if not left:
+            yield ()
             return
-        zone = zones[at]
-        others = zones[at + 1 :]
-        low = max(zone.least, left - sum(other.most for other in others))
-        high = min(zone.most, left - sum(other.least for other in others))
-        for taken in range(low, high + 1):
-            for mine in combinations(range(starts[at], starts[at] + zone.brokers), taken):
-                for rest in extend(at + 1, left - taken):
-                    yield mine + rest
+        owing = next((zone for zone in range(at, len(zones)) if zones[zone].least), len(zones) - 1)
+        for first in range(owing, at - 1, -1):  # the next zone that gives any: this goes no deeper than a shard is wide
+            low = max(1, zones[first].least, left - left_most[first + 1])
+            high = min(zones[first].most, left - left_least[first + 1])
+            for taken in range(low, high + 1):
+                for mine in combinations(range(starts[first], starts[first] + zones[first].brokers), taken):
+                    for rest in extend(first + 1, left - taken):
+                        yield mine + rest
 
     return extend(0, size)
 

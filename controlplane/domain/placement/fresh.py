@@ -34,6 +34,8 @@ SEARCHED = 2_500
 ONE_BY_ONE = "one by one, least loaded first"
 PLACED = 3_000
 """Where no family is large enough, up to this many tenants are placed one by one to see whether they fit."""
+LOOKS = 12_000_000
+"""Fewer where shards are so wide and brokers so many that these would be looked at more often than that."""
 
 
 class TooManyTenantsError(PlacementError):
@@ -169,8 +171,8 @@ class _Task:
         family = families(self.zones, self.size, overlap)[0]
         capacity = min(bound, family.count)
         found: list[_Found] = []
-        if capacity < min(bound, PLACED):
-            found.append(self._one_by_one(overlap, min(bound, PLACED)))
+        if capacity < min(bound, self._placed):
+            found.append(self._one_by_one(overlap, min(bound, self._placed)))
             capacity = max(capacity, len(found[0].shards))
         if capacity < bound and self.search is not None and count_shards(self.zones, self.size) <= SEARCHED:
             searched = self.search(list(every_shard(self.zones, self.size)), overlap, bound)
@@ -201,7 +203,7 @@ class _Task:
         """Each is asked for only if those before it were too few or not level."""
         if family.count <= LISTED:
             yield _Found(choose(family.shards(), want, self.weights, self.zones), family.name, overlap)
-        if want <= PLACED or family.count > LISTED:
+        if want <= self._placed or family.count > LISTED:
             placed = next((one for one in known if one.construction == ONE_BY_ONE), None)
             if placed is None:
                 placed = self._one_by_one(overlap, want)
@@ -213,6 +215,10 @@ class _Task:
             yield _Found(choose(one.shards, want, self.weights, self.zones), one.construction, overlap)
         if LISTED < family.count >= want:
             yield _Found(list(islice(family.shards(), want)), family.name, overlap)
+
+    @property
+    def _placed(self) -> int:
+        return max(1, min(PLACED, LOOKS // (self.size * len(self.weights))))
 
     def _one_by_one(self, overlap: int, want: int) -> _Found:
         """Brokers that carry least first, until one tenant cannot be placed."""

@@ -14,15 +14,18 @@ from functools import lru_cache, partial
 from itertools import accumulate, combinations
 
 from controlplane.domain.placement import geometry
+from controlplane.domain.placement.bounds import most_shards
 from controlplane.domain.placement.codes import largest_code
 from controlplane.domain.placement.fields import prime_powers
 from controlplane.domain.placement.growing import FILLED, LISTED, Family, always_level, filled, listed
 from controlplane.domain.placement.orbits import TABLE
 from controlplane.domain.placement.triples import most_triples
-from controlplane.domain.placement.values import Shard
+from controlplane.domain.placement.values import Shard, ZoneShape
 
 DELETED = 3
 """Up to this many points are deleted from a larger system."""
+NEAR = 50
+"""Of fleets that are smaller by more brokers than this those are looked at that fall into groups alike."""
 
 
 @lru_cache(maxsize=1024)
@@ -31,11 +34,31 @@ def largest_packing(brokers: int, size: int, overlap: int) -> Family:
     exact = _system(brokers, size, overlap)
     if exact is not None:
         return exact
-    found = list(_others(brokers, size, overlap))
-    if math.comb(brokers, size) <= FILLED:
-        every = list(combinations(range(brokers), size))
-        found = [filled(family, every, overlap) for family in (*found, listed("first fit", ()))]
-    return max(found, key=lambda family: family.count)
+    if math.comb(brokers, size) > FILLED:
+        return _of_many(brokers, size, overlap)
+    smaller = largest_packing(brokers - 1, size, overlap) if brokers > size else listed("one", [tuple(range(size))])
+    every = list(combinations(range(brokers), size))
+    starts = (smaller, *_others(brokers, size, overlap), listed("first fit", ()))
+    return max((filled(family, every, overlap) for family in starts), key=_count)
+
+
+def _of_many(brokers: int, size: int, overlap: int) -> Family:
+    """Of so many that no family is filled up: on all of them, or on fewer while there could be more shards on these."""
+    found = max(_others(brokers, size, overlap), key=_count)
+    for fewer in range(brokers - 1, size, -1):
+        if most_shards((ZoneShape(fewer, size, size),), size, overlap) <= found.count:
+            break
+        if math.comb(fewer, size) <= FILLED:
+            return max(found, largest_packing(fewer, size, overlap), key=_count)
+        if (system := _system(fewer, size, overlap)) is not None:
+            return max(found, system, key=_count)
+        if fewer >= brokers - NEAR or fewer % size in (0, 1):
+            found = max((found, *_grouped(fewer, size, overlap, beyond=found.count)), key=_count)
+    return found
+
+
+def _count(family: Family) -> int:
+    return family.count
 
 
 def _system(brokers: int, size: int, overlap: int) -> Family | None:
@@ -131,7 +154,7 @@ def _derived(brokers: int, size: int, overlap: int) -> Family | None:
 
 
 def _others(brokers: int, size: int, overlap: int) -> Iterator[Family]:
-    yield largest_packing(brokers - 1, size, overlap) if brokers > size else listed("one", [tuple(range(size))])
+    """What a larger family leaves, and groups."""
     for more in range(1, DELETED + 1):
         larger = _system(brokers + more, size, overlap)
         if larger is not None and larger.count <= LISTED:
@@ -155,11 +178,14 @@ def _without_points(shards: list[Shard], brokers: int, wanted: int) -> list[Shar
     return [tuple(number[point] for point in shard) for shard in shards]
 
 
-def _grouped(brokers: int, size: int, overlap: int) -> Iterator[Family]:
+def _grouped(brokers: int, size: int, overlap: int, *, beyond: int = 0) -> Iterator[Family]:
     """k groups with a code across them. With t = 1 a shard inside a group meets one across in one broker at most, so
-    each group may have a family of its own; where one broker is left over, all of them may use it too."""
+    each group may have a family of its own; where one broker is left over, all of them may use it too. Nothing where
+    there cannot be more than `beyond`."""
     small, rest = divmod(brokers, size)
     sizes = tuple(small + (at < rest) for at in range(size))
+    if overlap > 1 and math.prod(sorted(sizes)[: overlap + 1]) <= beyond:
+        return
     code = largest_code(sizes, overlap)[0]
     yield Family(f"{size} groups: {code.name}", code.count, code.shards)
     if overlap != 1:

@@ -80,9 +80,9 @@ class Asked:
 
     def _cell(self, partition: Partition, *, meant: bool) -> Ids:
         goal = self._goal
-        if isinstance(goal, MoveTo) and meant:
-            return goal.brokers
         cell = self._everybody if partition.allowed is None else partition.allowed & self._everybody
+        if isinstance(goal, MoveTo) and meant:
+            return cell & goal.brokers
         return cell - goal.brokers if isinstance(goal, MoveAway) and meant else cell
 
     def _want(self, partition: Partition, *, meant: bool) -> int:

@@ -96,7 +96,8 @@ class Racks:
 
 @dataclass(frozen=True, slots=True)
 class MoveTo:
-    """The partitions of these topics on these brokers only: a tenant moves to its shard."""
+    """The partitions of these topics on these brokers only, those of them that they are allowed on: a tenant moves to
+    its shard."""
 
     brokers: frozenset[int]
     topics: frozenset[str]

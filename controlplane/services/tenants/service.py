@@ -3,7 +3,7 @@
 The order is the safety: what a tenant may use is written to its status first, with its resourceVersion; only what was
 written is then acted upon. A status that moved under us is left for the next pass, which plans from what is there.
 Nothing but statuses and KafkaRebalances is ever written, and nothing when a tenant goes: its topics stay. Last of all,
-KafkaRebalances that were over long ago are deleted.
+KafkaRebalances that were over long ago, and those for which there is no plan and no use, are deleted.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from controlplane.services.queue import Key
 from controlplane.services.rebalance.asked import operator_user
 from controlplane.services.rebalance.cells import Cells
 from controlplane.services.rebalance.history import History
-from controlplane.services.tenants.moves import create_move, tenant_of
+from controlplane.services.tenants.moves import create_move, read_moves, tenant_of
 from controlplane.services.tenants.read import KAFKA_TENANTS, read_tenants
 from controlplane.services.tenants.view import Seen, look
 from controlplane.services.users.residents import readable as readable_user
@@ -80,6 +80,7 @@ class TenantService:
         cell = Cell(key.namespace, key.name)
         objects, tenants = await read_tenants(self._kube)
         if not tenants.in_cell(cell):
+            await self._history.prune(await read_moves(self._kube, cell), owner=tenant_of)
             return None
         weigh = self._is_due(cell)
         seen = await look(self._kube, self._cells, cell, self._refused.get(cell, {}), weigh=weigh)
