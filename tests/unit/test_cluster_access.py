@@ -16,10 +16,11 @@ from controlplane.adapters.pki import CryptographyPki
 from controlplane.adapters.tls import context
 from controlplane.api import names
 from controlplane.api.kafka_cluster import KafkaCluster
+from controlplane.domain.access.pem import public_part
 from controlplane.domain.access.pki import UNIT
 from controlplane.domain.access.values import ClientTls
 from controlplane.ports import ForbiddenError, KafkaAdmin, KeyPair, Object, Resource
-from controlplane.services.access.secrets import SECRETS, public_part
+from controlplane.services.access.secrets import SECRETS
 from controlplane.services.access.way import way_to
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
 from controlplane.services.cluster.observe import observe_world

@@ -19,10 +19,11 @@ from support.users import UserSpace, beside, rule, user
 from controlplane.api.conditions import timestamp
 from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.domain.access.listeners import ALLOWS_UNLISTED
+from controlplane.domain.access.pem import public_part
 from controlplane.domain.access.pki import UNIT, Leaf
 from controlplane.domain.access.values import Lifetimes
 from controlplane.ports import ForbiddenError, Object, Resource
-from controlplane.services.access.secrets import SECRETS, public_part
+from controlplane.services.access.secrets import SECRETS
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
 from controlplane.services.cluster.observe import observe_world
 

@@ -9,6 +9,7 @@ from controlplane.api import names
 from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.api.kafka_user import KafkaUser
 from controlplane.domain.access.enrolment import NOT_ENROLLED
+from controlplane.domain.access.pem import first, in_one_line, public_part
 from controlplane.domain.cluster import naming
 from controlplane.domain.cluster.access import CA_CRT, CA_KEY
 from controlplane.domain.cluster.observe import observe_nodes
@@ -29,8 +30,6 @@ from controlplane.services.cluster.kind import KAFKA_CLUSTERS
 from controlplane.services.cluster.observe import CLAIMS, PODS
 from controlplane.services.queue import Key
 from controlplane.services.users.credentials import Case, Obstacle, Signer
-
-_END = "-----END CERTIFICATE-----"
 
 
 class _DisagreeError(Exception):
@@ -139,7 +138,7 @@ class GroundReader:
             return Signer(problem=f"Secret {name!r} is not kfleet's: nothing is signed with it.")
         found = secrets.texts(secret) if secret is not None else {}
         # The first one signs; while one authority follows another the other stands behind it.
-        pair = KeyPair(_first(found.get(CA_CRT, "")), found.get(CA_KEY, ""))
+        pair = KeyPair(first(found.get(CA_CRT, "")), found.get(CA_KEY, ""))
         if not pair.certificate or not pair.key:
             missing = " and ".join(key for key in (CA_CRT, CA_KEY) if not found.get(key))
             return Signer(problem=f"Secret {name!r} has no {missing}: no certificate can be signed.")
@@ -161,7 +160,7 @@ class GroundReader:
             if found := secrets.trusted(data):
                 await self._agreeing(name, data, ground)
                 return found
-        return secrets.public_part(await self._public(name, ground)) or None
+        return public_part(await self._public(name, ground)) or None
 
     async def _public(self, name: str, ground: Ground) -> str:
         public = await secrets.read(self._kube, name, ground.key.namespace)
@@ -171,12 +170,6 @@ class GroundReader:
         """An authority's two Secrets hold the same one, or there is none in the public one. Else one was edited, which
         the cluster's next pass puts right, or the other is an old copy, which it reports. Raises KubeError and
         _DisagreeError."""
-        public = {*secrets.certificates(await self._public(name, ground))}
-        if public and not public & {*secrets.certificates(key_data.get(CA_CRT, ""))}:
+        public = in_one_line(await self._public(name, ground))
+        if public and not public & in_one_line(key_data.get(CA_CRT, "")):
             raise _DisagreeError(f"Secrets {name!r} and {naming.authority_key(name)!r} hold different authorities.")
-
-
-def _first(pem: str) -> str:
-    """The first certificate of a PEM text; "" where there is none."""
-    certificate, end, _ = secrets.public_part(pem).partition(_END)
-    return f"{certificate}{end}\n" if end else ""
