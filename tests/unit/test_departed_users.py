@@ -7,25 +7,12 @@ from typing import Any
 
 import pytest
 from support.simulation import DieAt
-from support.users import UserSpace, rule, user, user_space
+from support.users import DAY, DENIALS, UserSpace, rule, user, user_space
 
 from controlplane.domain.access.listeners import REAUTHENTICATE_SECONDS
 from controlplane.domain.users.departed import Departed
 from controlplane.ports import ForbiddenError, Object, Resource
 from controlplane.services.users.departed import from_text, to_text
-
-DENIALS = {f"deny All on {what}" for what in ("topic *", "group *", "transactionalId *", "cluster kafka-cluster")}
-DAY = 86_400.0
-
-
-def stage(space: UserSpace, when_no_acl: str) -> None:
-    cluster = space.kube.objects[("kafkaclusters", "kafka", "cell")]
-    cluster["spec"]["authorization"] = {"type": "Standard", "whenNoAcl": when_no_acl}
-
-
-def remembered(space: UserSpace) -> dict[str, Departed]:
-    found = space.kube.objects.get(("configmaps", "kafka", "cell-departed-users"))
-    return from_text(found["data"]["principals"]) if found else {}
 
 
 async def deleted(space: UserSpace, *objects: dict[str, Any]) -> None:
@@ -48,7 +35,7 @@ async def test_a_password_users_denial_goes_once_no_session_can_be_left() -> Non
     space.clock.seconds += 2 * REAUTHENTICATE_SECONDS
     await space.passes(2)
     assert space.kafka.acls == set()
-    assert remembered(space) == {}
+    assert space.remembered() == {}
     again = DieAt()
     assert await space.passes(die=again) is None, "and nobody has to look again"
     assert again.calls == []
@@ -61,7 +48,7 @@ async def test_a_certificates_denial_goes_once_the_last_one_has_expired() -> Non
     ends = (await space.user("cert"))["status"]["credential"]["notAfter"]
     await space.delete("cert")
     await space.passes(2)
-    assert remembered(space)["User:cert"].denied
+    assert space.remembered()["User:cert"].denied
     space.clock.seconds += 80 * DAY
     await space.passes(2)
     assert space.acls("cert") == DENIALS, f"until {ends}"
@@ -88,16 +75,16 @@ async def test_one_that_is_declared_anew_knows_when_the_old_certificate_expires(
 
 async def test_who_was_deleted_while_nobody_could_be_denied_is_denied_later() -> None:
     space = await user_space()
-    stage(space, "Allow")
+    space.stage("Allow")
     await deleted(space, user("cert", kind="tls"), user("other", kind="tls"))
     assert space.kafka.acls == set()
-    stage(space, "Deny")
+    space.stage("Deny")
     await space.passes(2)
     assert space.acls("cert") == space.acls("other") == DENIALS
-    stage(space, "Allow")
+    space.stage("Allow")
     await space.passes(2)
     assert space.kafka.acls == set(), "they would cut off everybody"
-    stage(space, "Deny")
+    space.stage("Deny")
     await space.passes()
     assert space.acls("cert") == DENIALS
     space.clock.seconds += 91 * DAY
@@ -112,16 +99,16 @@ async def test_who_takes_a_denial_away_has_decided() -> None:
     space.kafka.acls.clear()
     await space.passes(2)
     assert space.kafka.acls == set()
-    assert remembered(space) == {}
+    assert space.remembered() == {}
 
 
 async def test_one_that_is_let_in_again_is_not_denied_for_who_it_was() -> None:
     space = await user_space()
-    stage(space, "Allow")
+    space.stage("Allow")
     await deleted(space, user("cert", kind="tls"), user("app"))
     await space.declare_users(user("cert", rule("orders"), kind="tls"), user("app", rule("orders")))
     await space.passes(2)
-    stage(space, "Deny")
+    space.stage("Deny")
     await space.passes(2)
     for name in ("cert", "app"):
         assert space.acls(name) == {"allow Read on topic orders"}

@@ -9,22 +9,22 @@ from dataclasses import replace
 import pytest
 from pydantic import SecretStr
 from support.simulation import DieAt, Killed
-from support.users import KEY, SERVERS, UserSpace, put_authority, put_secret, rule, user, user_space
+from support.users import (
+    DENIALS,
+    KEY,
+    SERVERS,
+    SESSIONS_END,
+    put_authority,
+    put_secret,
+    rule,
+    user,
+    user_space,
+)
 
-from controlplane.domain.access.listeners import REAUTHENTICATE_SECONDS
 from controlplane.domain.users.credentials import iterations
-from controlplane.domain.users.departed import SLACK_SECONDS
 from controlplane.domain.users.values import Acl, ScramPassword
 from controlplane.services.keys import users_key
 from controlplane.services.users.service import KAFKA_USERS
-
-SESSIONS_END = REAUTHENTICATE_SECONDS + SLACK_SECONDS
-DENIALS = {
-    "deny All on topic *",
-    "deny All on group *",
-    "deny All on transactionalId *",
-    "deny All on cluster kafka-cluster",
-}
 
 
 async def test_a_user_gets_credentials_rules_and_quotas() -> None:
@@ -486,16 +486,11 @@ async def test_what_was_made_beside_anothers_password_goes_with_the_object() -> 
     assert space.password_in_kafka("app") == "theirs"
 
 
-def stage(space: UserSpace, when_no_acl: str) -> None:
-    cluster = space.kube.objects[("kafkaclusters", "kafka", "cell")]
-    cluster["spec"]["authorization"] = {"type": "Standard", "whenNoAcl": when_no_acl}
-
-
 @pytest.mark.parametrize("out", ["deleted", "revoked"])
 async def test_while_what_no_acl_is_about_is_let_through_nobody_is_denied(out: str) -> None:
     """A denial of everything is an ACL on everything, which closes it to all who have none."""
     space = await user_space()
-    stage(space, "Allow")
+    space.stage("Allow")
     await space.declare_users(user("app", rule("orders", "Read")), user("cert", kind="tls"))
     await space.passes()
     for name in ("app", "cert"):
@@ -509,7 +504,7 @@ async def test_while_what_no_acl_is_about_is_let_through_nobody_is_denied(out: s
         assert (await space.condition("app"))["reason"] == "Revoked"
         condition = await space.condition("cert")
         assert (condition["reason"], "whenNoAcl" in condition["message"]) == ("DenialImpossible", True)
-        stage(space, "Deny")
+        space.stage("Deny")
         await space.passes()
         assert space.acls("cert") == DENIALS
         assert (await space.condition("cert"))["reason"] == "Revoked"
@@ -523,7 +518,7 @@ async def test_denials_are_lifted_when_what_no_acl_is_about_is_let_through() -> 
         await space.annotate(name, revoked="1")
     await space.passes()
     assert space.acls("cert") == DENIALS
-    stage(space, "Allow")
+    space.stage("Allow")
     await space.passes()
     assert space.acls("app") == {"allow Read on topic orders"}
     assert space.acls("cert") == set()
