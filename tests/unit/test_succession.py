@@ -191,6 +191,28 @@ async def test_an_authority_to_follow_whose_key_is_gone_is_told(edit: str) -> No
     assert await follow(namespace, DieAt()) == [1, 2, 1]
 
 
+async def test_a_former_authority_that_cannot_be_read_is_told_and_reaches_nobody() -> None:
+    """It would keep nodes from starting, and clients from reading what they trust."""
+    namespace = await short_lived()
+    namespace.clock.seconds += 2 * DAY
+    while "old.crt" not in secrets(namespace)["cell-cluster-ca-key"]:
+        namespace.clock.seconds += DAY
+        await passes(namespace, 20)
+    await run_until_ready(namespace, DieAt())
+    data, before = namespace.kube.objects["secrets", "kafka", "cell-cluster-ca-key"]["data"], secrets(namespace)
+    whole = dict(data)
+    data["old.crt"] = encoded("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    await passes(namespace, 10)
+    told = await condition(namespace, "CertificatesCurrent")
+    assert (told["status"], told["reason"]) == ("False", "AuthorityKeyMissing")
+    assert "old.crt" in told["message"]
+    after = secrets(namespace)
+    assert {name for name in after if after[name] != before[name]} == {"cell-cluster-ca-key"}
+    namespace.kube.objects["secrets", "kafka", "cell-cluster-ca-key"]["data"] = whole
+    await passes(namespace, 5)
+    assert (await condition(namespace, "CertificatesCurrent"))["status"] == "True"
+
+
 # What a succession, and `Deny`, wait for its users with.
 
 

@@ -289,7 +289,7 @@ def _follow(access: Access, held: Held, node: NodeObservation, secret: str, now:
     if held.loaded != certificate.fingerprint and node.id in access.serving:
         if access.serving[node.id] == certificate.fingerprint:
             yield NoteLoaded(secret, certificate.fingerprint)
-        elif now >= held.asked_at + ASK_AGAIN_SECONDS:
+        elif not 0 <= now - held.asked_at < ASK_AGAIN_SECONDS:  # a time to come is none
             yield ReloadCertificates(node.id, secret, node.is_broker)
     ends_soon = now > held.oldest - access.lifetimes.restart_before
     if ends_soon and certificate.not_after > held.oldest and held.loaded == certificate.fingerprint:

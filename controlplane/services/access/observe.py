@@ -4,6 +4,7 @@ operator's own."""
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -134,6 +135,8 @@ class _Look:
             return Authority(
                 name, published=published, problem="next.key is not the key of next.crt, which is to follow"
             )
+        if OLD_CRT in data and self._read(data[OLD_CRT]) is None:
+            return Authority(name, published=published, problem="old.crt, the one before, cannot be read")
         marks = key_secret["metadata"].get("annotations") or {}
         return Authority(
             name,
@@ -227,7 +230,9 @@ class _Look:
 
 
 def _number(text: str | None) -> float:
+    """0 for what is none, infinity among it: nothing is put off for ever."""
     try:
-        return float(text or 0)
+        found = float(text or 0)
     except ValueError:
         return 0.0
+    return found if math.isfinite(found) else 0.0
