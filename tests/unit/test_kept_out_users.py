@@ -315,3 +315,21 @@ async def test_a_status_that_says_revoked_is_never_an_old_one(number: int, phase
     assert space.acls("app") >= DENIALS
     assert not space.kafka.scram
     assert not space.has_secret("app")
+
+
+@pytest.mark.parametrize("kind", ["scram-sha-512", "tls"])
+async def test_what_was_made_for_a_user_that_waits_goes_with_it(kind: str) -> None:
+    """Its rules and quotas are there while it waits for a former session, or a former certificate, to end."""
+    space = await user_space()
+    await space.declare_users(user("old", rule("orders"), kind=kind, userName="app"))
+    await space.passes()
+    await space.delete("old")
+    await space.passes(2)
+    await space.declare_users(user("new", rule("orders", "Write"), userName="app", quotas={"consumerByteRate": "5"}))
+    await space.passes(2)
+    assert (await space.condition("new"))["reason"] in ("SessionsNotOver", "CertificateStillValid")
+    assert space.acls("app") == {*DENIALS, "allow Write on topic orders"}
+    await space.delete("new")
+    await space.passes(3)
+    assert not space.has_user("new")
+    assert (space.acls("app"), space.kafka.quotas) == (DENIALS, {})

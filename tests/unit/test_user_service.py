@@ -584,6 +584,27 @@ async def test_without_an_authorizer_rules_are_told_to_be_void() -> None:
     assert space.acls("app") == {"allow Read on topic orders"}
 
 
+async def test_what_is_wrong_with_credentials_is_told_beside_what_is_wrong_with_rules() -> None:
+    space = await user_space()
+    space.kafka.authorizer = False
+    await put_secret(space, "app", {"password": "theirs"})
+    await space.declare_users(user("app", rule()))
+    await space.passes()
+    assert (await space.condition("app"))["reason"] == "AuthorizationDisabled"
+    assert (await space.condition("app", "CredentialsCurrent"))["reason"] == "SecretTaken"
+
+
+async def test_a_rule_that_is_declared_no_more_goes_whatever_is_wrong_with_the_credentials() -> None:
+    space = await user_space()
+    await space.declare_users(user("app", rule("orders"), rule("invoices")))
+    await space.passes()
+    await put_secret(space, "app", {"password": "theirs"})
+    await space.respec("app", authorization={"acls": [rule("orders")]})
+    await space.passes()
+    assert (await space.condition("app"))["reason"] == "SecretTaken"
+    assert space.acls("app") == {"allow Read on topic orders"}
+
+
 async def test_one_refusal_of_kafka_holds_up_nobody() -> None:
     space = await user_space()
     await space.declare_users(user("app", rule()), user("good", rule()))

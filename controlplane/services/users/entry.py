@@ -60,6 +60,11 @@ class Entry:
         return f"{self.user.metadata.namespace}/{self.user.metadata.name}"
 
     @property
+    def obstacle(self) -> Obstacle | None:
+        """Why its credentials could not be brought about."""
+        return self.problem or (self.case.problem if self.case is not None else None)
+
+    @property
     def let_in(self) -> bool:
         """It has had credentials."""
         return self.user.status.credential is not None

@@ -70,7 +70,9 @@ def _of_credentials(entry: Entry, ready: Standing, plan: UserPlan | None) -> Sta
     if entry.unenrolled is not None:
         return Standing(ok=False, reason=entry.unenrolled.name, message=explain([entry.unenrolled]))
     about_others = ready.ok or ready.reason in _NOT_ABOUT_CREDENTIALS or (plan is not None and plan.kept)
-    if entry.case is not None and entry.case.problem is None and about_others:
+    if about_others and (obstacle := entry.obstacle) is not None:
+        return Standing(ok=False, reason=obstacle.reason, message=obstacle.message, waiting=obstacle.waiting)
+    if about_others and entry.case is not None:
         return Standing(ok=True, reason="Current")
     if entry.problem is None and entry.case is None and ready.waiting:
         return None

@@ -24,7 +24,8 @@ from controlplane.domain.access.enrolment import is_fresh
 from controlplane.domain.check import Check, explain
 from controlplane.domain.shedding.tighten import Shed
 from controlplane.domain.tenants.directory import Directory
-from controlplane.domain.users.credentials import MIN_ROTATE_AFTER
+from controlplane.domain.users.acls import revocation
+from controlplane.domain.users.credentials import MIN_ROTATE_AFTER, is_of
 from controlplane.domain.users.layers import CellState
 from controlplane.domain.users.login import entrance
 from controlplane.domain.users.planner import SESSIONS, AccessObservation, UserPlan, plan_users
@@ -156,7 +157,8 @@ class UserService:
         await self._look_for_enrolment(usable)
         await self._each((entry for entry in entries if entry.refusal and entry.deleting), self._let_go)
         observed = await observe(admin)
-        await self._each((entry for entry in usable if _is_unknown(entry, observed)), self._find_owner)
+        unknown = (entry for entry in usable if _is_unknown(entry, observed))
+        await self._each(unknown, lambda entry: self._find_owner(entry, observed.scram[entry.user.user_name]))
         unlisted = _lets_unlisted_through(ground)
         shares = await self._shares.look(
             ground.key.cell, admin, entries, directory, self._clock.now(), from_replicas=_reads_from_replicas(ground)
@@ -225,9 +227,10 @@ class UserService:
 
         await each(there, look)
 
-    async def _find_owner(self, entry: Entry) -> None:
-        """Of a password that no status tells of: a pass that was killed has left a Secret. Where none can be read the
-        password is another's; who is not let in for that anyhow is told why."""
+    async def _find_owner(self, entry: Entry, told: int | None = None) -> None:
+        """Of a password that no status tells of: a pass that was killed has left a Secret with it. Where none can be
+        read the password is another's; who is not let in for that anyhow is told why. `told` are the iterations that
+        Kafka has, None where it cannot be asked: by them alone a Secret that somebody made is known."""
         entry.anothers = True
         if entry.unenrolled is not None:
             entry.anothers = entry.out
@@ -237,7 +240,8 @@ class UserService:
         except ForbiddenError as error:
             entry.problem = secret_refused(entry.user, error)
             return
-        entry.anothers = held.obj is None or not held.ours
+        is_known = told is None or is_of(entry.user.user_name, held.stored, told)
+        entry.anothers = held.obj is None or not held.ours or not is_known
 
     def _plan(
         self, entries: Iterable[Entry], cell: CellState, observed: AccessObservation, *, unlisted: bool
@@ -251,7 +255,7 @@ class UserService:
             return
         entry.unrecorded = True
         try:
-            if not entry.held_back and plan.may_log_in:
+            if not entry.held_back and (plan.may_log_in or plan.acls.create or plan.quotas.changes):
                 await self._set_finalizers(entry, [*entry.user.metadata.finalizers, names.USER_FINALIZER])
             layers = entry.layers_to_claim(cell) if plan.quotas.changes else None
             if not plan.is_empty and not is_recorded(entry.user, plan, layers):
@@ -326,9 +330,14 @@ class UserService:
         create = {key: set(plans[key].acls.create) for key in going}
         create = {key: {acl for acl in found if acl.permission != DENY} for key, found in create.items()}
         changed |= await self._acls(admin, going, create, create=True)
-        # A denial is lifted once there are credentials again; rules are taken away once the new ones are there.
-        ready = {key: entry for key, entry in going.items() if entry.case is None or entry.case.problem is None}
-        changed |= await self._acls(admin, ready, {key: set(plans[key].acls.delete) for key in ready}, create=False)
+        # Rules are taken away once the new ones are there; a denial is lifted once there are credentials again, unless
+        # it has to go for others' sake.
+        delete = {key: set(plans[key].acls.delete) for key in going}
+        if not _lets_unlisted_through(ground):
+            for entry in wanted:
+                if entry.case is None or entry.case.problem is not None:
+                    delete[entry.key] -= revocation(entry.user.principal)
+        changed |= await self._acls(admin, going, delete, create=False)
         changes = {going[key].user.user_name: plans[key].quotas.changes for key in going if plans[key].quotas.changes}
         if changes:
             results = await admin.alter_user_quotas(changes)
@@ -432,7 +441,7 @@ class UserService:
 
     def _standing(self, entry: Entry, plan: UserPlan | None, observed: AccessObservation) -> Standing:
         refusal = entry.refusal or (plan.refusal if plan is not None else None)
-        problem = self._problem(entry)
+        problem = entry.obstacle
         if entry.deleting:
             return Standing(ok=False, reason="Revoking", message="It is being deleted: revoked first.", waiting=True)
         if refusal is not None:
@@ -450,10 +459,6 @@ class UserService:
                 told += f" Secret {entry.user.secret_name!r} stays: condition {c.CREDENTIALS_CURRENT} says why."
             return Standing(ok=False, reason=REVOKED, message=told)
         return Standing(ok=True, reason="AsDeclared")
-
-    @staticmethod
-    def _problem(entry: Entry) -> Obstacle | None:
-        return entry.problem or (entry.case.problem if entry.case is not None else None)
 
     @staticmethod
     def _is_told(entry: Entry, observed: AccessObservation) -> bool:
