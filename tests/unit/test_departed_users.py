@@ -10,7 +10,9 @@ from support.simulation import DieAt
 from support.users import DAY, DENIALS, UserSpace, rule, user, user_space
 
 from controlplane.domain.access.listeners import REAUTHENTICATE_SECONDS
-from controlplane.domain.users.departed import Departed
+from controlplane.domain.users import acls
+from controlplane.domain.users.departed import MAX_DEPARTED, Departed, with_departing
+from controlplane.domain.users.planner import DesiredUser
 from controlplane.ports import ForbiddenError, Object, Resource
 from controlplane.services.users.departed import from_text, to_text
 
@@ -165,7 +167,35 @@ async def test_a_deletion_that_cannot_be_noted_down_denies_and_waits(monkeypatch
 
 
 def test_a_record_reads_back_as_it_was_and_nonsense_as_nothing() -> None:
-    records = {"User:a": Departed(None), "User:b": Departed(5.5, denied=True)}
+    had = acls.from_texts("User:c", ["allow topic prefixed orders. * Read,Write", "deny topic literal a 10.0.0.1 All"])
+    records = {
+        "User:a": Departed(None),
+        "User:b": Departed(5.5, denied=True),
+        "User:c": Departed(None, pending=True, acls=had, quotas={"consumer_byte_rate": 5.0, "request_percentage": 0.5}),
+    }
+    assert len(had) == 3
     assert from_text(to_text(records)) == records
+    odd = {"until": None, "acls": ["nonsense", 3], "quotas": {"a": "b"}}
+    assert from_text(json.dumps({"User:a": odd, "User:b": odd | {"acls": 3, "quotas": []}})) == dict.fromkeys(
+        ("User:a", "User:b"), Departed(None)
+    )
     for text in ("", "[]", "1", '{"User:a": 3}', json.dumps({"User:a": {"until": "soon"}}), '{"a": {"until": true}}'):
         assert from_text(text) == {}, text
+
+
+def test_what_there_is_no_room_for_is_left_out_of_a_record_and_the_rest_is_not() -> None:
+    def of(name: str, rules: int) -> DesiredUser:
+        principal = f"User:{name}"
+        texts = [f"allow topic literal {number:0240} * Read" for number in range(rules)]
+        return DesiredUser(name, name, principal, deleting=True, owned_acls=acls.from_texts(principal, texts))
+
+    users = [of("few", 2), *(of(f"many-{number}", 250) for number in range(6)), of("last", 2)]
+    found = with_departing({}, users, 100.0, pending=True)
+    assert all(record.pending for record in found.values())
+    assert [name for name, record in found.items() if not record.acls] == [
+        f"User:many-{number}" for number in (3, 4, 5)
+    ]
+    assert len(found["User:many-0"].acls) == 250
+    assert with_departing(found, users, 100.0, pending=True) == found
+    full = with_departing({}, (of(f"{number:064}", 0) for number in range(MAX_DEPARTED)), 100.0) | found
+    assert len(to_text(full)) < 1_000_000, "what a ConfigMap may hold"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from pydantic import SecretStr
 from support.fake_kube import FakeKube
-from support.simulation import DieAt
+from support.simulation import DieAt, Killed
 from support.users import DAY, DENIALS, SESSIONS_END, UserSpace, rule, user, user_space
 
-from controlplane.domain.users.values import ScramPassword
+from controlplane.domain.users.values import Acl, ScramPassword
 from controlplane.ports import NAMESPACE_TERMINATING, ForbiddenError, Object
 from controlplane.services.users.service import KAFKA_USERS
 
@@ -22,11 +24,15 @@ def without_cluster(space: UserSpace) -> Object:
 async def test_who_goes_while_the_cluster_is_away_is_kept_out_when_it_is_back(kind: str, *, died: bool) -> None:
     """Its volumes are taken over, and what Kafka knows of its users with them."""
     space = await user_space()
-    await space.declare_users(user("app", rule("orders"), kind=kind))
+    theirs = Acl("User:app", "topic", "theirs", "literal", "Read", "allow")
+    quotas = {"consumerByteRate": "5", "producerByteRate": "7"}
+    await space.declare_users(user("app", rule("orders"), kind=kind, quotas=quotas))
     await space.passes()
     if died:
         del space.kube.objects[("kafkausers", "kafka", "app")]["status"]["credential"]
     cluster = without_cluster(space)
+    space.kafka.acls.add(theirs)
+    space.kafka.quotas["app"]["producer_byte_rate"] = 8.0
     await space.delete("app")
     await space.passes()
     assert not space.has_user("app"), "nobody waits for a cluster that may never be back"
@@ -46,8 +52,64 @@ async def test_who_goes_while_the_cluster_is_away_is_kept_out_when_it_is_back(ki
     assert space.acls("app") >= DENIALS
     space.clock.seconds += 10 if kind != "tls" else 10 * DAY
     await space.passes(2)
-    assert not space.acls("app") & DENIALS
+    assert space.acls("app") == {"allow Read on topic theirs"}
+    assert space.kafka.quotas["app"] == {"producer_byte_rate": 8.0}, "what somebody has changed is theirs"
     assert space.remembered() == {}
+
+
+@pytest.mark.parametrize("phase", ["before", "after"])
+@pytest.mark.parametrize("number", range(1, 8))
+async def test_killed_anywhere_nothing_is_left_of_who_went_unseen(number: int, phase: str) -> None:
+    space = await user_space()
+    await space.declare_users(user("app", rule("orders"), quotas={"consumerByteRate": "5"}))
+    await space.passes()
+    cluster = without_cluster(space)
+    await space.delete("app")
+    await space.passes()
+    space.kube.objects[("kafkaclusters", "kafka", "cell")] = cluster
+    with contextlib.suppress(Killed, BaseExceptionGroup):
+        await space.passes(die=DieAt(number, phase))
+    await space.passes(2)
+    assert (space.acls("app"), space.kafka.quotas, space.kafka.scram) == (DENIALS, {}, {})
+
+
+@pytest.mark.parametrize("kind", ["scram-sha-512", "tls"])
+async def test_who_was_revoked_before_it_went_unseen_stays_denied(kind: str) -> None:
+    space = await user_space()
+    await space.declare_users(user("app", rule("orders"), kind=kind))
+    await space.passes()
+    await space.annotate("app", revoked="leaked")
+    await space.passes(2)
+    cluster = without_cluster(space)
+    await space.delete("app")
+    await space.passes()
+    space.kube.objects[("kafkaclusters", "kafka", "cell")] = cluster
+    for _ in range(3):
+        await space.passes()
+        assert space.acls("app") == DENIALS
+
+
+async def test_who_has_the_name_of_one_that_went_unseen_has_its_own_rules_alone() -> None:
+    space = await user_space()
+    before = {"consumerByteRate": "5", "producerByteRate": "7"}
+    await space.declare_users(user("old", rule("orders", "Read", "Write"), userName="app", quotas=before))
+    await space.passes()
+    cluster = without_cluster(space)
+    await space.delete("old")
+    await space.passes()
+    await space.declare_users(user("new", rule("orders", "Read"), userName="app", quotas={"consumerByteRate": "5"}))
+    await space.passes()
+    space.kube.objects[("kafkaclusters", "kafka", "cell")] = cluster
+    await space.passes(2)
+    assert space.acls("app") == {*DENIALS, "allow Read on topic orders"}
+    assert space.kafka.quotas["app"] == {"consumer_byte_rate": 5.0}
+    space.clock.seconds += SESSIONS_END
+    await space.passes(2)
+    assert (await space.condition("new"))["status"] == "True"
+    assert "foreign" not in (await space.user("new"))["status"]
+    assert space.remembered() == {}
+    assert space.acls("app") == {"allow Read on topic orders"}
+    assert space.kafka.quotas["app"] == {"consumer_byte_rate": 5.0}
 
 
 @pytest.mark.parametrize(("kind", "reason"), [("scram-sha-512", "SessionsNotOver"), ("tls", "CertificateStillValid")])

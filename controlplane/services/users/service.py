@@ -62,7 +62,7 @@ from controlplane.services.users.credentials import (
     secret_refused,
     unexpected,
 )
-from controlplane.services.users.departed import Departures, Memory, change, forget
+from controlplane.services.users.departed import Departures, Memory, change, forget, lift
 from controlplane.services.users.entry import Entry
 from controlplane.services.users.ground import Ground, GroundReader
 from controlplane.services.users.report import Reporter
@@ -167,7 +167,7 @@ class UserService:
         cell = replace(shares, shed=shed, observed=observed.quotas)
         plans = self._plan(usable, cell, observed, unlisted=unlisted)
         await self._departures.remember(memory, [e for e in usable if _is_leaving(e, plans.get(e.key))], cell)
-        gone = self._departures.plan(memory, entries, observed, unlisted=unlisted)
+        gone = self._departures.plan(memory, entries, cell, observed, unlisted=unlisted)
         await self._each(usable, lambda entry: self._claim(entry, plans.get(entry.key), cell))
         going = {e.key: e for e in usable if e.key in plans and not e.skip and (e.out or not e.unrecorded)}
         changed = await change(admin, gone.create, create=True)
@@ -176,11 +176,12 @@ class UserService:
         recorded = {key: entry for key, entry in going.items() if not entry.unrecorded}
         changed |= await self._let_in(ground, admin, recorded, plans, observed)
         changed |= await change(admin, gone.delete, create=False)
+        changed |= await lift(admin, gone.quotas)
         if changed:
             await asyncio.sleep(self._settings.settle_interval)
             observed = await observe(admin)
             plans = self._plan(usable, cell, observed, unlisted=unlisted)
-        left = self._departures.plan(memory, entries, observed, unlisted=unlisted)
+        left = self._departures.plan(memory, entries, cell, observed, unlisted=unlisted)
         await self._departures.settle(memory, left)
         through = [e for e in usable if e.deleting and not e.unremembered and self._is_out(plans.get(e.key))]
         await self._each(through, self._take_leave)
