@@ -18,11 +18,12 @@ from controlplane.domain.users.departed import SLACK_SECONDS, Departed
 from controlplane.ports import KeyPair
 from controlplane.services.access.secrets import SECRETS
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
+from controlplane.services.cluster.observe import KAFKA_USERS
 from controlplane.services.events import EventRecorder
 from controlplane.services.intercept import intercept_admins, intercept_kube
 from controlplane.services.keys import users_key
 from controlplane.services.users.departed import from_text
-from controlplane.services.users.service import KAFKA_USERS, UserService
+from controlplane.services.users.service import UserService
 from controlplane.settings import OperatorSettings
 
 Object = dict[str, Any]

@@ -30,11 +30,11 @@ from controlplane.domain.users.values import ScramPassword
 from controlplane.ports import Resource, UnreachableError
 from controlplane.services.access.secrets import PROBE
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
+from controlplane.services.cluster.observe import KAFKA_USERS
 from controlplane.services.events import EventRecorder
 from controlplane.services.keys import topics_key
 from controlplane.services.topic_status import KAFKA_TOPICS
 from controlplane.services.topics import TopicService
-from controlplane.services.users.service import KAFKA_USERS
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "quickstart" / "cluster.yaml"
 SECURE: dict[str, Any] = {

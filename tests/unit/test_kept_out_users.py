@@ -13,8 +13,8 @@ from support.users import DAY, DENIALS, SESSIONS_END, rule, user, user_space
 from controlplane.domain.users.departed import Departed
 from controlplane.domain.users.values import Acl
 from controlplane.ports import ConflictError, ForbiddenError, Object, Resource
+from controlplane.services.cluster.observe import KAFKA_USERS
 from controlplane.services.users.departed import from_text
-from controlplane.services.users.service import KAFKA_USERS
 
 
 @pytest.mark.parametrize("waiting", [False, True], ids=["declared again", "waiting for its name"])

@@ -28,8 +28,8 @@ from controlplane.domain.tenants.quotas import RELAX_SECONDS
 from controlplane.domain.users.values import Acl, ScramPassword
 from controlplane.ports import NotFoundError
 from controlplane.services.access.secrets import SECRETS
+from controlplane.services.cluster.observe import KAFKA_USERS
 from controlplane.services.tenants.read import KAFKA_TENANTS
-from controlplane.services.users.service import KAFKA_USERS
 
 QUOTAS = {"produceBytesPerSecond": "12Mi", "requestPercentage": 50, "controllerMutationRate": 10}
 

@@ -12,7 +12,7 @@ from support.users import DAY, DENIALS, SESSIONS_END, UserSpace, rule, user, use
 
 from controlplane.domain.users.values import Acl, ScramPassword
 from controlplane.ports import NAMESPACE_TERMINATING, ForbiddenError, Object
-from controlplane.services.users.service import KAFKA_USERS
+from controlplane.services.cluster.observe import KAFKA_USERS
 
 
 def without_cluster(space: UserSpace) -> Object:
