@@ -170,3 +170,31 @@ async def test_denials_are_lifted_when_what_no_acl_is_about_is_let_through() -> 
     again = DieAt()
     await space.passes(die=again)
     assert again.calls == []
+
+
+@pytest.mark.parametrize("out", ["deleted", "revoked"])
+async def test_who_was_let_in_is_kept_out_whatever_is_wrong_with_its_spec_now(out: str) -> None:
+    """A later version refuses what an earlier one took; who was let in by that has a password all the same."""
+    space = await user_space()
+    await space.declare_users(user("app", rule("orders", "Read")), user("cert", rule("orders", "Read"), kind="tls"))
+    await space.passes()
+    for name in ("app", "cert"):
+        await space.respec(name, authorization={"acls": [rule("orders", "Write", host="anywhere")]})
+    await space.passes()
+    for name in ("app", "cert"):
+        assert (await space.condition(name))["reason"] == "InvalidSpec"
+        assert space.acls(name) == {"allow Read on topic orders"}
+        await (space.delete(name) if out == "deleted" else space.annotate(name, revoked="1"))
+    await space.passes(2)
+    for name in ("app", "cert"):
+        assert space.has_user(name) == (out == "revoked")
+        assert space.acls(name) == DENIALS | ({"allow Read on topic orders"} if out == "revoked" else set())
+        assert not space.has_secret(name)
+        if out == "revoked":
+            assert (await space.condition(name))["reason"] == "Revoked"
+            await space.annotate(name, revoked=None)
+    assert space.kafka.scram == {}
+    await space.passes()
+    if out == "revoked":
+        assert {(await space.condition(name))["reason"] for name in ("app", "cert")} == {"InvalidSpec"}
+        assert space.acls("app") == space.acls("cert") == DENIALS | {"allow Read on topic orders"}
