@@ -261,6 +261,37 @@ async def test_users_follow_an_authority_and_are_never_locked_out() -> None:
     raise AssertionError((await space.status())["conditions"])
 
 
+@pytest.mark.parametrize("which", ["cluster-ca", "clients-ca"])
+@pytest.mark.parametrize("public_too", [False, True])
+async def test_an_authority_from_before_a_succession_reaches_no_user(which: str, *, public_too: bool) -> None:
+    """Users are looked after before the cluster is: what nodes trust says that it is an old copy."""
+    space = await followed()
+    objects = space.kube.objects
+    names_of = [f"cell-{which}-key"] + [f"cell-{which}"] * public_too
+    early = {name: copy.deepcopy(objects["secrets", "kafka", name]) for name in names_of}
+    while "old.crt" not in secrets(space)[f"cell-{which}-key"]:
+        space.clock.seconds += DAY
+        await of_users(space, 20)
+    while "old.crt" in secrets(space)[f"cell-{which}-key"]:
+        space.clock.seconds += DAY
+        await of_users(space, 20)
+    late = {name: await space.secret(name) for name in ("app", "cert")}
+    kept = {name: copy.deepcopy(objects["secrets", "kafka", name]) for name in names_of}
+    for name in names_of:
+        objects["secrets", "kafka", name] = early[name]
+    for _ in range(3):
+        await space.service().reconcile(USERS_KEY)
+        await passes(space, 1)
+    assert {name: await space.secret(name) for name in late} == late
+    assert await kept_from_users(space) == []
+    told = await space.condition("app" if which == "cluster-ca" else "cert", "CredentialsCurrent")
+    assert (told["reason"] == "AuthorityMissing") == (which == "cluster-ca"), "who has a certificate needs no other"
+    for name in names_of:
+        objects["secrets", "kafka", name] = kept[name]
+    await of_users(space, 3)
+    assert (await space.condition("app"))["status"] == (await space.condition("cert"))["status"] == "True"
+
+
 async def waits_for(space: UserSpace, name: str, authority: str) -> None:
     """Long past the overlap the succession still waits, and says for whom."""
     for _ in range(6):
