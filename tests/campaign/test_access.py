@@ -45,6 +45,8 @@ from support.secure_clients import SECONDS, admin, is_let_in, secret
 from support.user_clients import DENIED, Client, java_offsets
 from support.users import rule, user
 
+from controlplane.domain.access.pem import public_part
+
 pytestmark = pytest.mark.timeout(1800)
 DUE = {"AUTHORITY_LIFETIME": LONG, "AUTHORITY_RENEW_BEFORE": "590"}
 """The authority of ten minutes is followed at once, the one that follows it is not."""
@@ -386,7 +388,7 @@ def test_pools_apart_and_by_name(hall: Hall) -> None:
         pools.figures["pools"] = dict(Counter(roles.values()))
         addresses = {node: found["status"]["podIP"] for node, found in cell.pods().items()}
         for node, pool in sorted(roles.items()):
-            held = pki.read(certificates_of(secret(cell, f"cell-{pool}-{node}-tls")["node.pem"]))[0].fingerprint
+            held = pki.read(public_part(secret(cell, f"cell-{pool}-{node}-tls")["node.pem"]))[0].fingerprint
             port = 9090 if pool == "controllers" else 9091
             pools.check(f"node {node} ({pool}) shows its own certificate", ok=served(addresses[node], port) == held)
         pools.check("no controller has a users' listener", ok=not served(min_of(addresses, roles, "controllers"), 9093))
@@ -400,7 +402,7 @@ def test_pools_apart_and_by_name(hall: Hall) -> None:
         named.figures["bootstrapServers"] = servers
         named.check("clients are given names", ok=all(".svc:" in server for server in servers))
         hosts = {
-            node: pki.read(certificates_of(secret(cell, f"cell-{pool}-{node}-tls")["node.pem"]))[0].hosts
+            node: pki.read(public_part(secret(cell, f"cell-{pool}-{node}-tls")["node.pem"]))[0].hosts
             for node, pool in roles.items()
         }
         named.check(
@@ -419,10 +421,6 @@ def test_pools_apart_and_by_name(hall: Hall) -> None:
         unnamed = settings | {"ssl.endpoint.identification.algorithm": "none"}
         named.check("control: one that does not look at names is served", ok=is_let_in(by_address, unnamed))
         named.check("who comes by name is served", ok=is_let_in(doors.passwords, settings))
-
-
-def certificates_of(pem: str) -> str:
-    return pem[pem.index("-----BEGIN CERTIFICATE-----") :]
 
 
 def min_of(addresses: Mapping[int, str], roles: Mapping[int, str], pool: str) -> str:

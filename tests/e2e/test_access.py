@@ -58,7 +58,7 @@ from support.supervised import supervised
 from support.users import rule, user
 
 from controlplane.api import names
-from controlplane.services.access.secrets import public_part
+from controlplane.domain.access.pem import public_part
 
 PASSWORD = randomness.token_urlsafe(24)
 CA_SECONDS, CLIENTS_CA_SECONDS, YEARS = 900, 20_000, str(10 * 365 * 86_400)

@@ -17,13 +17,13 @@ from support.cluster import LocalKafka
 from support.leaks import leaks, of_processes
 from support.scram_cluster import scram_cluster, scram_servers
 from support.user_clients import DENIED, Busy, Client, java_offsets
-from support.users import UserSpace, rule, user, user_space
+from support.users import DENIALS, UserSpace, rule, user, user_space
 
 from controlplane.adapters.kafka.admins import KafkaPythonAdmins
 from controlplane.adapters.kafka.login import log_in
 from controlplane.domain.access.listeners import REAUTHENTICATE_SECONDS
 from controlplane.ports import KafkaAdmin, NewTopic
-from controlplane.services.users.service import KAFKA_USERS
+from controlplane.services.cluster.observe import KAFKA_USERS
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 VERSION = "4.3.1"
@@ -141,3 +141,26 @@ async def test_a_users_life(
     leaked, control = leaks(said, made), leaks([*said, ("planted", f"--password {first['password']}")], made)
     assert leaked == []
     assert control == ["planted"], "the control"
+
+
+async def test_of_a_user_that_went_while_its_cluster_was_away_nothing_is_left_but_the_denial(space: UserSpace) -> None:
+    admin = space.admins.get("", [])
+
+    async def has() -> tuple[set[str], dict[str, float], bool]:
+        acls = {str(acl) for acl in await admin.describe_acls() if acl.principal == "User:gone"}
+        return acls, (await admin.describe_user_quotas()).get("gone", {}), "gone" in await admin.describe_scram()
+
+    await space.declare_users(user("gone", rule("orders", "Read"), quotas={"consumerByteRate": "5"}))
+    await until_ready(space, "gone")
+    assert await has() == ({"allow Read on topic orders"}, {"consumer_byte_rate": 5.0}, True)
+    cluster = space.kube.objects.pop(("kafkaclusters", "kafka", "cell"))
+    await space.delete("gone")
+    await space.passes()
+    assert not space.has_user("gone")
+    space.kube.objects["kafkaclusters", "kafka", "cell"] = cluster
+    for _ in range(50):
+        await space.passes()
+        if await has() == (DENIALS, {}, False):
+            break
+        await asyncio.sleep(0.2)
+    assert await has() == (DENIALS, {}, False)

@@ -150,13 +150,15 @@ def test_the_departed_are_denied_as_long_as_they_can_come_back(
     unlisted: bool,  # noqa: FBT001
 ) -> None:
     world = None if acls is None else acls | allowed
-    plan = plan_departed(known, declared, AccessObservation(world, {}, {}), 100.0, unlisted=unlisted)
+    plan = plan_departed(known, dict.fromkeys(declared), AccessObservation(world, {}, {}), 100.0, unlisted=unlisted)
     touched = plan.create | plan.delete
     assert {acl.principal for acl in touched} <= known.keys() - declared
     assert not touched & allowed
     assert not (unlisted and plan.create)
     after = None if world is None else (world | plan.create) - plan.delete
-    again = plan_departed(plan.records, declared, AccessObservation(after, {}, {}), 100.0, unlisted=unlisted)
+    again = plan_departed(
+        plan.records, dict.fromkeys(declared), AccessObservation(after, {}, {}), 100.0, unlisted=unlisted
+    )
     assert not again.create | again.delete, "the plan after the plan is empty"
     for principal, record in known.items():
         over = record.until is not None and record.until <= 100.0

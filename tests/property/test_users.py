@@ -18,6 +18,7 @@ from controlplane.domain.users.quotas import Layer
 from controlplane.domain.users.values import Acl
 
 USERS = ("ann", "bob", "eve")
+PRINCIPALS = [f"User:{user}" for user in USERS]
 KEYS = (quotas.PRODUCER, quotas.CONSUMER, quotas.REQUEST)
 
 acl_of = st.builds(
@@ -273,37 +274,71 @@ def text(secret: SecretStr | None) -> str | None:
 
 
 records_of = st.dictionaries(
-    st.sampled_from([f"User:{user}" for user in USERS]),
+    st.sampled_from(PRINCIPALS),
     st.builds(
         Departed,
         until=st.none() | st.just(50.0) | st.just(150.0),
         denied=st.booleans(),
         certificate=st.booleans(),
         pending=st.booleans(),
+        acls=st.frozensets(acl_of, max_size=4),
+        quotas=limits,
     ),
 )
 
 
-@given(records_of, st.frozensets(st.sampled_from([f"User:{user}" for user in USERS])), observations, st.booleans())
+@st.composite
+def departed_users(draw: st.DrawFn) -> dict[str, Departed]:
+    """What they left is of their own principal."""
+    return {
+        principal: replace(record, acls=frozenset(replace(acl, principal=principal) for acl in record.acls))
+        for principal, record in draw(records_of).items()
+    }
+
+
+@st.composite
+def heirs_of(draw: st.DrawFn) -> dict[str, DesiredUser | None]:
+    found: dict[str, DesiredUser | None] = dict.fromkeys(draw(st.frozensets(st.sampled_from(PRINCIPALS))))
+    return found | winners(draw(desired_users()))
+
+
+@given(departed_users(), heirs_of(), observations, st.booleans())
 def test_what_is_to_be_done_for_who_is_gone_ends(
     records: dict[str, Departed],
-    declared: frozenset[str],
+    heirs: dict[str, DesiredUser | None],
     observed: AccessObservation,
     unlisted: bool,  # noqa: FBT001
 ) -> None:
     """Who left unseen is kept out first, which takes a pass of its own. Nobody without a record is touched, and only
-    who left unseen loses a password."""
+    who left unseen loses a password; of rules and quotas only what it left goes, and nothing that an object wants."""
     unseen = {principal.removeprefix("User:") for principal, record in records.items() if record.pending}
+    was, began = records, observed
     for _ in range(2):
-        plan = plan_departed(records, declared, observed, 100.0, unlisted=unlisted)
+        plan = plan_departed(records, heirs, observed, 100.0, unlisted=unlisted)
         assert plan.forget <= unseen
         assert {acl.principal for acl in plan.create | plan.delete} <= records.keys()
         found = None if observed.acls is None else (observed.acls | plan.create) - plan.delete
         scram = {user: told for user, told in observed.scram.items() if user not in plan.forget}
-        records, observed = dict(plan.records), AccessObservation(found, scram, observed.quotas)
-    again = plan_departed(records, declared, observed, 100.0, unlisted=unlisted)
+        values = {
+            user: {key: value for key, value in of.items() if key not in plan.quotas.get(user, {})}
+            for user, of in observed.quotas.items()
+        }
+        records, observed = dict(plan.records), AccessObservation(found, scram, values)
+    for principal, record in was.items():
+        user, heir, denials = principal.removeprefix("User:"), heirs.get(principal), acls.revocation(principal)
+        before, after = (of_principal(one, principal) - denials for one in (began, observed))
+        theirs = frozenset[Acl]() if heir is None else heir.owned_acls | (frozenset() if heir.deleting else heir.acls)
+        is_left_alone = principal in heirs and heir is None
+        assert before - after == (set() if is_left_alone else (before & record.acls) - theirs)
+        lost = began.quotas.get(user, {}).keys() - observed.quotas.get(user, {}).keys()
+        limits = began.quotas.get(user, {})
+        assert lost <= {key for key, value in record.quotas.items() if limits.get(key) == value}
+        assert heir is None or not lost & heir.owned_quotas.keys()
+        if record.pending and principal not in heirs and observed.acls is not None and not unlisted:
+            assert denials <= observed.acls, "whatever is taken away with it"
+    again = plan_departed(records, heirs, observed, 100.0, unlisted=unlisted)
     assert not again.create | again.delete
-    assert (again.forget, again.records) == (frozenset(), records)
+    assert (again.forget, again.quotas, again.records) == (frozenset(), {}, records)
     for principal in unseen:
         assert principal not in observed.scram
         assert f"User:{principal}" not in records or not records[f"User:{principal}"].pending

@@ -16,8 +16,8 @@ from support.following import Steady
 from support.roll_witness import Stops
 from support.secure_clients import is_answered, is_let_in, mutual, scram, secret
 
+from controlplane.domain.access.pem import public_part
 from controlplane.ports import KeyPair
-from controlplane.services.access.secrets import public_part
 
 CLUSTER_KEY, CLIENTS_KEY = BOTH = ("cell-cluster-ca-key", "cell-clients-ca-key")
 """Secrets with the keys of the authorities."""

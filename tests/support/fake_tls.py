@@ -13,10 +13,10 @@ from cryptography.exceptions import InvalidSignature
 from support.fake_kube import FakeKube
 
 from controlplane.adapters.pki import CryptographyPki
+from controlplane.domain.access.pem import public_part
 from controlplane.domain.access.values import ClientTls
 from controlplane.ports import Clock
 from controlplane.services.access.observe import Certificates, lifetimes
-from controlplane.services.access.secrets import public_part
 from controlplane.settings import OperatorSettings
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from support.simulation import DieAt, Namespace, passes, run_until_ready, some_topic
 
-from controlplane.services.access.secrets import public_part
+from controlplane.domain.access.pem import public_part
 
 SCRAM = {"name": "clients", "port": 9093, "tls": True, "authentication": {"type": "scram-sha-512"}}
 MTLS = {"name": "users", "port": 9094, "tls": True, "authentication": {"type": "tls"}}

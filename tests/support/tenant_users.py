@@ -6,11 +6,11 @@ from typing import Any
 
 from support.users import KEY, SETTINGS, UserSpace, user
 
+from controlplane.services.cluster.observe import KAFKA_USERS
 from controlplane.services.events import EventRecorder
 from controlplane.services.homes import Homes
 from controlplane.services.keys import HOMES
 from controlplane.services.tenants.read import KAFKA_TENANTS
-from controlplane.services.users.service import KAFKA_USERS
 
 Object = dict[str, Any]
 

@@ -13,13 +13,17 @@ from support.simulation import DieAt, Namespace, created
 
 from controlplane.adapters.pki import CryptographyPki
 from controlplane.api import names
+from controlplane.domain.access.listeners import REAUTHENTICATE_SECONDS
+from controlplane.domain.users.departed import SLACK_SECONDS, Departed
 from controlplane.ports import KeyPair, Pki
 from controlplane.services.access.secrets import SECRETS
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
+from controlplane.services.cluster.observe import KAFKA_USERS
 from controlplane.services.events import EventRecorder
 from controlplane.services.intercept import intercept_admins, intercept_kube
 from controlplane.services.keys import users_key
-from controlplane.services.users.service import KAFKA_USERS, UserService
+from controlplane.services.users.departed import from_text
+from controlplane.services.users.service import UserService
 from controlplane.settings import OperatorSettings
 
 Object = dict[str, Any]
@@ -27,6 +31,9 @@ KEY = users_key("kafka", "cell")
 SERVERS = ["broker-0:9093", "broker-1:9093"]
 SETTINGS = OperatorSettings(settle_interval=0.001)
 CREATED = "2026-01-01T00:00:00Z"
+DENIALS = {f"deny All on {what}" for what in ("topic *", "group *", "transactionalId *", "cluster kafka-cluster")}
+SESSIONS_END = REAUTHENTICATE_SECONDS + SLACK_SECONDS
+DAY = 86_400.0
 
 
 def rule(name: str = "orders", *operations: str, kind: str = "topic", **more: Any) -> Object:
@@ -140,6 +147,15 @@ class UserSpace(Namespace):
 
     def events(self) -> list[str]:
         return [obj["reason"] for (plural, _, _), obj in self.kube.objects.items() if plural == "events"]
+
+    def stage(self, when_no_acl: str) -> None:
+        cluster = self.kube.objects[("kafkaclusters", "kafka", "cell")]
+        cluster["spec"]["authorization"] = {"type": "Standard", "whenNoAcl": when_no_acl}
+
+    def remembered(self) -> dict[str, Departed]:
+        """Of users that are gone or kept out, by principal."""
+        found = self.kube.objects.get(("configmaps", "kafka", "cell-departed-users"))
+        return from_text(found["data"]["principals"]) if found else {}
 
     def everything_said(self) -> str:
         """All of Kubernetes but the Secrets."""

@@ -16,10 +16,11 @@ from controlplane.adapters.pki import CryptographyPki
 from controlplane.adapters.tls import context
 from controlplane.api import names
 from controlplane.api.kafka_cluster import KafkaCluster
+from controlplane.domain.access.pem import public_part
 from controlplane.domain.access.pki import UNIT
 from controlplane.domain.access.values import ClientTls
 from controlplane.ports import ForbiddenError, KafkaAdmin, KeyPair, Object, Resource
-from controlplane.services.access.secrets import SECRETS, public_part
+from controlplane.services.access.secrets import SECRETS
 from controlplane.services.access.way import way_to
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
 from controlplane.services.cluster.observe import observe_world
@@ -182,6 +183,29 @@ async def test_a_node_s_secret_that_is_of_no_use_is_signed_anew(edit: str) -> No
     assert await namespace.ready()
 
 
+async def test_certificates_that_are_trusted_already_restart_nobody_however_their_lines_are_broken() -> None:
+    namespace = await secured()
+    before, right = pod_uids(namespace), secrets(namespace)["cell-nodes-0-tls"]["cluster-ca.crt"]
+    data = namespace.kube.objects["secrets", "kafka", "cell-nodes-0-tls"]["data"]
+    data["cluster-ca.crt"] = encoded(right.replace("\n", "\r\n"))
+    await passes(namespace, 60)
+    assert secrets(namespace)["cell-nodes-0-tls"]["cluster-ca.crt"] == right
+    assert pod_uids(namespace) == before
+
+
+async def test_a_time_to_come_keeps_no_node_from_reading_its_certificate() -> None:
+    """Of the annotation that says when it was asked to."""
+    namespace = await secured()
+    before = leaf(namespace)
+    for node in range(3):
+        marks = namespace.kube.objects["secrets", "kafka", f"cell-nodes-{node}-tls"]["metadata"]["annotations"]
+        marks[names.CERTIFICATE_ASKED] = f"{namespace.clock.now() + 1000 * DAY:.0f}"
+    namespace.clock.seconds += SETTINGS.certificate_lifetime - SETTINGS.certificate_renew_before + DAY
+    await passes(namespace, 40)
+    assert leaf(namespace).fingerprint != before.fingerprint
+    assert namespace.serving.now == {node: leaf(namespace, node).fingerprint for node in range(3)}
+
+
 @pytest.mark.parametrize("edit", ["hello", "", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
 async def test_what_the_operator_trusts_is_put_right_when_it_was_edited(
     edit: str, monkeypatch: pytest.MonkeyPatch
@@ -280,6 +304,26 @@ async def test_what_was_chosen_for_good_is_refused_by_reconcile_too(
     assert (ready["status"], ready["reason"]) == ("False", reason)
     assert says in ready["message"]
     assert pod_uids(namespace) == before
+
+
+@pytest.mark.parametrize("before", [{}, {"authentication": {"type": "tls"}}], ids=["nobody asked", "asked"])
+async def test_whether_a_listener_asks_for_certificates_never_changes(before: dict[str, Any]) -> None:
+    """To Kafka both are SSL. Taken out and put in again the API server has nothing to compare it with."""
+    after = {} if before else {"authentication": {"type": "tls"}}
+    open_to_all = {key: value for key, value in SECURE.items() if key != "authorization"}
+    item = {"name": "open", "port": 9095, "tls": True}
+    namespace = Namespace()
+    await namespace.declare(rollout={"soak": "2s"}, **(open_to_all | {"listeners": [SCRAM, item | before]}))
+    await run_until_ready(namespace, DieAt())
+    pods = pod_uids(namespace)
+    await namespace.change(listeners=[SCRAM, item | after])
+    await passes(namespace, 10)
+    ready = await condition(namespace, "Ready")
+    assert (ready["reason"], pod_uids(namespace)) == ("ListenerChangeRefused", pods)
+    assert "spec.listeners[open]" in ready["message"]
+    await namespace.change(listeners=[SCRAM, item | before])
+    await run_until_ready(namespace, DieAt())
+    assert pod_uids(namespace) == pods
 
 
 async def test_for_a_new_cluster_that_is_refused_nothing_is_made() -> None:

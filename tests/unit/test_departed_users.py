@@ -7,25 +7,14 @@ from typing import Any
 
 import pytest
 from support.simulation import DieAt
-from support.users import UserSpace, rule, user, user_space
+from support.users import DAY, DENIALS, UserSpace, rule, user, user_space
 
 from controlplane.domain.access.listeners import REAUTHENTICATE_SECONDS
-from controlplane.domain.users.departed import Departed
+from controlplane.domain.users import acls
+from controlplane.domain.users.departed import MAX_DEPARTED, Departed, with_departing
+from controlplane.domain.users.planner import DesiredUser
 from controlplane.ports import ForbiddenError, Object, Resource
 from controlplane.services.users.departed import from_text, to_text
-
-DENIALS = {f"deny All on {what}" for what in ("topic *", "group *", "transactionalId *", "cluster kafka-cluster")}
-DAY = 86_400.0
-
-
-def stage(space: UserSpace, when_no_acl: str) -> None:
-    cluster = space.kube.objects[("kafkaclusters", "kafka", "cell")]
-    cluster["spec"]["authorization"] = {"type": "Standard", "whenNoAcl": when_no_acl}
-
-
-def remembered(space: UserSpace) -> dict[str, Departed]:
-    found = space.kube.objects.get(("configmaps", "kafka", "cell-departed-users"))
-    return from_text(found["data"]["principals"]) if found else {}
 
 
 async def deleted(space: UserSpace, *objects: dict[str, Any]) -> None:
@@ -48,7 +37,7 @@ async def test_a_password_users_denial_goes_once_no_session_can_be_left() -> Non
     space.clock.seconds += 2 * REAUTHENTICATE_SECONDS
     await space.passes(2)
     assert space.kafka.acls == set()
-    assert remembered(space) == {}
+    assert space.remembered() == {}
     again = DieAt()
     assert await space.passes(die=again) is None, "and nobody has to look again"
     assert again.calls == []
@@ -61,7 +50,7 @@ async def test_a_certificates_denial_goes_once_the_last_one_has_expired() -> Non
     ends = (await space.user("cert"))["status"]["credential"]["notAfter"]
     await space.delete("cert")
     await space.passes(2)
-    assert remembered(space)["User:cert"].denied
+    assert space.remembered()["User:cert"].denied
     space.clock.seconds += 80 * DAY
     await space.passes(2)
     assert space.acls("cert") == DENIALS, f"until {ends}"
@@ -88,16 +77,16 @@ async def test_one_that_is_declared_anew_knows_when_the_old_certificate_expires(
 
 async def test_who_was_deleted_while_nobody_could_be_denied_is_denied_later() -> None:
     space = await user_space()
-    stage(space, "Allow")
+    space.stage("Allow")
     await deleted(space, user("cert", kind="tls"), user("other", kind="tls"))
     assert space.kafka.acls == set()
-    stage(space, "Deny")
+    space.stage("Deny")
     await space.passes(2)
     assert space.acls("cert") == space.acls("other") == DENIALS
-    stage(space, "Allow")
+    space.stage("Allow")
     await space.passes(2)
     assert space.kafka.acls == set(), "they would cut off everybody"
-    stage(space, "Deny")
+    space.stage("Deny")
     await space.passes()
     assert space.acls("cert") == DENIALS
     space.clock.seconds += 91 * DAY
@@ -112,16 +101,16 @@ async def test_who_takes_a_denial_away_has_decided() -> None:
     space.kafka.acls.clear()
     await space.passes(2)
     assert space.kafka.acls == set()
-    assert remembered(space) == {}
+    assert space.remembered() == {}
 
 
 async def test_one_that_is_let_in_again_is_not_denied_for_who_it_was() -> None:
     space = await user_space()
-    stage(space, "Allow")
+    space.stage("Allow")
     await deleted(space, user("cert", kind="tls"), user("app"))
     await space.declare_users(user("cert", rule("orders"), kind="tls"), user("app", rule("orders")))
     await space.passes(2)
-    stage(space, "Deny")
+    space.stage("Deny")
     await space.passes(2)
     for name in ("cert", "app"):
         assert space.acls(name) == {"allow Read on topic orders"}
@@ -178,7 +167,35 @@ async def test_a_deletion_that_cannot_be_noted_down_denies_and_waits(monkeypatch
 
 
 def test_a_record_reads_back_as_it_was_and_nonsense_as_nothing() -> None:
-    records = {"User:a": Departed(None), "User:b": Departed(5.5, denied=True)}
+    had = acls.from_texts("User:c", ["allow topic prefixed orders. * Read,Write", "deny topic literal a 10.0.0.1 All"])
+    records = {
+        "User:a": Departed(None),
+        "User:b": Departed(5.5, denied=True),
+        "User:c": Departed(None, pending=True, acls=had, quotas={"consumer_byte_rate": 5.0, "request_percentage": 0.5}),
+    }
+    assert len(had) == 3
     assert from_text(to_text(records)) == records
+    odd = {"until": None, "acls": ["nonsense", 3], "quotas": {"a": "b"}}
+    assert from_text(json.dumps({"User:a": odd, "User:b": odd | {"acls": 3, "quotas": []}})) == dict.fromkeys(
+        ("User:a", "User:b"), Departed(None)
+    )
     for text in ("", "[]", "1", '{"User:a": 3}', json.dumps({"User:a": {"until": "soon"}}), '{"a": {"until": true}}'):
         assert from_text(text) == {}, text
+
+
+def test_what_there_is_no_room_for_is_left_out_of_a_record_and_the_rest_is_not() -> None:
+    def of(name: str, rules: int) -> DesiredUser:
+        principal = f"User:{name}"
+        texts = [f"allow topic literal {number:0240} * Read" for number in range(rules)]
+        return DesiredUser(name, name, principal, deleting=True, owned_acls=acls.from_texts(principal, texts))
+
+    users = [of("few", 2), *(of(f"many-{number}", 250) for number in range(6)), of("last", 2)]
+    found = with_departing({}, users, 100.0, pending=True)
+    assert all(record.pending for record in found.values())
+    assert [name for name, record in found.items() if not record.acls] == [
+        f"User:many-{number}" for number in (3, 4, 5)
+    ]
+    assert len(found["User:many-0"].acls) == 250
+    assert with_departing(found, users, 100.0, pending=True) == found
+    full = with_departing({}, (of(f"{number:064}", 0) for number in range(MAX_DEPARTED)), 100.0) | found
+    assert len(to_text(full)) < 1_000_000, "what a ConfigMap may hold"

@@ -15,9 +15,10 @@ from support.fake_kube import FakeKube
 from support.refused_secrets import Gate, closed_gate
 from support.simulation import KEY, SETTINGS, DieAt, Killed, Namespace, passes, run_until_ready, service
 from support.tenant_users import condition_in, declare_in, declare_tenants, settle, tenant, tenants_user
+from support.users import DENIALS as DENIED
 from support.users import KEY as USERS_KEY
+from support.users import SESSIONS_END, UserSpace, beside, rule, user, user_space
 from support.users import SETTINGS as USER_SETTINGS
-from support.users import UserSpace, beside, rule, user, user_space
 
 from controlplane.api.conditions import Condition, timestamp
 from controlplane.api.names import CERTIFICATES
@@ -29,11 +30,11 @@ from controlplane.domain.users.values import ScramPassword
 from controlplane.ports import Resource, UnreachableError
 from controlplane.services.access.secrets import PROBE
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
+from controlplane.services.cluster.observe import KAFKA_USERS
 from controlplane.services.events import EventRecorder
 from controlplane.services.keys import topics_key
 from controlplane.services.topic_status import KAFKA_TOPICS
 from controlplane.services.topics import TopicService
-from controlplane.services.users.service import KAFKA_USERS
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "quickstart" / "cluster.yaml"
 SECURE: dict[str, Any] = {
@@ -311,6 +312,33 @@ async def test_who_is_kept_out_does_not_wait_for_an_api_server_that_cannot_tell(
     await space.passes()
     assert (await space.condition("app"))["reason"] == "Revoked"
     assert not space.has_secret("app")
+
+
+@pytest.mark.parametrize("when_no_acl", ["Deny", "Allow"])
+async def test_who_is_let_in_again_before_its_secret_could_go_has_another_password(
+    when_no_acl: str, gate: Gate
+) -> None:
+    """Nothing but the Secret that stayed has the old one, and nobody looks into that until the sessions are over."""
+    space = await user_space()
+    space.stage(when_no_acl)
+    await space.declare_users(user("app", rule()))
+    await space.passes()
+    gate.closed.add("kafka")
+    await space.annotate("app", revoked="seen in a log")
+    await space.passes(2)
+    await space.annotate("app", revoked=None)
+    for _ in range(3):
+        space.clock.seconds += SESSIONS_END
+        await space.passes(2)
+        assert (await space.condition("app"))["reason"] == NOT_ENROLLED
+        assert when_no_acl == "Allow" or space.acls("app") >= DENIED, "lifted once there are credentials"
+    gate.closed.clear()
+    await space.passes(2)
+    assert (await space.condition("app"))["status"] == "True"
+    assert (await space.secret("app"))["password"] == space.password_in_kafka("app") == space.passwords.made[1]
+    assert space.acls("app") == {"allow Read on topic orders"}
+    await space.passes()
+    assert space.remembered() == {}
 
 
 async def test_somebody_is_kept_out_all_the_same_and_the_secret_goes_later(gate: Gate) -> None:

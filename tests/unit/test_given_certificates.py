@@ -20,9 +20,10 @@ from support.simulation import KEY, SETTINGS, DieAt, Namespace, passes, run_unti
 
 from controlplane.adapters.pki import CryptographyPki
 from controlplane.domain.access.given import covers, is_not_for
+from controlplane.domain.access.pem import public_part
 from controlplane.domain.access.pki import Leaf
 from controlplane.ports import KeyPair, Object, Resource
-from controlplane.services.access.secrets import SECRETS, public_part
+from controlplane.services.access.secrets import SECRETS
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
 
 GIVEN = SCRAM | {"certificateSecretRef": {"name": "bought"}}

@@ -5,26 +5,16 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from pydantic import SecretStr
 from support.fake_kube import FakeKube
 from support.simulation import DieAt, Killed
 from support.tenant_users import condition_in, declare_in, declare_tenants, settle, tenant, tenants_user
-from support.users import UserSpace, rule, user, user_space
+from support.users import DAY, DENIALS, SESSIONS_END, rule, user, user_space
 
-from controlplane.domain.access.listeners import REAUTHENTICATE_SECONDS
-from controlplane.domain.users.departed import SLACK_SECONDS, Departed
-from controlplane.domain.users.values import Acl, ScramPassword
-from controlplane.ports import NAMESPACE_TERMINATING, ConflictError, ForbiddenError, Object, Resource
+from controlplane.domain.users.departed import Departed
+from controlplane.domain.users.values import Acl
+from controlplane.ports import ConflictError, ForbiddenError, Object, Resource
+from controlplane.services.cluster.observe import KAFKA_USERS
 from controlplane.services.users.departed import from_text
-from controlplane.services.users.service import KAFKA_USERS
-
-DENIALS = {f"deny All on {what}" for what in ("topic *", "group *", "transactionalId *", "cluster kafka-cluster")}
-DAY = 86_400.0
-
-
-def remembered(space: UserSpace) -> dict[str, Departed]:
-    found = space.kube.objects.get(("configmaps", "kafka", "cell-departed-users"))
-    return from_text(found["data"]["principals"]) if found else {}
 
 
 @pytest.mark.parametrize("waiting", [False, True], ids=["declared again", "waiting for its name"])
@@ -191,9 +181,6 @@ async def test_a_certificate_that_was_revoked_long_ago_is_over_when_its_user_goe
     assert space.kafka.acls == set()
 
 
-SESSIONS_END = REAUTHENTICATE_SECONDS + SLACK_SECONDS
-
-
 @pytest.mark.parametrize("way", ["revoked", "deleted", "another tenant's"])
 async def test_no_session_of_a_former_password_gets_rights_again(way: str) -> None:
     """It lives until it has to prove itself again, and is only denied until then."""
@@ -307,111 +294,6 @@ async def test_a_secret_that_could_not_be_deleted_gives_nobody_the_old_password(
     assert "CredentialsReplaced" not in space.events(), "nothing was lost"
 
 
-def without_cluster(space: UserSpace) -> Object:
-    return space.kube.objects.pop(("kafkaclusters", "kafka", "cell"))
-
-
-@pytest.mark.parametrize("kind", ["scram-sha-512", "tls"])
-@pytest.mark.parametrize("died", [False, True], ids=["", "before its status was written"])
-async def test_who_goes_while_the_cluster_is_away_is_kept_out_when_it_is_back(kind: str, *, died: bool) -> None:
-    """Its volumes are taken over, and what Kafka knows of its users with them."""
-    space = await user_space()
-    await space.declare_users(user("app", rule("orders"), kind=kind))
-    await space.passes()
-    if died:
-        del space.kube.objects[("kafkausers", "kafka", "app")]["status"]["credential"]
-    cluster = without_cluster(space)
-    await space.delete("app")
-    await space.passes()
-    assert not space.has_user("app"), "nobody waits for a cluster that may never be back"
-    assert remembered(space)["User:app"].pending
-    space.clock.seconds += DAY
-    await space.passes()
-    space.kube.objects[("kafkaclusters", "kafka", "cell")] = cluster
-    die = DieAt()
-    await space.passes(die=die)
-    calls = ["kafka create_acls", *(["kafka delete_scram"] if kind != "tls" else [])]
-    assert die.calls[: len(calls)] == calls
-    assert space.acls("app") >= DENIALS
-    assert space.kafka.scram == {}
-    assert not remembered(space)["User:app"].pending
-    space.clock.seconds += SESSIONS_END - 10 if kind != "tls" else 80 * DAY
-    await space.passes()
-    assert space.acls("app") >= DENIALS
-    space.clock.seconds += 10 if kind != "tls" else 10 * DAY
-    await space.passes(2)
-    assert not space.acls("app") & DENIALS
-    assert remembered(space) == {}
-
-
-@pytest.mark.parametrize(("kind", "reason"), [("scram-sha-512", "SessionsNotOver"), ("tls", "CertificateStillValid")])
-async def test_who_has_the_name_of_one_that_went_unseen_waits(kind: str, reason: str) -> None:
-    space = await user_space()
-    await space.declare_users(user("old", rule("orders"), kind=kind, userName="app"))
-    await space.passes()
-    cluster = without_cluster(space)
-    await space.delete("old")
-    await space.passes()
-    await space.declare_users(user("new", rule("orders"), userName="app"))
-    await space.passes()
-    space.kube.objects[("kafkaclusters", "kafka", "cell")] = cluster
-    for _ in range(2):
-        await space.passes()
-        assert (await space.condition("new"))["reason"] == reason
-        assert space.acls("app") >= DENIALS
-        assert space.kafka.scram == {}
-    space.clock.seconds += SESSIONS_END if kind != "tls" else 91 * DAY
-    await space.passes(2)
-    assert (await space.condition("new"))["status"] == "True"
-    assert space.acls("app") == {"allow Read on topic orders"}
-
-
-@pytest.mark.parametrize("why", ["no volumes", "its namespace goes", "it is another's"])
-async def test_nothing_is_remembered_of_who_cannot_come_back(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    space = await user_space()
-    if why == "it is another's":
-        space.kafka.scram["app"] = ScramPassword("app", SecretStr("theirs"), 8192)
-    await space.declare_users(user("app"))
-    await space.passes()
-    await space.kube.patch(KAFKA_USERS, "app", "kafka", {"metadata": {"finalizers": ["kfleet.dev/user"]}})
-    cluster = without_cluster(space)
-    if why == "no volumes":
-        for key in [key for key in space.kube.objects if key[0] == "persistentvolumeclaims"]:
-            del space.kube.objects[key]
-
-    async def refuse(self: FakeKube, *_: object, **__: object) -> Object:
-        raise ForbiddenError(403, NAMESPACE_TERMINATING, "it is being terminated")
-
-    with monkeypatch.context() as going:
-        if why == "its namespace goes":
-            going.setattr(FakeKube, "create", refuse)
-        await space.delete("app")
-        await space.passes()
-    assert not space.has_user("app")
-    assert remembered(space) == {}
-    space.kube.objects[("kafkaclusters", "kafka", "cell")] = cluster
-    await space.passes(2)
-    assert ("app" in space.kafka.scram, space.kafka.acls) == (True, set())
-
-
-async def test_who_goes_with_the_cluster_and_cannot_be_noted_down_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    space = await user_space()
-    await space.declare_users(user("app"))
-    await space.passes()
-    without_cluster(space)
-
-    async def refuse(self: FakeKube, *_: object, **__: object) -> Object:
-        raise ForbiddenError(403, "Forbidden", "configmaps is forbidden")
-
-    await space.delete("app")
-    with monkeypatch.context() as broken:
-        broken.setattr(FakeKube, "create", refuse)
-        await space.passes()
-    assert space.has_user("app")
-    await space.passes()
-    assert not space.has_user("app")
-
-
 @pytest.mark.parametrize("phase", ["before", "after"])
 @pytest.mark.parametrize("number", range(1, 9))
 async def test_a_status_that_says_revoked_is_never_an_old_one(number: int, phase: str) -> None:
@@ -433,3 +315,21 @@ async def test_a_status_that_says_revoked_is_never_an_old_one(number: int, phase
     assert space.acls("app") >= DENIALS
     assert not space.kafka.scram
     assert not space.has_secret("app")
+
+
+@pytest.mark.parametrize("kind", ["scram-sha-512", "tls"])
+async def test_what_was_made_for_a_user_that_waits_goes_with_it(kind: str) -> None:
+    """Its rules and quotas are there while it waits for a former session, or a former certificate, to end."""
+    space = await user_space()
+    await space.declare_users(user("old", rule("orders"), kind=kind, userName="app"))
+    await space.passes()
+    await space.delete("old")
+    await space.passes(2)
+    await space.declare_users(user("new", rule("orders", "Write"), userName="app", quotas={"consumerByteRate": "5"}))
+    await space.passes(2)
+    assert (await space.condition("new"))["reason"] in ("SessionsNotOver", "CertificateStillValid")
+    assert space.acls("app") == {*DENIALS, "allow Write on topic orders"}
+    await space.delete("new")
+    await space.passes(3)
+    assert not space.has_user("new")
+    assert (space.acls("app"), space.kafka.quotas) == (DENIALS, {})

@@ -20,8 +20,8 @@ from support.tenant_users import (
 from support.users import UserSpace, user, user_space
 
 from controlplane.api import names
+from controlplane.services.cluster.observe import KAFKA_USERS
 from controlplane.services.tenants.read import KAFKA_TENANTS
-from controlplane.services.users.service import KAFKA_USERS
 
 WHOLE = {"produceBytesPerSecond": "4Mi", "requestPercentage": 400}
 MIB = 2.0**20

@@ -19,10 +19,11 @@ from support.users import UserSpace, beside, rule, user
 from controlplane.api.conditions import timestamp
 from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.domain.access.listeners import ALLOWS_UNLISTED
+from controlplane.domain.access.pem import public_part
 from controlplane.domain.access.pki import UNIT, Leaf
 from controlplane.domain.access.values import Lifetimes
 from controlplane.ports import ForbiddenError, Object, Resource
-from controlplane.services.access.secrets import SECRETS, public_part
+from controlplane.services.access.secrets import SECRETS
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
 from controlplane.services.cluster.observe import observe_world
 
@@ -190,6 +191,28 @@ async def test_an_authority_to_follow_whose_key_is_gone_is_told(edit: str) -> No
     assert await follow(namespace, DieAt()) == [1, 2, 1]
 
 
+async def test_a_former_authority_that_cannot_be_read_is_told_and_reaches_nobody() -> None:
+    """It would keep nodes from starting, and clients from reading what they trust."""
+    namespace = await short_lived()
+    namespace.clock.seconds += 2 * DAY
+    while "old.crt" not in secrets(namespace)["cell-cluster-ca-key"]:
+        namespace.clock.seconds += DAY
+        await passes(namespace, 20)
+    await run_until_ready(namespace, DieAt())
+    data, before = namespace.kube.objects["secrets", "kafka", "cell-cluster-ca-key"]["data"], secrets(namespace)
+    whole = dict(data)
+    data["old.crt"] = encoded("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    await passes(namespace, 10)
+    told = await condition(namespace, "CertificatesCurrent")
+    assert (told["status"], told["reason"]) == ("False", "AuthorityKeyMissing")
+    assert "old.crt" in told["message"]
+    after = secrets(namespace)
+    assert {name for name in after if after[name] != before[name]} == {"cell-cluster-ca-key"}
+    namespace.kube.objects["secrets", "kafka", "cell-cluster-ca-key"]["data"] = whole
+    await passes(namespace, 5)
+    assert (await condition(namespace, "CertificatesCurrent"))["status"] == "True"
+
+
 # What a succession, and `Deny`, wait for its users with.
 
 
@@ -236,6 +259,37 @@ async def test_users_follow_an_authority_and_are_never_locked_out() -> None:
         if all(now[key]["ca.crt"] != first[key]["ca.crt"] and "old.crt" not in now[key] for key in keys):
             return
     raise AssertionError((await space.status())["conditions"])
+
+
+@pytest.mark.parametrize("which", ["cluster-ca", "clients-ca"])
+@pytest.mark.parametrize("public_too", [False, True])
+async def test_an_authority_from_before_a_succession_reaches_no_user(which: str, *, public_too: bool) -> None:
+    """Users are looked after before the cluster is: what nodes trust says that it is an old copy."""
+    space = await followed()
+    objects = space.kube.objects
+    names_of = [f"cell-{which}-key"] + [f"cell-{which}"] * public_too
+    early = {name: copy.deepcopy(objects["secrets", "kafka", name]) for name in names_of}
+    while "old.crt" not in secrets(space)[f"cell-{which}-key"]:
+        space.clock.seconds += DAY
+        await of_users(space, 20)
+    while "old.crt" in secrets(space)[f"cell-{which}-key"]:
+        space.clock.seconds += DAY
+        await of_users(space, 20)
+    late = {name: await space.secret(name) for name in ("app", "cert")}
+    kept = {name: copy.deepcopy(objects["secrets", "kafka", name]) for name in names_of}
+    for name in names_of:
+        objects["secrets", "kafka", name] = early[name]
+    for _ in range(3):
+        await space.service().reconcile(USERS_KEY)
+        await passes(space, 1)
+    assert {name: await space.secret(name) for name in late} == late
+    assert await kept_from_users(space) == []
+    told = await space.condition("app" if which == "cluster-ca" else "cert", "CredentialsCurrent")
+    assert (told["reason"] == "AuthorityMissing") == (which == "cluster-ca"), "who has a certificate needs no other"
+    for name in names_of:
+        objects["secrets", "kafka", name] = kept[name]
+    await of_users(space, 3)
+    assert (await space.condition("app"))["status"] == (await space.condition("cert"))["status"] == "True"
 
 
 async def waits_for(space: UserSpace, name: str, authority: str) -> None:

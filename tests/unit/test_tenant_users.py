@@ -28,8 +28,8 @@ from controlplane.domain.tenants.quotas import RELAX_SECONDS
 from controlplane.domain.users.values import Acl, ScramPassword
 from controlplane.ports import NotFoundError
 from controlplane.services.access.secrets import SECRETS
+from controlplane.services.cluster.observe import KAFKA_USERS
 from controlplane.services.tenants.read import KAFKA_TENANTS
-from controlplane.services.users.service import KAFKA_USERS
 
 QUOTAS = {"produceBytesPerSecond": "12Mi", "requestPercentage": 50, "controllerMutationRate": 10}
 
@@ -305,6 +305,22 @@ async def test_a_tenants_user_takes_over_nobodys_password() -> None:
     await settle(space)
     condition = await condition_in(space, "checkout", "backup")
     assert (condition["reason"], "exclusive" in condition["message"]) == ("CredentialExists", False)
+    assert space.password_in_kafka("backup") == "theirs"
+
+
+@pytest.mark.parametrize("iterations", [8192, 4096])
+async def test_a_secret_that_names_the_user_as_its_owner_proves_nothing_of_a_password(iterations: int) -> None:
+    """Whoever may write Secrets in the tenant's namespace can make one like those that a killed pass leaves."""
+    space = await space_with()
+    space.kafka.scram["backup"] = ScramPassword("backup", SecretStr("theirs"), iterations)
+    await declare_in(space, "checkout", tenants_user("backup"))
+    mine = await space.kube.get(KAFKA_USERS, "backup", "checkout")
+    owner = {"kind": "KafkaUser", "name": "backup", "uid": mine["metadata"]["uid"]}
+    meta = {"name": "backup", "namespace": "checkout", "ownerReferences": [owner]}
+    body = {"metadata": meta, "data": {"password": base64.b64encode(b"f" * 40).decode()}}
+    await space.kube.create(SECRETS, body)
+    await settle(space)
+    assert (await condition_in(space, "checkout", "backup"))["reason"] == "CredentialExists"
     assert space.password_in_kafka("backup") == "theirs"
 
 

@@ -24,6 +24,8 @@ CLIENTS_CA = "clients-ca.crt"
 LISTENER_PEM = "listener-{name}.pem"
 """Private key and certificate that were given for one listener."""
 
+CLIENT_AUTH = "listener.name.{name}.ssl.client.auth"
+"""Whether a listener of TLS asks clients for a certificate; its protocol does not tell."""
 AUTHORIZER = "authorizer.class.name"
 ALLOWS_UNLISTED = "allow.everyone.if.no.acl.found"
 
@@ -80,7 +82,7 @@ def _settings(
         prefix = f"listener.name.{name.lower()}"
         yield from _store(prefix, "keystore", f"{root}/{NODE_PEM}")
         yield from _store(prefix, "truststore", f"{root}/{CLUSTER_CA}")
-        yield f"{prefix}.ssl.client.auth", "required"
+        yield CLIENT_AUTH.format(name=name.lower()), "required"
         yield f"{prefix}.ssl.endpoint.identification.algorithm", "https"
     for listener in listeners:
         if listener.tls:
@@ -97,10 +99,10 @@ def _user_listener(listener: Listener, root: str) -> Iterator[tuple[str, str]]:
     yield from _store(prefix, "keystore", f"{root}/{own}")
     if listener.mechanism is AuthenticationType.TLS:
         yield from _store(prefix, "truststore", f"{root}/{CLIENTS_CA}")
-        yield f"{prefix}.ssl.client.auth", "required"
+        yield CLIENT_AUTH.format(name=listener.name), "required"
         yield f"{prefix}.ssl.principal.mapping.rules", USERS_CN
     else:
-        yield f"{prefix}.ssl.client.auth", "none"
+        yield CLIENT_AUTH.format(name=listener.name), "none"
     if listener.mechanism is AuthenticationType.SCRAM_SHA_512:
         yield f"{prefix}.sasl.enabled.mechanisms", "SCRAM-SHA-512"
         yield (

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from controlplane.api import names
 from controlplane.domain.access import listeners
 from controlplane.domain.access.given import covers
+from controlplane.domain.access.pem import in_one_line
 from controlplane.domain.access.pki import Leaf
 from controlplane.domain.access.values import FIRST_EPOCH, Access, Authority, Held
 from controlplane.domain.cluster import addresses, manifests, naming, users
@@ -28,7 +29,6 @@ from controlplane.domain.observation import NodeObservation
 
 ASK_AGAIN_SECONDS = 10.0
 """Kubernetes brings a changed Secret to a pod when it gets round to it, usually within a minute."""
-BEGIN = "-----BEGIN CERTIFICATE-----"
 NEXT_CRT, NEXT_KEY, OLD_CRT = "next.crt", "next.key", "old.crt"
 """Beside ca.crt and ca.key, while one authority follows another."""
 CA_CRT, CA_KEY, TLS_CRT, TLS_KEY = "ca.crt", "ca.key", "tls.crt", "tls.key"
@@ -289,7 +289,7 @@ def _follow(access: Access, held: Held, node: NodeObservation, secret: str, now:
     if held.loaded != certificate.fingerprint and node.id in access.serving:
         if access.serving[node.id] == certificate.fingerprint:
             yield NoteLoaded(secret, certificate.fingerprint)
-        elif now >= held.asked_at + ASK_AGAIN_SECONDS:
+        elif not 0 <= now - held.asked_at < ASK_AGAIN_SECONDS:  # a time to come is none
             yield ReloadCertificates(node.id, secret, node.is_broker)
     ends_soon = now > held.oldest - access.lifetimes.restart_before
     if ends_soon and certificate.not_after > held.oldest and held.loaded == certificate.fingerprint:
@@ -321,12 +321,7 @@ def _marks(access: Access, held: Held | None, node: NodeObservation | None, now:
 
 def _trusts_more(access: Access, held: Held) -> bool:
     """Whether an authority has come that the node does not trust yet; one that goes can wait."""
-    return any(block not in held.files.get(listeners.CLUSTER_CA, "") for block in blocks(access.cluster_ca.trusted))
-
-
-def blocks(pem: str) -> list[str]:
-    """The certificates of a PEM text."""
-    return [f"{BEGIN}{part}" for part in pem.split(BEGIN)[1:]]
+    return not in_one_line(access.cluster_ca.trusted) <= in_one_line(held.files.get(listeners.CLUSTER_CA, ""))
 
 
 def _after(epoch: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controlplane.api.access import WhenNoAcl
+from controlplane.api.access import AuthenticationType, WhenNoAcl
 from controlplane.api.conditions import timestamp
 from controlplane.domain.access import listeners
 from controlplane.domain.access.pki import Certificate
@@ -133,7 +133,7 @@ def refusals(world: World) -> Iterator[Check]:
     """What a spec is refused for: what was chosen for good, and certificates that no node could serve."""
     spec = world.cluster.spec
     for node in world.observation.nodes:
-        last = last_protocols(world, node)
+        last, asked = last_protocols(world, node), last_settings(world, node)
         inner = last.get(properties.CONTROLLER_LISTENER)
         if inner is not None and (inner == "SSL") != spec.mutual_tls:
             yield Check(
@@ -147,12 +147,15 @@ def refusals(world: World) -> Iterator[Check]:
         for item in spec.listeners:
             before = last.get(item.name.upper())
             wanted = properties.Listener(item.name, item.port, item.tls, item.authentication)
-            if before is not None and before != wanted.protocol:
+            certified = asked.get(listeners.CLIENT_AUTH.format(name=item.name)) == "required"
+            if before is None:
+                continue
+            if (before, certified) != (wanted.protocol, wanted.mechanism is AuthenticationType.TLS):
                 yield Check(
                     "ListenerChangeRefused",
                     ok=False,
                     evidence=f"spec.listeners[{item.name}]: tls and authentication never change, and node {node.id} "
-                    f"has it as {before}.",
+                    f"has it as {before}{' with certificates of users' if certified else ''}.",
                     remedy="Set them back. Add another listener, move the clients, then remove this one.",
                 )
                 return

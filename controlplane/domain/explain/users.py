@@ -68,10 +68,10 @@ USERS = (
         "AuthorityMissing",
         _REASON,
         "A certificate cannot be made, or clients could not trust the brokers: a Secret of the cluster's authorities "
-        "is not there, lacks a key, or holds something that cannot be read.",
+        "is not there, lacks a key, holds something that cannot be read, or is a copy from before the last succession.",
         "Credentials that are there already stay as they are and go on working; no new ones are made.",
-        "Put the Secret that the message names back from a backup. A new authority means new certificates for "
-        "everybody whom the old one has signed.",
+        "Put the Secret that the message names back from a copy made since the last succession. A new authority means "
+        "new certificates for everybody whom the old one has signed.",
         _DESCRIBE,
     ),
     Entry(

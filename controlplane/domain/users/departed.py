@@ -5,9 +5,11 @@ expired. Then nobody can be that principal, and the denial goes. Where none coul
 once it can be. For that a record of each is kept outside of Kafka, written before the object is let go.
 
 - Who left while its cluster was away (`pending`) is denied, and its password forgotten, when that is back, before
-  anything else: the cluster's volumes still let it in.
+  anything else: the cluster's volumes still let it in. What it had is remembered with it, so that its rules and quotas
+  go then too, and nobody else's.
 - A principal that is declared again, or let in again, is its object's business; the record only says when its
-  certificates expire and its sessions end, whatever the object logs in with.
+  certificates expire and its sessions end, whatever the object logs in with, and stays until one that was kept out has
+  another password: the former one may still lie in its Secret.
 - Who takes a denial away with kafka-acls has decided: it is not put back.
 - What expires when nobody knows is denied for ever.
 - The plan of a world in which the plan was carried out is empty, and nothing is ever done for a principal without a
@@ -17,33 +19,50 @@ once it can be. For that a record of each is kept outside of Kafka, written befo
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
 from controlplane.domain.access.listeners import REAUTHENTICATE_SECONDS
-from controlplane.domain.users.acls import revocation
+from controlplane.domain.users.acls import revocation, to_texts
 from controlplane.domain.users.planner import AccessObservation, DesiredUser
+from controlplane.domain.users.quotas import effective
+from controlplane.domain.users.quotas import to_texts as quota_texts
 from controlplane.domain.users.values import Acl
 
 SLACK_SECONDS = 60.0
 """Noted down beyond the end of a session: what takes long is recorded once in this time, not at every pass."""
 MAX_DEPARTED = 5000
 """Of one cluster: what a ConfigMap has room for. The denial of one more stays for ever."""
+MAX_LEFT_TEXT = 250_000
+"""Characters of all rules and quotas that are remembered, which a ConfigMap has room for beside that. Those of one more
+stay in Kafka, as somebody else's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Departed:
     """`until` is when the last session or certificate has ended, in seconds since the epoch, None where nobody knows.
     `denied`: Kafka has been seen to deny it. `certificate`: it may be that of a certificate. `pending`: nothing could
-    be done in Kafka when it left, and there may be a password of it."""
+    be done in Kafka when it left, and there may be a password of it. `acls` and `quotas` were made for it, and could
+    not be taken away then."""
 
     until: float | None
     denied: bool = False
     certificate: bool = True
     pending: bool = False
+    acls: frozenset[Acl] = frozenset()
+    quotas: Mapping[str, float] = field(default_factory=dict)
 
     def is_over(self, now: float) -> bool:
         return self.until is not None and now >= self.until
+
+    @property
+    def left_something(self) -> bool:
+        return bool(self.acls or self.quotas)
+
+    @property
+    def text_size(self) -> int:
+        """About so many characters of a record are what it has left."""
+        quotas = quota_texts(self.quotas)
+        return sum(map(len, (*to_texts(self.acls), *quotas, *quotas.values())))
 
 
 Records = Mapping[str, Departed]
@@ -52,25 +71,38 @@ Records = Mapping[str, Departed]
 
 @dataclass(frozen=True, slots=True)
 class DepartedPlan:
-    """ACLs to make and to remove, users whose SCRAM credentials are to be deleted, and the records afterwards."""
+    """ACLs to make and to remove, users whose SCRAM credentials are to be deleted, quotas to be removed by user and
+    key, and the records afterwards."""
 
     create: frozenset[Acl] = frozenset()
     delete: frozenset[Acl] = frozenset()
     forget: frozenset[str] = frozenset()
+    quotas: Mapping[str, Mapping[str, None]] = field(default_factory=dict)
     records: Records = field(default_factory=dict)
 
 
 def with_departing(
     records: Records, users: Iterable[DesiredUser], now: float, *, pending: bool = False
 ) -> dict[str, Departed]:
-    """The records with those of users that are being deleted or are about to be kept out."""
+    """The records with those of users that are being deleted or are about to be kept out; `pending`: with what they
+    have, as far as there is room for it."""
     found = dict(records)
+    room = MAX_LEFT_TEXT - sum(record.text_size for record in found.values())
     for user in users:
         known = found.get(user.principal)
         if known is not None or len(found) < MAX_DEPARTED:
             record = _departing(user, known, now)
-            found[user.principal] = replace(record, pending=True) if pending else record
+            if pending:
+                record = _unseen(user, record, room)
+                room -= record.text_size - (known.text_size if known is not None else 0)
+            found[user.principal] = record
     return found
+
+
+def _unseen(user: DesiredUser, record: Departed, room: int) -> Departed:
+    acls, quotas = record.acls | user.owned_acls, {**record.quotas, **user.owned_quotas}
+    whole = replace(record, pending=True, acls=acls, quotas=quotas)
+    return whole if whole.text_size - record.text_size <= room else replace(record, pending=True)
 
 
 def _departing(user: DesiredUser, known: Departed | None, now: float) -> Departed:
@@ -95,16 +127,29 @@ def _later(one: float | None, other: float | None) -> float | None:
 
 
 def plan_departed(
-    records: Records, declared: AbstractSet[str], observed: AccessObservation, now: float, *, unlisted: bool
+    records: Records,
+    heirs: Mapping[str, DesiredUser | None],
+    observed: AccessObservation,
+    now: float,
+    *,
+    unlisted: bool,
 ) -> DepartedPlan:
-    """`declared` are principals that an object has; `unlisted`: what no ACL is about is let through (see planner)."""
+    """`heirs` are by principal who has it by an object now, None for one of which nothing is looked at; `unlisted`:
+    what no ACL is about is let through (see planner)."""
     acls = observed.acls
     create: set[Acl] = set()
     delete: set[Acl] = set()
     forget: set[str] = set()
+    quotas: dict[str, Mapping[str, None]] = {}
     left: dict[str, Departed] = {}
     for principal, remembered in sorted(records.items()):
-        record, user = remembered, principal.removeprefix("User:")
+        user, heir = principal.removeprefix("User:"), heirs.get(principal)
+        record = remembered
+        if heir is not None or principal not in heirs:
+            record = _still_there(remembered, user, heir, observed)
+            rules, limits = _unwanted(record, heir)
+            delete |= rules if acls is not None else frozenset()
+            quotas |= {user: dict.fromkeys(limits)} if limits else {}
         denial = revocation(principal)
         present = denial & (acls or frozenset())
         if record.pending:
@@ -116,19 +161,42 @@ def plan_departed(
                 continue
             record = replace(record, pending=False, until=_later(record.until, _sessions_end(now)))
         over = record.is_over(now)
-        if principal in declared:
-            if present or not over:
+        stays = not over or record.left_something or _has_a_spent_password(heir, observed)
+        if principal in heirs:
+            if present or stays:
                 left[principal] = replace(record, denied=False)
         elif acls is None:
-            if not over:
+            if stays:
                 left[principal] = record
         elif over or unlisted:
             delete |= present
-            if present or not over:
+            if present or stays:
                 left[principal] = replace(record, denied=False)
         elif not record.denied:
             create |= denial - present
             left[principal] = replace(record, denied=present == denial)
-        elif present:
+        elif present or record.left_something:
             left[principal] = record
-    return DepartedPlan(frozenset(create), frozenset(delete), frozenset(forget), left)
+    return DepartedPlan(frozenset(create), frozenset(delete), frozenset(forget), quotas, left)
+
+
+def _still_there(record: Departed, user: str, heir: DesiredUser | None, observed: AccessObservation) -> Departed:
+    """Less what is gone, what somebody has changed, and what the heir has recorded as its own. A denial of a user that
+    was revoked before it left is none of it: that goes when nobody can be that user any more."""
+    theirs, limits = (heir.owned_acls, heir.owned_quotas) if heir is not None else (frozenset[Acl](), {})
+    values, acls = observed.quotas.get(user, {}), record.acls - theirs - revocation(f"User:{user}")
+    acls = acls if observed.acls is None else acls & observed.acls
+    quotas = {key: value for key, value in record.quotas.items() if values.get(key) == value and key not in limits}
+    return replace(record, acls=acls, quotas=quotas)
+
+
+def _unwanted(record: Departed, heir: DesiredUser | None) -> tuple[frozenset[Acl], list[str]]:
+    """ACLs and keys of quotas that go: an heir that stays keeps those that it declares too."""
+    if heir is None or heir.deleting:
+        return record.acls, sorted(record.quotas)
+    return record.acls - heir.acls, sorted(record.quotas.keys() - effective(heir.layers or ()).keys())
+
+
+def _has_a_spent_password(heir: DesiredUser | None, observed: AccessObservation) -> bool:
+    """It was kept out, and has no other password yet."""
+    return heir is not None and heir.let_in and not heir.tls and heir.user not in observed.scram

@@ -6,6 +6,7 @@ import base64
 
 from controlplane.api import names
 from controlplane.domain.access.listeners import NODE_PEM
+from controlplane.domain.access.pem import public_part
 from controlplane.domain.cluster.access import (
     CA_CRT,
     CA_KEY,
@@ -40,7 +41,7 @@ from controlplane.ports import (
 )
 from controlplane.services.access import secrets
 from controlplane.services.access.observe import Certificates
-from controlplane.services.access.secrets import SECRETS, is_ours, public_part, texts
+from controlplane.services.access.secrets import SECRETS, is_ours, texts
 from controlplane.services.access.way import Way
 
 

@@ -4,6 +4,7 @@ operator's own."""
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -12,6 +13,7 @@ from controlplane.api.access import Listener
 from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.domain.access import listeners
 from controlplane.domain.access.given import is_not_for, missing, problem
+from controlplane.domain.access.pem import in_one_line, public_part
 from controlplane.domain.access.pki import Certificate
 from controlplane.domain.access.values import Access, Authority, ClientTls, Given, Held, Lifetimes
 from controlplane.domain.cluster import entrances, naming
@@ -20,7 +22,7 @@ from controlplane.domain.cluster.world import World
 from controlplane.domain.observation import NodeObservation
 from controlplane.ports import CertificateProbe, Clock, KeyPair, KubeApi, Object, Pki, PkiError
 from controlplane.services.access import secrets
-from controlplane.services.access.secrets import client_tls, is_ours, public_part, texts
+from controlplane.services.access.secrets import client_tls, is_ours, texts
 from controlplane.services.access.way import Way
 from controlplane.settings import OperatorSettings
 
@@ -85,9 +87,9 @@ async def observe_access(kube: KubeApi, tools: Certificates, world: World) -> Ac
 def _in_use(authority: Authority, file: str, held: Iterable[Held]) -> Authority:
     """What the key's Secret holds must be trusted already, by nodes or, where there are none, by clients: else it is a
     copy from before a succession, and what it signs nobody would accept. `file` is where nodes have what they trust."""
-    by_nodes = {one for node in held for one in secrets.certificates(node.files.get(file, ""))}
-    known = by_nodes or {*secrets.certificates(authority.published or "")}
-    if authority.current is None or not known or known & {*secrets.certificates(authority.signer)}:
+    by_nodes = {one for node in held for one in in_one_line(node.files.get(file, ""))}
+    known = by_nodes or in_one_line(authority.published or "")
+    if authority.current is None or not known or known & in_one_line(authority.signer):
         return authority
     problem = "it holds another authority than the one that is in use, as a copy from before the last succession does"
     return Authority(authority.name, published=authority.published, problem=problem)
@@ -133,6 +135,8 @@ class _Look:
             return Authority(
                 name, published=published, problem="next.key is not the key of next.crt, which is to follow"
             )
+        if OLD_CRT in data and self._read(data[OLD_CRT]) is None:
+            return Authority(name, published=published, problem="old.crt, the one before, cannot be read")
         marks = key_secret["metadata"].get("annotations") or {}
         return Authority(
             name,
@@ -226,7 +230,9 @@ class _Look:
 
 
 def _number(text: str | None) -> float:
+    """0 for what is none, infinity among it: nothing is put off for ever."""
     try:
-        return float(text or 0)
+        found = float(text or 0)
     except ValueError:
         return 0.0
+    return found if math.isfinite(found) else 0.0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 from collections.abc import Mapping
 
 from controlplane.api import names
 from controlplane.domain.access.enrolment import not_enrolled
+from controlplane.domain.access.pem import public_part
 from controlplane.domain.access.values import ClientTls
 from controlplane.domain.check import Check
 from controlplane.domain.cluster.access import CA_CRT, NEXT_CRT, OLD_CRT, TLS_CRT, TLS_KEY
@@ -17,7 +17,6 @@ from controlplane.ports import ForbiddenError, KubeApi, NotFoundError, Object, R
 SECRETS = Resource("", "v1", "secrets", "Secret")
 PROBE = "kfleet-enrolment"
 """A Secret that nobody makes: what is asked about is the right to ask."""
-_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
 async def read(kube: KubeApi, name: str, namespace: str) -> Object | None:
@@ -52,16 +51,6 @@ def is_ours(secret: Object, cluster: str) -> bool:
     """Whether it was made by kfleet for this cluster."""
     labels = secret["metadata"].get("labels") or {}
     return labels.get(names.APP_MANAGED_BY) == names.MANAGED_BY_KFLEET and labels.get(names.CLUSTER) == cluster
-
-
-def public_part(pem: str) -> str:
-    """The certificates of a PEM text, without anything else that stands in it."""
-    return "".join(f"{block}\n" for block in _CERTIFICATE.findall(pem))
-
-
-def certificates(pem: str) -> list[str]:
-    """Of a PEM text, each in one line, so that they compare however their lines were broken."""
-    return ["".join(block.split()) for block in _CERTIFICATE.findall(pem)]
 
 
 def trusted(data: Mapping[str, str]) -> str:

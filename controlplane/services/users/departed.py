@@ -1,24 +1,25 @@
 """Users who are gone, or kept out, and may still come back with what they have: remembered in a ConfigMap beside the
 cluster.
 
-It has names of principals and times, nothing secret. Without an owner reference, as the volumes have none: who was kept
-out of the data stays kept out of it. Losing it costs what it knew: denials stay for ever, and those that could not be
-made yet are never made.
+It has names of principals, times, rules and quotas, nothing secret. Without an owner reference, as the volumes have
+none: who was kept out of the data stays kept out of it. Losing it costs what it knew: denials stay for ever, and those
+that could not be made yet are never made.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from controlplane.api import names
 from controlplane.domain.access.pki import Certificate
 from controlplane.domain.cluster import naming
+from controlplane.domain.users import acls
 from controlplane.domain.users.departed import Departed, DepartedPlan, Records, plan_departed, with_departing
 from controlplane.domain.users.layers import CellState
-from controlplane.domain.users.planner import AccessObservation
+from controlplane.domain.users.planner import AccessObservation, DesiredUser, winners
 from controlplane.ports import (
     NAMESPACE_TERMINATING,
     Acl,
@@ -84,6 +85,10 @@ class Departures:
         await each((entry for entry in leaving if entry.user.is_tls), self._look_for_certificate)
         users = [entry.desired(cell) for entry in leaving]
         records = with_departing(memory.records, users, self._clock.now(), pending=pending)
+        for user in users:
+            record = records.get(user.principal)
+            if pending and user.owned_acls - (record.acls if record is not None else frozenset()):
+                log.warning("%s: no room to remember the rules of %s: they stay in Kafka", memory.key, user.principal)
         if not await self._write(memory, records):
             for entry in leaving:
                 entry.unremembered = True
@@ -104,10 +109,11 @@ class Departures:
             entry.last_certificate = self._clock.now() + self._lifetime
 
     def plan(
-        self, memory: Memory, entries: Iterable[Entry], observed: AccessObservation, *, unlisted: bool
+        self, memory: Memory, entries: Sequence[Entry], cell: CellState, observed: AccessObservation, *, unlisted: bool
     ) -> DepartedPlan:
-        declared = {entry.user.principal for entry in entries}
-        return plan_departed(memory.records, declared, observed, self._clock.now(), unlisted=unlisted)
+        heirs: dict[str, DesiredUser | None] = {entry.user.principal: None for entry in entries}
+        heirs |= winners(entry.desired(cell) for entry in entries if entry.refusal is None)
+        return plan_departed(memory.records, heirs, observed, self._clock.now(), unlisted=unlisted)
 
     async def settle(self, memory: Memory, plan: DepartedPlan) -> None:
         """What is known once everything was done; if it cannot be written it is found out again."""
@@ -139,11 +145,11 @@ class Departures:
         return await self._kube.patch(CONFIG_MAPS, meta["name"], memory.key.namespace, change)
 
 
-async def change(admin: KafkaAdmin, acls: frozenset[Acl], *, create: bool) -> bool:
+async def change(admin: KafkaAdmin, rules: frozenset[Acl], *, create: bool) -> bool:
     """Whether anything was asked for. What Kafka refuses is asked for again at the next pass. Raises KafkaError."""
-    if not acls:
+    if not rules:
         return False
-    results = await (admin.create_acls(sorted(acls)) if create else admin.delete_acls(sorted(acls)))
+    results = await (admin.create_acls(sorted(rules)) if create else admin.delete_acls(sorted(rules)))
     for acl, error in results.items():
         if error is not None:
             log.warning("%s, which is gone: %s: %s", acl.principal, acl, error.message)
@@ -160,10 +166,22 @@ async def forget(admin: KafkaAdmin, users: frozenset[str]) -> bool:
     return True
 
 
+async def lift(admin: KafkaAdmin, quotas: Mapping[str, Mapping[str, None]]) -> bool:
+    """As `change`. Raises KafkaError."""
+    if not quotas:
+        return False
+    for user, error in (await admin.alter_user_quotas(quotas)).items():
+        if error is not None:
+            log.warning("quotas of %s, which is gone: %s", user, error.message)
+    return True
+
+
 def to_text(records: Records) -> str:
     found = {
         principal: {"until": one.until, "denied": one.denied, "certificate": one.certificate}
         | ({"pending": True} if one.pending else {})
+        | ({"acls": acls.to_texts(one.acls)} if one.acls else {})
+        | ({"quotas": dict(one.quotas)} if one.quotas else {})
         for principal, one in sorted(records.items())
     }
     return json.dumps(found, separators=(",", ":"))
@@ -180,9 +198,24 @@ def from_text(text: str) -> dict[str, Departed]:
     for principal, one in found.items() if isinstance(found, dict) else ():
         until = one.get("until") if isinstance(one, dict) else ""
         if until is None or (isinstance(until, (int, float)) and not isinstance(until, bool)):
-            certificate, pending = one.get("certificate") is not False, one.get("pending") is True
-            records[principal] = Departed(until, bool(one.get("denied")), certificate, pending)
+            records[principal] = Departed(
+                until,
+                denied=bool(one.get("denied")),
+                certificate=one.get("certificate") is not False,
+                pending=one.get("pending") is True,
+                acls=_acls(principal, one.get("acls")),
+                quotas=_quotas(one.get("quotas")),
+            )
     return records
+
+
+def _acls(principal: str, found: object) -> frozenset[Acl]:
+    texts = [text for text in found if isinstance(text, str)] if isinstance(found, list) else []
+    return acls.from_texts(principal, texts)
+
+
+def _quotas(found: object) -> dict[str, float]:
+    return {key: value for key, value in found.items() if isinstance(value, float)} if isinstance(found, dict) else {}
 
 
 def _config_map(key: Key, data: dict[str, str]) -> Object:

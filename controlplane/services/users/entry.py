@@ -18,7 +18,7 @@ from controlplane.domain.users.departed import Departed
 from controlplane.domain.users.layers import TENANT, CellState, given_back, layers
 from controlplane.domain.users.planner import AccessObservation, DesiredUser
 from controlplane.domain.users.quotas import Layer
-from controlplane.ports import KafkaError, Object
+from controlplane.ports import Acl, KafkaError, Object
 from controlplane.services.users.credentials import Case, Obstacle, Told
 from controlplane.services.users.status import quota_layers
 
@@ -33,6 +33,8 @@ class Entry:
     """Whose user it is, also while it is barred; None for a user of the cluster, and where the tenant is gone."""
     refusal: Check | None = None
     """Why nothing of it is looked at."""
+    misdeclared: bool = False
+    """It is kept out, and what it declares is refused: the rules that it has count in its place."""
     barred: Check | None = None
     """Why it gets nothing new."""
     case: Case | None = None
@@ -58,6 +60,11 @@ class Entry:
     @property
     def key(self) -> str:
         return f"{self.user.metadata.namespace}/{self.user.metadata.name}"
+
+    @property
+    def obstacle(self) -> Obstacle | None:
+        """Why its credentials could not be brought about."""
+        return self.problem or (self.case.problem if self.case is not None else None)
 
     @property
     def let_in(self) -> bool:
@@ -89,6 +96,14 @@ class Entry:
     def out(self) -> bool:
         return self.deleting or self.revoked
 
+    @property
+    def _declared(self) -> frozenset[Acl]:
+        """What it may do by its object."""
+        principal = self.user.principal
+        if self.misdeclared:
+            return acls.from_texts(principal, self.user.status.acls) - acls.revocation(principal)
+        return acls.declared(principal, self.user.spec.authorization.acls)
+
     def desired(self, cell: CellState) -> DesiredUser:
         user = self.user
         created = user.metadata.creation_timestamp
@@ -101,7 +116,7 @@ class Entry:
             paused=self.paused,
             revoked=self.revoked,
             deleting=self.deleting,
-            acls=acls.declared(user.principal, user.spec.authorization.acls),
+            acls=self._declared,
             layers=self.layers(cell),
             given_back=self.given_back(cell),
             exclusive=user.spec.exclusive,
@@ -118,9 +133,7 @@ class Entry:
 
     def is_spent(self, observed: AccessObservation) -> bool:
         """The password that its Secret may still have was taken from Kafka to keep it out."""
-        denials = acls.revocation(self.user.principal) - acls.declared(
-            self.user.principal, self.user.spec.authorization.acls
-        )
+        denials = acls.revocation(self.user.principal) - self._declared
         was_out = self.departed is not None or bool(denials & (observed.acls or frozenset()))
         return was_out and self.user.user_name not in observed.scram
 

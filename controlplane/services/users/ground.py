@@ -9,9 +9,12 @@ from controlplane.api import names
 from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.api.kafka_user import KafkaUser
 from controlplane.domain.access.enrolment import NOT_ENROLLED
+from controlplane.domain.access.listeners import CLIENTS_CA, CLUSTER_CA
+from controlplane.domain.access.pem import first, in_one_line, public_part
 from controlplane.domain.cluster import naming
 from controlplane.domain.cluster.access import CA_CRT, CA_KEY
 from controlplane.domain.cluster.observe import observe_nodes
+from controlplane.domain.observation import NodeObservation
 from controlplane.domain.users.login import Entrance
 from controlplane.ports import (
     KafkaAdmin,
@@ -30,11 +33,9 @@ from controlplane.services.cluster.observe import CLAIMS, PODS
 from controlplane.services.queue import Key
 from controlplane.services.users.credentials import Case, Obstacle, Signer
 
-_END = "-----END CERTIFICATE-----"
-
 
 class _DisagreeError(Exception):
-    """The Secret with an authority's key and the public one are not about the same authority."""
+    """The Secret with an authority's key is about another one than the public one, or than nodes trust."""
 
 
 @dataclass
@@ -48,6 +49,8 @@ class Ground:
     reason: str = ""
     message: str = ""
     is_gone: bool = False
+    nodes: tuple[NodeObservation, ...] = ()
+    """Those that have a pod."""
     authorities: dict[str, str | None] = field(default_factory=dict)
     """What is trusted (PEM) by Secret, as far as it was asked for; None where it is missing."""
 
@@ -91,7 +94,8 @@ class GroundReader:
         if way.refused is not None:
             ground.reason, ground.message = way.refused.name, way.refusal
             return ground
-        servers = way.bootstrap(observe_nodes(await self._kube.list(PODS, key.namespace, labels=ours), []))
+        ground.nodes = observe_nodes(await self._kube.list(PODS, key.namespace, labels=ours), [])
+        servers = way.bootstrap(ground.nodes)
         if not servers or not way.is_open:
             ground.message = f"KafkaCluster {key.name!r} has no running broker."
             return ground
@@ -139,13 +143,13 @@ class GroundReader:
             return Signer(problem=f"Secret {name!r} is not kfleet's: nothing is signed with it.")
         found = secrets.texts(secret) if secret is not None else {}
         # The first one signs; while one authority follows another the other stands behind it.
-        pair = KeyPair(_first(found.get(CA_CRT, "")), found.get(CA_KEY, ""))
+        pair = KeyPair(first(found.get(CA_CRT, "")), found.get(CA_KEY, ""))
         if not pair.certificate or not pair.key:
             missing = " and ".join(key for key in (CA_CRT, CA_KEY) if not found.get(key))
             return Signer(problem=f"Secret {name!r} has no {missing}: no certificate can be signed.")
         public = naming.clients_ca(ground.key.name)
         try:
-            await self._agreeing(public, found, ground)
+            await self._agreeing(public, CLIENTS_CA, found, ground)
         except KubeError as error:
             return Signer(problem=f"Secret {public!r} cannot be read: {error.message}")
         except _DisagreeError as error:
@@ -159,24 +163,32 @@ class GroundReader:
             secret = await secrets.read(self._kube, naming.authority_key(name), ground.key.namespace)
             data = secrets.texts(secret) if secret is not None and secrets.is_ours(secret, ground.key.name) else {}
             if found := secrets.trusted(data):
-                await self._agreeing(name, data, ground)
+                await self._agreeing(name, CLUSTER_CA, data, ground)
                 return found
-        return secrets.public_part(await self._public(name, ground)) or None
+        return public_part(await self._public(name, ground)) or None
 
     async def _public(self, name: str, ground: Ground) -> str:
         public = await secrets.read(self._kube, name, ground.key.namespace)
         return (secrets.texts(public) if public is not None else {}).get(CA_CRT, "")
 
-    async def _agreeing(self, name: str, key_data: Mapping[str, str], ground: Ground) -> None:
-        """An authority's two Secrets hold the same one, or there is none in the public one. Else one was edited, which
-        the cluster's next pass puts right, or the other is an old copy, which it reports. Raises KubeError and
-        _DisagreeError."""
-        public = {*secrets.certificates(await self._public(name, ground))}
-        if public and not public & {*secrets.certificates(key_data.get(CA_CRT, ""))}:
+    async def _agreeing(self, name: str, file: str, key_data: Mapping[str, str], ground: Ground) -> None:
+        """An authority's two Secrets hold the same one, or there is none in the public one; and a node has it in this
+        file, or none has any. Else one was edited, which the cluster's next pass puts right, or they are copies from
+        before a succession, which it reports. Raises KubeError and _DisagreeError."""
+        own, public = in_one_line(key_data.get(CA_CRT, "")), in_one_line(await self._public(name, ground))
+        if public and not public & own:
             raise _DisagreeError(f"Secrets {name!r} and {naming.authority_key(name)!r} hold different authorities.")
+        has_other = False
+        for node in ground.nodes:
+            trusted = in_one_line((await self._of_node(node, ground)).get(file, ""))
+            if trusted & own:
+                return
+            has_other = has_other or bool(trusted)
+        if has_other:
+            told = "holds another authority than nodes trust, as a copy from before the last succession does."
+            raise _DisagreeError(f"Secret {naming.authority_key(name)!r} {told}")
 
-
-def _first(pem: str) -> str:
-    """The first certificate of a PEM text; "" where there is none."""
-    certificate, end, _ = secrets.public_part(pem).partition(_END)
-    return f"{certificate}{end}\n" if end else ""
+    async def _of_node(self, node: NodeObservation, ground: Ground) -> dict[str, str]:
+        name = naming.node_tls(ground.key.name, node.pool, node.id)
+        secret = await secrets.read(self._kube, name, ground.key.namespace)
+        return secrets.texts(secret) if secret is not None and secrets.is_ours(secret, ground.key.name) else {}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from controlplane.api import conditions as c
+from controlplane.api import names
 from controlplane.domain.check import explain
 from controlplane.domain.users.layers import CellState
-from controlplane.domain.users.planner import UserPlan
+from controlplane.domain.users.planner import SESSIONS, AccessObservation, UserPlan
 from controlplane.ports import Clock, ConflictError, KubeApi, NotFoundError
 from controlplane.services.cluster.observe import KAFKA_USERS
 from controlplane.services.events import EventRecorder
-from controlplane.services.users.credentials import NORMAL, WARNING
+from controlplane.services.users.credentials import NORMAL, WARNING, refused
 from controlplane.services.users.entry import Entry
-from controlplane.services.users.status import Standing, may_count, user_status
+from controlplane.services.users.status import REVOKED, Standing, may_count, user_status
 
 _NOT_ABOUT_CREDENTIALS = frozenset({"AuthorizationDisabled"})
 
@@ -70,8 +71,38 @@ def _of_credentials(entry: Entry, ready: Standing, plan: UserPlan | None) -> Sta
     if entry.unenrolled is not None:
         return Standing(ok=False, reason=entry.unenrolled.name, message=explain([entry.unenrolled]))
     about_others = ready.ok or ready.reason in _NOT_ABOUT_CREDENTIALS or (plan is not None and plan.kept)
-    if entry.case is not None and entry.case.problem is None and about_others:
+    if about_others and (obstacle := entry.obstacle) is not None:
+        return Standing(ok=False, reason=obstacle.reason, message=obstacle.message, waiting=obstacle.waiting)
+    if about_others and entry.case is not None:
         return Standing(ok=True, reason="Current")
     if entry.problem is None and entry.case is None and ready.waiting:
         return None
     return ready
+
+
+def standing(entry: Entry, plan: UserPlan | None, observed: AccessObservation) -> Standing:
+    """How a user stands after a pass, as its condition Ready has it."""
+    refusal = entry.refusal or (plan.refusal if plan is not None else None)
+    problem = entry.obstacle
+    if entry.deleting:
+        return Standing(ok=False, reason="Revoking", message="It is being deleted: revoked first.", waiting=True)
+    if refusal is not None:
+        return Standing(ok=False, reason=refusal.name, message=explain([refusal]), later=refusal.name == SESSIONS)
+    if entry.errors:
+        error = refused(entry.errors[0])
+        return Standing(ok=False, reason=error.reason, message=error.message, waiting=error.waiting)
+    if problem is not None:
+        return Standing(ok=False, reason=problem.reason, message=problem.message, waiting=problem.waiting)
+    if plan is None or not plan.is_empty or not _is_told(entry, observed):
+        return Standing(ok=False, reason="Applying", message="Kafka does not show everything yet.", waiting=True)
+    if entry.revoked:
+        told = f"annotation {names.REVOKED} is set: the user is kept out. Take it away to let it in again."
+        if entry.unenrolled is not None:
+            told += f" Secret {entry.user.secret_name!r} stays: condition {c.CREDENTIALS_CURRENT} says why."
+        return Standing(ok=False, reason=REVOKED, message=told)
+    return Standing(ok=True, reason="AsDeclared")
+
+
+def _is_told(entry: Entry, observed: AccessObservation) -> bool:
+    """Whether Kafka has a password where there has to be one."""
+    return entry.user.is_tls or entry.revoked or entry.user.user_name in observed.scram
