@@ -104,9 +104,9 @@ COMPUTED: dict[str, tuple[Sort, frozenset[str]]] = {
     ),
     f"{SERVICES}/users/status.py::user_status::set_condition": (Sort.REASON, ELSEWHERE),
     f"{SERVICES}/users/service.py::reconcile::Standing": (Sort.REASON, ELSEWHERE),
-    f"{SERVICES}/users/service.py::_standing::Standing": (Sort.REASON, ELSEWHERE),
+    f"{SERVICES}/users/report.py::standing::Standing": (Sort.REASON, ELSEWHERE),
     f"{SERVICES}/users/service.py::write_problem::Standing": (Sort.REASON, ELSEWHERE),
-    f"{SERVICES}/users/service.py::look::Obstacle": (Sort.REASON, ELSEWHERE),
+    f"{SERVICES}/users/carry_out.py::_case::Obstacle": (Sort.REASON, ELSEWHERE),
     f"{SERVICES}/homes.py::tell::Standing": (Sort.REASON, ELSEWHERE),
     f"{SERVICES}/users/report.py::_of_credentials::Standing": (Sort.REASON, ELSEWHERE),
     f"{SERVICES}/users/report.py::write::record": (

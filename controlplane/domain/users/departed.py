@@ -183,7 +183,8 @@ def plan_departed(
 def _still_there(record: Departed, user: str, heir: DesiredUser | None, observed: AccessObservation) -> Departed:
     """Less what is gone, what somebody has changed, and what the heir has recorded as its own. A denial of a user that
     was revoked before it left is none of it: that goes when nobody can be that user any more."""
-    theirs, limits = (heir.owned_acls, heir.owned_quotas) if heir is not None else (frozenset[Acl](), {})
+    theirs = heir.owned_acls if heir is not None else frozenset[Acl]()
+    limits: Mapping[str, float] = heir.owned_quotas if heir is not None else {}
     values, acls = observed.quotas.get(user, {}), record.acls - theirs - revocation(f"User:{user}")
     acls = acls if observed.acls is None else acls & observed.acls
     quotas = {key: value for key, value in record.quotas.items() if values.get(key) == value and key not in limits}
