@@ -1,13 +1,15 @@
 """`kfleet demo` up to its canary, as a program: `short_demo.py ROOT PORT waits|fails [OPTION...]`.
 
 There is no sandbox and no cluster; the canary is the real one, which asks for brokers at PORT of this machine until it
-gives up. Then the demo waits for records that never come, or fails.
+gives up. Then the demo waits for records that never come, or fails. It hears SIGHUP also where
+tests run under nohup, which ignores that for all that they start.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any, Self
@@ -75,6 +77,7 @@ def down(paths: Paths, _: object, *, purge: bool) -> None:
     (paths.root / "up").unlink()
 
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 with (
     patch.object(images, "prepare"),
     patch.object(build, "ensure_control_plane", return_value=ROOT),
