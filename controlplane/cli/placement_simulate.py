@@ -102,7 +102,7 @@ def fleet_of(brokers: str | None, zones: int | None, per_zone: str | None) -> Fl
         return _zoned(zones, per_zone)
     if brokers and not brokers.removeprefix("-").isdecimal():
         return _listed(read_brokers(Path(brokers)), Path(brokers))
-    return even_fleet(1, _number(brokers, "--brokers", MOST_BROKERS))
+    return Fleet(tuple(Broker(at) for at in range(_number(brokers, "--brokers", MOST_BROKERS))))
 
 
 def _zoned(zones: int | None, per_zone: str | None) -> Fleet:
@@ -181,9 +181,7 @@ def _continued(question: Question, rule: ShardRule, history: Path, *, offer: boo
     before, shards = _history(history)
     for broker in question.fleet.brokers:
         if (was := before.by_id.get(broker.id, broker).zone) != broker.zone:
-            problem = (
-                f"broker {broker.id} is in zone {was or 'without a name'} there, and in {broker.zone or 'none'} here"
-            )
+            problem = f"broker {broker.id} is in {_zone(was)} there, and in {_zone(broker.zone)} here"
             raise CliError(f"{history}: {problem}: one that has moved is another broker; list all of them in a file")
     held = (
         Held(tenant, shard, ShardRule(len(shard), min(rule.max_overlap, len(shard) - 1)))
@@ -215,6 +213,10 @@ def _continued(question: Question, rule: ShardRule, history: Path, *, offer: boo
     offered = repack(occupancy, rule, search=shard_search()) if offer else None
     how = "as they were, then one by one"
     return _measured(question, rule, now, how, reach, changes=changes, placed=placed, offer=offered)
+
+
+def _zone(name: str) -> str:
+    return f"zone {name}" if name else "no zone"
 
 
 def _history(file: Path) -> tuple[Fleet, dict[str, Shard]]:

@@ -65,6 +65,7 @@ def test_plain_brokers() -> None:
     found = document("--brokers", "13", "--shard-size", "4", "--tenants", "13")
     assert faults(found["shards"].values(), size=4, overlap=1, brokers=range(13)) == []
     assert found["bound"] == 13
+    assert {broker["rack"] for broker in found["brokers"]} == {""}, "they have no zones"
 
 
 @pytest.mark.parametrize(
@@ -198,7 +199,8 @@ def test_history_moves_nobody_and_a_broker_that_goes_moves_one_of_a_shard(tmp_pa
 
 
 def test_shards_of_other_sizes_in_a_history_are_judged_as_they_are(tmp_path: Path) -> None:
-    """Two of three brokers that share two, and then one of two: any bad one may take all brokers of the smallest."""
+    """Two of four brokers that share all, and one of two: the smallest says what is survived, those alike what is
+    proven."""
     before = tmp_path / "before.json"
     shards = {"a": [0, 1, 2, 3], "b": [0, 1, 2, 3], "c": [3, 4]}
     before.write_text(json.dumps({"shards": shards, "brokers": [{"id": one} for one in range(8)]}))
@@ -228,7 +230,7 @@ def test_brokers_that_are_numbered_anew_are_no_history(tmp_path: Path) -> None:
     before = tmp_path / "before.json"
     before.write_text(simulate(*ZONED, "--tenants", "3", "-o", "json").stdout)
     done = simulate("--zones", "3", "--brokers-per-zone", "7", "--tenants", "3", "--from", str(before))
-    assert problems_of_error(done, 1, "before.json: broker 6 is in zone b there, and in a here", "in a file") == []
+    assert problems_of_error(done, 1, "before.json: broker 6 is in zone b there, and in zone a here", "in a file") == []
 
 
 def test_history_that_is_full_takes_nobody_in(tmp_path: Path) -> None:
