@@ -98,7 +98,7 @@ bench-roll: images
 	@PAIRS=$(PAIRS) $(PYTEST) -s --timeout=10800 tests/bench/test_roll.py
 
 bench-start: images
-	@echo 'bench: starts of a secure node with one round of PBKDF2 for its keys and with 10,000, PAIRS=$(PAIRS), alone on the machine (usually 5 minutes); the record goes to docs/evidence, its table to docs/sandbox.md'
+	@echo 'bench: starts of a secure node with one round of PBKDF2 for its keys and with 10,000, PAIRS=$(PAIRS), alone on the machine (usually 5 minutes); the record goes to docs/evidence'
 	@PAIRS=$(PAIRS) $(PYTEST) -s -q --timeout=1800 tests/bench/test_start.py
 
 campaign-crash: images

@@ -6,8 +6,7 @@ The cluster is laid out as the quickstart, at rest: three controllers and three 
 without TLS, logins and authorizer. One broker and one controller are stopped and started again, by the image's
 kafka-node-run and by a copy that leaves Java's 10,000 rounds as they are; a broker's start begins when the session of
 the stopped one is over, since one that comes back earlier waits for that (KAFKA-19047). Which goes first alternates;
-one start of each goes before that counts for nothing. The record goes to docs/evidence/bench-start.json, its table to
-docs/sandbox.md.
+one start of each goes before that counts for nothing. The record goes to docs/evidence/bench-start.json.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from confluent_kafka.admin import NewTopic
 from support.evidence import ROOT, write_record
 from support.pod import KafkaPod
 from support.quickstart import BROKERS, CONTROLLERS, Quickstart, in_sync, quickstart
-from support.start_bench import AFTER, BEFORE, BROKER, CONTROLLER, OPEN, SIDES, better, medians, with_table
+from support.start_bench import AFTER, BEFORE, BROKER, CONTROLLER, OPEN, SIDES, better, medians, table
 
 from controlplane.domain.cluster.properties import defaults
 from controlplane.sandbox.class_archive import STARTED
@@ -37,7 +36,6 @@ TOPIC = NewTopic("orders", 6, 3, config={"min.insync.replicas": "2"})
 NODES = {BROKER: BROKERS[-1], CONTROLLER: CONTROLLERS[-1], OPEN: BROKERS[-1]}
 SESSION_SECONDS = int(defaults(len(BROKERS))["broker.session.timeout.ms"]) / 1000
 START_SECONDS, LOOK_SECONDS = 120.0, 0.01
-PAGE = ROOT / "docs" / "sandbox.md"
 
 
 def test_starts(tmp_path: Path) -> None:
@@ -52,8 +50,7 @@ def test_starts(tmp_path: Path) -> None:
     path = write_record(
         "bench-start", passed=better(rows), outcomes={"kafka": VERSION, "medians": medians(rows), "rows": rows}
     )
-    PAGE.write_text(with_table(PAGE.read_text(), rows))
-    print(f"\nrecord: {path.relative_to(ROOT)}\n{medians(rows)}")
+    print(f"\nrecord: {path.relative_to(ROOT)}\n{table(rows)}")
     assert better(rows)
 
 

@@ -11,8 +11,6 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from support.pages import with_part
-
 Row = dict[str, Any]
 
 BEFORE, AFTER = SIDES = ("before", "after")
@@ -25,7 +23,6 @@ FIGURES = {
     "in_sync_s": "until it is in sync, s",
     "in_sync_cpu_s": "processor time until it is in sync, s",
 }
-MARK = "start"
 
 
 def figures(role: str) -> tuple[str, ...]:
@@ -68,7 +65,3 @@ def table(rows: Iterable[Row]) -> str:
             f"| {role} | {FIGURES[name]} | {of[BEFORE][name]:.2f} | {of[AFTER][name]:.2f} |" for name in figures(role)
         ]
     return "\n".join(lines)
-
-
-def with_table(page: str, rows: Iterable[Row]) -> str:
-    return with_part(page, MARK, table(rows))
