@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup images demo demo-down check lint types imports drift unit test integration e2e crds bench bench-batches bench-isolation bench-placement bench-rebalance bench-roll campaign-access campaign-crash campaign-rolling clean
+.PHONY: help setup images demo demo-down check lint types imports drift unit test integration e2e crds bench bench-batches bench-isolation bench-placement bench-rebalance bench-roll bench-start campaign-access campaign-crash campaign-rolling clean
 
 BIN := .venv/bin
 STAMP := .venv/.setup-done
@@ -20,7 +20,7 @@ PYTEST := $(BIN)/pytest
 
 help:
 	@grep -hE '^# make' Makefile | sed 's/^# //'
-	@echo 'more: setup crds integration e2e bench bench-batches bench-isolation bench-placement bench-rebalance bench-roll campaign-access campaign-crash campaign-rolling clean; REPORT=file.json make demo writes its figures'
+	@echo 'more: setup crds integration e2e bench bench-batches bench-isolation bench-placement bench-rebalance bench-roll bench-start campaign-access campaign-crash campaign-rolling clean; REPORT=file.json make demo writes its figures'
 
 setup: $(STAMP)
 
@@ -77,7 +77,7 @@ crds: $(STAMP)
 
 bench: images
 	@echo 'bench: sandbox start times, the operator at rest (usually 5 minutes); figures go to docs/evidence'
-	@$(PYTEST) -s --timeout=1800 tests/bench --ignore=tests/bench/test_roll.py --ignore=tests/bench/test_batches.py --ignore=tests/bench/test_placement.py --ignore=tests/bench/test_rebalance.py --ignore=tests/bench/test_isolation.py
+	@$(PYTEST) -s --timeout=1800 tests/bench --ignore=tests/bench/test_roll.py --ignore=tests/bench/test_start.py --ignore=tests/bench/test_batches.py --ignore=tests/bench/test_placement.py --ignore=tests/bench/test_rebalance.py --ignore=tests/bench/test_isolation.py
 
 bench-batches: $(STAMP)
 	@echo 'bench: batches of a roll against their lower bound (usually a minute); the record goes to docs/evidence, its table to docs/rolling.md'
@@ -98,6 +98,10 @@ bench-rebalance: images
 bench-roll: images
 	@echo 'bench: a hand-made roll against ours, PAIRS=$(PAIRS) for each producer (usually 4 minutes a pair); the record goes to docs/evidence'
 	@PAIRS=$(PAIRS) $(PYTEST) -s --timeout=10800 tests/bench/test_roll.py
+
+bench-start: images
+	@echo 'bench: starts of a secure node with one round of PBKDF2 for its keys and with 10,000, PAIRS=$(PAIRS), alone on the machine (usually 5 minutes); the record goes to docs/evidence'
+	@PAIRS=$(PAIRS) $(PYTEST) -s -q --timeout=1800 tests/bench/test_start.py
 
 campaign-crash: images
 	@echo 'campaign: the crash walk through a version change of six nodes (usually ten minutes); its record goes to docs/evidence'

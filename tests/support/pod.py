@@ -74,6 +74,8 @@ class KafkaPod:
     ) -> None:
         self.root, self.version = root, version
         self.env, self.ip = dict(env), ip
+        self.scripts: Path | None = None
+        """Where kafka-node-format and kafka-node-run are, if not in the image."""
         self.log_file = root / "kafka.log"
         self.termination_log = root / "termination-log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -172,7 +174,8 @@ class KafkaPod:
 
     def _program(self, name: str) -> tuple[str, dict[str, str]]:
         runtime = resolve(f"kfleet/kafka:{self.version}")
-        program = next(path / name for path in runtime.path if (path / name).exists())
+        places = (self.scripts, *runtime.path) if self.scripts is not None else runtime.path
+        program = next(path / name for path in places if (path / name).exists())
         search = ":".join(str(path) for path in runtime.path)
         pod = {
             "KFLEET_POD_ROOT": str(self.root),
