@@ -18,8 +18,8 @@ from typing import Any
 
 from controlplane.api import approval, kafka_cluster, kafka_rebalance
 from controlplane.api.group import GROUP, VERSION
-from controlplane.api.kafka_cluster import ApprovalPolicy
 from controlplane.api.names import REQUESTED_BY
+from controlplane.api.rollout import ApprovalPolicy
 
 Object = dict[str, Any]
 

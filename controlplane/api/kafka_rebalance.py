@@ -13,10 +13,11 @@ from pydantic import ConfigDict, Field
 
 from controlplane.api.base import ApiModel, Metadata, Timestamp
 from controlplane.api.group import API_VERSION
-from controlplane.api.kafka_cluster import MAX_CLUSTER_NAME, ApprovalPolicy
+from controlplane.api.kafka_cluster import MAX_CLUSTER_NAME
 from controlplane.api.kafka_topic import MAX_REPLICAS, MAX_TOPIC_NAME, TOPIC_NAME_PATTERN
 from controlplane.api.operation import OperationStatus
 from controlplane.api.quantity import QuantityError, parse_bytes
+from controlplane.api.rollout import ApprovalPolicy
 from controlplane.api.rules import SET_LIST, rule, rules
 
 KIND = "KafkaRebalance"

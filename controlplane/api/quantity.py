@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 
 PATTERN = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
 """Unsigned: nothing in a spec of ours may be negative."""
@@ -24,6 +25,7 @@ class QuantityError(ValueError):
     """Not a Kubernetes quantity; the message names the text."""
 
 
+@lru_cache(maxsize=1024)  # the same few are read at every pass over every cluster
 def parse_quantity(text: str | float) -> Fraction:
     """The exact value. Raises QuantityError."""
     match = _FORM.fullmatch(str(text))

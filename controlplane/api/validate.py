@@ -20,13 +20,14 @@ from controlplane.api import schedule
 from controlplane.api.access import Listener
 from controlplane.api.duration import parse_seconds
 from controlplane.api.external import ListenerType
-from controlplane.api.kafka_cluster import KafkaCluster, KafkaClusterSpec, MaintenanceWindow, NodePool
+from controlplane.api.kafka_cluster import KafkaCluster, KafkaClusterSpec, NodePool
 from controlplane.api.kafka_rebalance import KafkaRebalance
 from controlplane.api.kafka_topic import KafkaTopic
 from controlplane.api.load_shedding import BOUNDS_CROSSED, LoadShedding
 from controlplane.api.owned_config import CLUSTER, TOPIC, check_config
 from controlplane.api.quantity import QuantityError, parse_quantity
 from controlplane.api.roles import Role
+from controlplane.api.rollout import MaintenanceWindow
 
 Problem = tuple[str, str]
 

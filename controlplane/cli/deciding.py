@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from controlplane.api import kafka_cluster, kafka_rebalance
 from controlplane.api.approval import PLURAL, ROLE, TARGET_NAME_PATH, TARGETS, VERB, ApprovalDecision, OverrideType
 from controlplane.api.group import GROUP
-from controlplane.api.kafka_cluster import ApprovalPolicy
+from controlplane.api.rollout import ApprovalPolicy
 from controlplane.cli.ask import confirm
 from controlplane.cli.connect import FIELD_MANAGER, Connection, connect, run
 from controlplane.cli.errors import CliError, ExitCode

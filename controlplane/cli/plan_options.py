@@ -9,7 +9,8 @@ from dataclasses import replace
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from controlplane.api.kafka_cluster import KAFKA_VERSION_PATTERN, MaxUnavailable, UnprotectedPartitions
+from controlplane.api.kafka_cluster import KAFKA_VERSION_PATTERN
+from controlplane.api.rollout import MaxUnavailable, UnprotectedPartitions
 from controlplane.services.cluster.plan import NOTHING_ELSE, WhatIf
 
 _LIMIT: TypeAdapter[int | str] = TypeAdapter(MaxUnavailable)

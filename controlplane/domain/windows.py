@@ -19,7 +19,7 @@ from cronsim import CronSim
 
 from controlplane.api.conditions import timestamp
 from controlplane.api.duration import parse_seconds
-from controlplane.api.kafka_cluster import MaintenanceWindow
+from controlplane.api.rollout import MaintenanceWindow
 from controlplane.api.schedule import zone
 from controlplane.domain.check import Check
 

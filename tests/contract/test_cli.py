@@ -13,7 +13,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,7 @@ import yaml
 from support import cli_tree
 from support.canned_api import CannedApi, canned_api, kubeconfig_of
 from support.cli_tree import Leaf, problems_of_error, problems_of_help, run
+from support.warm_cli import WarmCli
 
 from controlplane.cli import main
 from controlplane.cli.lazy import Lazy, lazy_group
@@ -156,27 +158,51 @@ def test_an_api_server_without_kfleet(leaf: Leaf, empty_api: CannedApi) -> None:
     assert problems_of_error(done, 1, "kfleet is not installed at http://127.0.0.1") == []
 
 
-@pytest.mark.parametrize("leaf", ASKING, ids=name_of)
-def test_ctrl_c_while_the_api_server_does_not_answer(leaf: Leaf, tmp_path: Path) -> None:
-    """As a process, whose group gets the signal while it waits for an answer that never comes."""
+@pytest.fixture(scope="module")
+def warm(closed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmCli]:
+    with WarmCli(closed, tmp_path_factory.mktemp("warm")) as started:
+        yield started
+
+
+@contextmanager
+def waiting(tmp_path: Path) -> Iterator[tuple[Path, Callable[[], None]]]:
+    """Kubeconfig of an API server that never answers; the function returns when somebody has asked it."""
     path = tmp_path / "kubeconfig.yaml"
-    with socket.create_server(("127.0.0.1", 0)) as silent:
+    with socket.create_server(("127.0.0.1", 0)) as silent, ExitStack() as connections:
         silent.settimeout(60)
         path.write_text(yaml.safe_dump(kubeconfig_of(f"http://127.0.0.1:{silent.getsockname()[1]}")))
+
+        def asked() -> None:
+            connection = connections.enter_context(silent.accept()[0])
+            connection.settimeout(60)
+            assert connection.recv(1)
+
+        yield path, asked
+
+
+@pytest.mark.parametrize("leaf", ASKING, ids=name_of)
+def test_ctrl_c_while_the_api_server_does_not_answer(leaf: Leaf, warm: WarmCli, tmp_path: Path) -> None:
+    """As a process that gets the signal while it waits for an answer that never comes."""
+    with waiting(tmp_path) as (kubeconfig, asked):
+        pid = warm.start([*leaf.words, *leaf.arguments(), "--kubeconfig", str(kubeconfig)])
+        asked()
+        os.kill(pid, signal.SIGINT)
+        assert warm.ended() == cli_tree.Run(130, "", "kfleet: interrupted\n")
+
+
+def test_ctrl_c_of_the_program_as_it_is_installed(tmp_path: Path) -> None:
+    with waiting(tmp_path) as (kubeconfig, asked):
         process = subprocess.Popen(
-            [KFLEET, *leaf.words, *leaf.arguments(), "--kubeconfig", str(path)],
+            [KFLEET, "status", "--kubeconfig", str(kubeconfig)],
             env={key: value for key, value in os.environ.items() if not key.startswith("KFLEET_")},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        connection, _ = silent.accept()
-        with connection:
-            connection.settimeout(60)
-            assert connection.recv(1)  # it has asked, and now it waits
-            process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=60)
+        asked()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, "", "kfleet: interrupted\n")
 
 

@@ -12,10 +12,12 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from support.fake_kube import FakeKube
 
+from controlplane.adapters.clock import SystemClock
 from controlplane.adapters.pki import CryptographyPki
 from controlplane.domain.access.pem import public_part
+from controlplane.domain.access.pki import Certificate, Inspection
 from controlplane.domain.access.values import ClientTls
-from controlplane.ports import Clock
+from controlplane.ports import Clock, KeyPair
 from controlplane.services.access.observe import Certificates, lifetimes
 from controlplane.settings import OperatorSettings
 
@@ -95,8 +97,31 @@ class FakeServing:
         return found
 
 
+class PkiThatRemembers(CryptographyPki):
+    """What a text says is found out once: half of what unit tests of certificates compute would be that."""
+
+    def read(self, pem: str) -> tuple[Certificate, ...]:
+        return _read(pem)
+
+    def inspect(self, pair: KeyPair, authorities: str) -> Inspection:
+        return _inspected(pair, authorities)
+
+
+_reader = CryptographyPki(SystemClock())
+
+
+@functools.cache
+def _read(pem: str) -> tuple[Certificate, ...]:
+    return _reader.read(pem)
+
+
+@functools.cache
+def _inspected(pair: KeyPair, authorities: str) -> Inspection:
+    return _reader.inspect(pair, authorities)
+
+
 def tools(kube: FakeKube, clock: Clock, settings: OperatorSettings) -> tuple[Certificates, FakeServing]:
     """Real certificates, and nodes that serve them."""
-    pki = CryptographyPki(clock)
+    pki = PkiThatRemembers(clock)
     serving = FakeServing(kube, pki)
     return Certificates(pki, serving, clock, lifetimes(settings), by_name=settings.addressing == "DNS"), serving

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 from typing import Any
 
 from support.simulation import DieAt, Namespace, passes, run_until_ready, some_topic
@@ -22,7 +23,7 @@ DAY = 86400.0
 def secrets(namespace: Namespace) -> dict[str, dict[str, str]]:
     """Data of every Secret by its name, as text."""
     return {
-        name: {key: base64.b64decode(value).decode() for key, value in obj.get("data", {}).items()}
+        name: {key: decoded(value) for key, value in obj.get("data", {}).items()}
         for (kind, _, name), obj in namespace.kube.objects.items()
         if kind == "secrets"
     }
@@ -48,6 +49,11 @@ async def secured(**spec: Any) -> Namespace:
 
 async def condition(namespace: Namespace, kind: str) -> dict[str, Any]:
     return next((c for c in (await namespace.status())["conditions"] if c["type"] == kind), {})
+
+
+@functools.cache
+def decoded(data: str) -> str:
+    return base64.b64decode(data).decode()
 
 
 def encoded(text: str) -> str:

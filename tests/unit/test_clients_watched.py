@@ -23,7 +23,7 @@ from controlplane.adapters.kafka.lags import GroupLags
 from controlplane.adapters.kafka.witness import ClientWitnesses
 from controlplane.api import names
 from controlplane.api.duration import parse_seconds
-from controlplane.api.kafka_cluster import Rollout
+from controlplane.api.rollout import Rollout
 from controlplane.domain.observation import (
     BrokerCanary,
     CanaryObservation,

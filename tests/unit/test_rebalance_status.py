@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from controlplane.api.conditions import find_condition, timestamp
-from controlplane.api.kafka_cluster import ApprovalPolicy
 from controlplane.api.kafka_rebalance import GoalType, KafkaRebalanceStatus, RebalanceGoal
 from controlplane.api.operation import Operation, OperationIntent, OperationStep
+from controlplane.api.rollout import ApprovalPolicy
 from controlplane.domain.rebalance import values
 from controlplane.domain.rebalance.proposal import PartitionMove, Proposal
 from controlplane.domain.rebalance.status import Pace, described, how_good, summary_of

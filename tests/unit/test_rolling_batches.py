@@ -10,7 +10,7 @@ import pytest
 from property.model import ModelCluster, everywhere
 from property.strategies import Shape, crashing, pod, starting, terminating, unscheduled
 
-from controlplane.api.kafka_cluster import Rollout
+from controlplane.api.rollout import Rollout
 from controlplane.domain.check import Check
 from controlplane.domain.observation import ClusterObservation, PartitionObservation, PodObservation, TopicPartition
 from controlplane.domain.rolling import colouring

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from support.refusals import changed, cluster
 
-from controlplane.api.kafka_cluster import KafkaCluster, MaintenanceWindow
+from controlplane.api.kafka_cluster import KafkaCluster
+from controlplane.api.rollout import MaintenanceWindow
 from controlplane.api.validate import check_cluster, explain, problems_of
 from controlplane.domain.windows import check_window, next_opening, open_window
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from controlplane.api.kafka_cluster import Canary, KafkaCluster
+from controlplane.api.kafka_cluster import KafkaCluster
+from controlplane.api.rollout import Canary
 from controlplane.domain.cluster.way_back import LEARNING_SINCE
 from controlplane.domain.cluster.world import World
 from controlplane.domain.observation import ClusterObservation

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from controlplane.api.access import Authorization
 from controlplane.domain.access import listeners as access
@@ -133,6 +134,7 @@ _IN_VALUES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t",
 _IN_KEYS = _IN_VALUES | str.maketrans({char: f"\\{char}" for char in "=: #!"})
 
 
+@lru_cache(maxsize=4096)  # every node's file is written anew at every pass, and almost all of its lines are as before
 def escape(text: str, *, key: bool = False) -> str:
     """As java.util.Properties.store writes it: one logical line whatever `text` holds."""
     escaped = text.translate(_IN_KEYS if key else _IN_VALUES)

@@ -19,7 +19,8 @@ from dataclasses import replace
 
 from controlplane.api.conditions import timestamp
 from controlplane.api.duration import parse_seconds
-from controlplane.api.kafka_cluster import KafkaCluster, OnFault, RolledBack
+from controlplane.api.kafka_cluster import KafkaCluster, RolledBack
+from controlplane.api.rollout import OnFault
 from controlplane.domain import versions
 from controlplane.domain.check import Check
 from controlplane.domain.cluster.world import World

@@ -10,9 +10,9 @@ from datetime import datetime
 
 from controlplane.api import conditions as c
 from controlplane.api.conditions import timestamp
-from controlplane.api.kafka_cluster import ApprovalPolicy
 from controlplane.api.kafka_rebalance import KafkaRebalanceStatus, ProposalSummary, RebalanceProgress
 from controlplane.api.operation import Operation
+from controlplane.api.rollout import ApprovalPolicy
 from controlplane.domain.operation.plan import Plan
 from controlplane.domain.operation.position import contains, standing_at
 from controlplane.domain.rebalance.proposal import Proposal

@@ -5,8 +5,9 @@ from __future__ import annotations
 from controlplane.api import conditions as c
 from controlplane.api import names
 from controlplane.api.group import GROUP, VERSION
-from controlplane.api.kafka_cluster import ApprovalPolicy, KafkaCluster, KafkaClusterStatus, RolledBack
+from controlplane.api.kafka_cluster import KafkaCluster, KafkaClusterStatus, RolledBack
 from controlplane.api.operation import Operation, OperationStatus, OperationStep
+from controlplane.api.rollout import ApprovalPolicy
 from controlplane.domain.access.enrolment import is_fresh
 from controlplane.domain.check import Check
 from controlplane.domain.cluster import away, setup

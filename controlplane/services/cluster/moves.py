@@ -6,8 +6,9 @@ import contextlib
 
 from controlplane.api import conditions as c
 from controlplane.api import names
-from controlplane.api.kafka_cluster import KafkaCluster, UnprotectedPartitions
+from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.api.kafka_rebalance import GoalType, RebalanceGoal
+from controlplane.api.rollout import UnprotectedPartitions
 from controlplane.domain.cluster import manifests
 from controlplane.domain.cluster.away import DropMove, RequestMove
 from controlplane.domain.rebalance.asked import AskedMove, standing_of

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from controlplane.api.kafka_cluster import KafkaCluster, RolledBack, UnprotectedPartitions
+from controlplane.api.kafka_cluster import KafkaCluster, RolledBack
 from controlplane.api.operation import Operation, OperationStep
+from controlplane.api.rollout import UnprotectedPartitions
 from controlplane.domain import versions
 from controlplane.domain.check import Check
 from controlplane.domain.cluster import members

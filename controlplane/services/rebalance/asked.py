@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from controlplane.api import kafka_rebalance as api
 from controlplane.api import names
 from controlplane.api.group import GROUP, VERSION
-from controlplane.api.kafka_cluster import ApprovalPolicy, KafkaCluster
+from controlplane.api.kafka_cluster import KafkaCluster
+from controlplane.api.rollout import ApprovalPolicy
 from controlplane.ports import Object, Resource
 from controlplane.settings import OperatorSettings
 

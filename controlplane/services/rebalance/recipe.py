@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 
 from controlplane.api import kafka_rebalance as api
 from controlplane.api import names
-from controlplane.api.kafka_cluster import ApprovalPolicy, KafkaCluster
+from controlplane.api.kafka_cluster import KafkaCluster
 from controlplane.api.kafka_rebalance import KafkaRebalance, KafkaRebalanceStatus
 from controlplane.api.operation import Operation, OperationStatus
+from controlplane.api.rollout import ApprovalPolicy
 from controlplane.api.validate import check_rebalance
 from controlplane.api.validate import explain as explain_problems
 from controlplane.domain.check import Check
