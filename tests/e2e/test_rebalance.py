@@ -288,7 +288,7 @@ def test_a_broker_that_shall_leave_is_emptied_first(ready: Cell, traffic: Traffi
     made = [one for one in cell.get(KIND)["items"] if "kfleet.dev/asked-by" in one["metadata"].get("labels", {})]
     assert [(one["spec"]["goal"]["type"], one["spec"]["goal"]["brokers"]) for one in made] == [("Drain", [4])]
     assert reason(cell, made[0]["metadata"]["name"], "Complete") == "Succeeded"
-    assert status(cell, made[0]["metadata"]["name"])["proposal"]["replicasMoved"] == len(held)
+    assert status(cell, made[0]["metadata"]["name"])["progress"]["replicasMoved"] == len(held)
     assert cell.pod_uids() == {node: uid for node, uid in before.items() if node != 4}
     assert sorted(cell.pods()) == [0, 1, 2, 3]
     cell.wait_in_sync()

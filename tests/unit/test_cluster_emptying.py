@@ -107,6 +107,9 @@ async def test_brokers_are_emptied_and_then_leave(stage: Stage) -> None:
     assert stage.made[0].startswith("drain-cell-")
     last = (await stage.namespace.status())["lastOperation"]
     assert (last["kind"], last["outcome"]) == ("Membership", "Succeeded")
+    await turns(stage, 3, moves=True)
+    told = (await stage.only())["status"]
+    assert told["progress"]["replicasMoved"] == told["proposal"]["replicasMoved"] == 4, "and it stays so"
 
 
 async def test_the_control_without_a_rebalance_nobody_leaves(stage: Stage) -> None:

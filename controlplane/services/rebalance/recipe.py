@@ -197,7 +197,7 @@ class RebalanceRecipe:
             raise TypeError(f"not the status of a {api.KIND}: {type(status).__name__}")
         rebalance = KafkaRebalance.model_validate(obj | {"status": {}})
         operation = status.operation or status.last_operation
-        pace = self._pace(operation.plan_hash, steps) if operation is not None and steps is not None else Pace()
+        pace = self._pace(operation.plan_hash, steps) if operation is not None and steps is not None else None
         return described(
             status,
             rebalance.spec.approval,
