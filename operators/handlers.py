@@ -168,10 +168,10 @@ def waking_all(queue: WorkQueue, key_of: Callable[[str, str], Key], delay: float
 
 def waking_who_asked(queue: WorkQueue) -> Callable[..., Awaitable[None]]:
     """A handler that wakes whoever a KafkaRebalance was made for: how it stands decides where a tenant may be, and when
-    a roll goes on."""
+    a cluster's own operation goes on."""
 
     async def move(namespace: str | None, labels: kopf.Labels, spec: kopf.Spec, **_: Any) -> None:
-        for label, key_of in ((names.TENANT, tenants_key), (names.ROLL, cluster_key)):
+        for label, key_of in ((names.TENANT, tenants_key), (names.ASKED_BY, cluster_key)):
             if label in labels:
                 queue.add(key_of(namespace or "", spec["clusterRef"]["name"]))
 

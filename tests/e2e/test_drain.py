@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -161,7 +160,7 @@ def test_a_volume_that_cannot_move_waits_for_its_machine_and_nobody_follows(cell
     before, lived = cell.pod_uids(), machines(cell)
     first, second = lived[0], lived[1]
     cell.kubectl("cordon", first)
-    time.sleep(5)
+    cell.wait_looked_at()
     assert cell.pod_uids() == before, "cordoning alone takes nothing down that could not come back"
     done = drain(cell, first, seconds=60)
     assert done.returncode == 0, done.stderr

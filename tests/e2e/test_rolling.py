@@ -21,7 +21,7 @@ from support.replicas import replicas, unfinished
 from support.sandbox import Sandbox
 from support.traffic import Traffic
 
-from controlplane.domain.cluster.away import KEPT
+from controlplane.domain.cluster.moves import KEPT
 
 TOPIC, SINGLE, PAIR = "orders", "single", "pair"
 REBALANCES = "kafkarebalances"

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from support.reads import KINDS, reader
 from support.sandbox import Sandbox
 
 from controlplane.adapters.kubernetes.config import from_kubeconfig
-from controlplane.api.names import ZONE
+from controlplane.api.names import RECONCILE_AT, ZONE
 from controlplane.sandbox.build import ensure_control_plane
 from controlplane.sandbox.progress import Silence
 
@@ -179,6 +180,18 @@ class Cell:
             return brokers <= found.brokers.keys() and all(len(part.isrs) == len(part.replicas) for part in partitions)
 
         self.wait("every replica in sync", in_sync)
+
+    def wait_looked_at(self) -> None:
+        """Until the operator has taken a whole pass that began from here on: a pass writes its status before it acts,
+        so that only the next one's says that it is over."""
+        for _ in range(2):
+            stamp = f"{time.time():.6f}"
+            self.kubectl("annotate", "--overwrite", "kafkaclusters.kfleet.dev", self.name, f"{RECONCILE_AT}={stamp}")
+            seen = partial(self._last_asked, stamp)
+            self.wait("the operator to look", seen, 60)
+
+    def _last_asked(self, stamp: str) -> bool:
+        return bool(self.cluster()["status"].get("lastHandledReconcileAt") == stamp)
 
     def wait_drainable(self) -> None:
         """The operator sees every node up and every replica in sync: its drain gate is open."""

@@ -13,6 +13,8 @@ from support.cli_tree import Leaf, commands
 from support.produced import Produced, produced
 
 from controlplane.api.operation import Outcome
+from controlplane.domain.cluster.away import AWAY
+from controlplane.domain.cluster.emptying import EMPTYING
 from controlplane.domain.cluster.status import REFUSALS
 from controlplane.domain.explain import CATALOGUE, CHAPTERS, Entry, Sort, find, nearest
 from controlplane.domain.explain.page import WIDTH, entry_text, markdown
@@ -26,8 +28,14 @@ KFLEET = Path(sys.executable).parent / "kfleet"
 
 ELSEWHERE: frozenset[str] = frozenset()
 """What is said at such a place is found where it comes from."""
+PURPOSES = AWAY.waits | EMPTYING.waits
+"""Checks about KafkaRebalances that a cluster asks for by itself."""
 DOMAIN, SERVICES, NODE = "controlplane/domain", "controlplane/services", "controlplane/sandbox/node"
 COMPUTED: dict[str, tuple[Sort, frozenset[str]]] = {
+    f"{DOMAIN}/cluster/moves.py::answer::Check": (Sort.CHECK, PURPOSES),
+    f"{DOMAIN}/cluster/moves.py::standing::Check": (Sort.CHECK, PURPOSES),
+    f"{DOMAIN}/cluster/moves.py::_failed::Check": (Sort.CHECK, PURPOSES),
+    f"{SERVICES}/cluster/kind.py::explain::Check": (Sort.CHECK, PURPOSES),
     f"{DOMAIN}/cluster/status.py::_disks::Check": (Sort.CHECK, frozenset(REFUSALS)),
     f"{DOMAIN}/cluster/status.py::cluster_status::set_condition": (Sort.CONDITION, ELSEWHERE),
     f"{DOMAIN}/cluster/decide.py::_operation::ended": (Sort.OUTCOME, ELSEWHERE),

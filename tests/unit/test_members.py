@@ -93,7 +93,7 @@ async def test_a_broker_with_partitions_does_not_leave() -> None:
     await resize(namespace, 3)
     await passes(namespace, 6)
     refused = await condition(namespace, "Ready")
-    assert refused["reason"] == "ScaleDownRefused"
+    assert refused["reason"] == "BrokersDraining"
     assert "spec.nodePools[nodes].replicas" in refused["message"]
     assert "t-0" in refused["message"]
     assert sorted(namespace.kafka.voters) == [0, 1, 2, 3, 4]

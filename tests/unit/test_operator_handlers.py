@@ -133,7 +133,7 @@ def test_a_tenant_wakes_the_cells_that_it_names_or_has_left_and_a_move_of_its_to
     asyncio.run(run["moves"](namespace="kafka", labels={}, spec=spec))
     assert queue.keys == [tenants_key("kafka", "orders")], "nobody's tenant is concerned"
     queue.keys.clear()
-    asyncio.run(run["moves"](namespace="kafka", labels={names.ROLL: "roll-2-0123456789"}, spec=spec))
+    asyncio.run(run["moves"](namespace="kafka", labels={names.ASKED_BY: "roll-2-0123456789"}, spec=spec))
     assert queue.keys == [cluster_key("kafka", "orders")], "the roll that has asked for it"
 
 

@@ -12,7 +12,7 @@ from support.simulation import KEY, SETTINGS, DieAt, Killed, around, run_until_r
 
 from controlplane.api import names
 from controlplane.api.kafka_cluster import KafkaCluster
-from controlplane.domain.cluster.decide import roll_target
+from controlplane.domain.cluster.course import roll_target
 from controlplane.domain.cluster.layout import lay_out
 from controlplane.domain.cluster.manifests import Placement
 from controlplane.domain.cluster.world import World

@@ -14,11 +14,10 @@ from controlplane.api.validate import check_cluster
 from controlplane.domain import versions
 from controlplane.domain.check import Check
 from controlplane.domain.cluster import access_checks, external, growth, lost, manifests, naming, properties
-from controlplane.domain.cluster.layout import Layout
+from controlplane.domain.cluster.layout import Layout, replicas_asked
 from controlplane.domain.cluster.reasons import last_template
 from controlplane.domain.cluster.world import World
-from controlplane.domain.membership.brokers import living_on
-from controlplane.domain.observation import NodeObservation, VolumeObservation
+from controlplane.domain.observation import NodeObservation, PartitionObservation, VolumeObservation
 from controlplane.domain.rolling import canary
 from controlplane.domain.rolling.health import listing
 
@@ -116,40 +115,46 @@ def _replicas(world: World, layout: Layout) -> Iterator[Check]:
 
 
 def _leaving(world: World, layout: Layout) -> Iterator[Check]:
-    """Nodes go only when nothing is assigned to them and the brokers that stay carry what is declared."""
+    """Nodes go only where those that stay can hold every replica and carry what is declared; whether they have room is
+    found out by whoever plans the moves (`emptying`)."""
     nodes = [node for node_id in layout.leaving if (node := world.observation.node(node_id)) is not None]
-    pools = {pool.name: pool for pool in world.cluster.spec.node_pools}
     gone = [node for node in nodes if node.is_broker]
-    kafka, before = world.observation.kafka, len(layout.brokers) + len(gone)
-    for name in sorted({node.pool for node in gone}):
-        ids = [node.id for node in gone if node.pool == name]
-        path, replicas = f"spec.nodePools[{name}].replicas", pools[name].replicas
-        living = [one for one in living_on(kafka, ids) if one.topic != canary.TOPIC] if kafka is not None else []
-        if living:
-            yield Check(
-                "ScaleDownRefused",
-                ok=False,
-                evidence=f"{path}: {replicas} takes away node {listing(sorted(ids))}, and {len(living)} partitions "
-                f"have a replica there: {listing(living)}.",
-                remedy="Move those partitions to other brokers (a KafkaRebalance with goal Drain and brokers "
-                f"{sorted(ids)}, or kafka-reassign-partitions.sh) and it goes on. Or set it back to "
-                f"{replicas + len(ids)}.",
-            )
+    left, before = len(layout.brokers), len(layout.brokers) + len(gone)
+    wide = {one.id: len(one.replicas) for one in (_settled(world) if gone else ()) if len(one.replicas) > left}
+    if wide:
+        asked, most = replicas_asked(world.cluster, {node.pool for node in gone}), max(wide.values())
+        yield Check(
+            "ScaleDownRefused",
+            ok=False,
+            evidence=f"{asked} leaves {left} brokers, {most - left} too few for {len(wide)} partitions that "
+            f"have up to {most} replicas: {listing(sorted(wide))}.",
+            remedy=f"Keep {most} brokers. Or lower their replication factor (by kafka-reassign-partitions.sh, or with "
+            "the number set back by a KafkaRebalance with goal ChangeReplicas) and it goes on.",
+        )
     declared = config_texts(world.cluster.spec.config)
     lowered = [
         key
         for key, value in (properties.defaults(before) | properties.dynamic_defaults(before)).items()
-        if key not in declared
-        and value != (properties.defaults(len(layout.brokers)) | properties.dynamic_defaults(len(layout.brokers)))[key]
+        if key not in declared and value != (properties.defaults(left) | properties.dynamic_defaults(left))[key]
     ]
     if gone and lowered:
         yield Check(
             "ScaleDownRefused",
             ok=False,
-            evidence=f"spec.nodePools: on {len(layout.brokers)} instead of {before} brokers the defaults of "
+            evidence=f"spec.nodePools: on {left} instead of {before} brokers the defaults of "
             f"{listing(lowered)} would become lower.",
             remedy=f"Keep {before} brokers, or declare those keys in spec.config as they shall be.",
         )
+
+
+def _settled(world: World) -> Iterator[PartitionObservation]:
+    """Without those that are being reassigned, which have more replicas than they keep, and without our canary's, which
+    goes where it is in the way."""
+    kafka = world.observation.kafka
+    moving = frozenset(kafka.reassigning) if kafka is not None else frozenset()
+    for one in kafka.partitions if kafka is not None else ():
+        if one.id not in moving and not (one.topic == canary.TOPIC and world.canary_is_ours):
+            yield one
 
 
 def _volumes(world: World, layout: Layout) -> Iterator[Check]:

@@ -5,32 +5,28 @@ The service carries it out; tests and, later, `kfleet cluster plan` ask the same
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from controlplane.api import names
-from controlplane.api.duration import parse_seconds
 from controlplane.api.kafka_cluster import RolledBack
+from controlplane.api.kafka_rebalance import GoalType
 from controlplane.api.operation import Operation
-from controlplane.api.roles import Role
-from controlplane.domain import versions
 from controlplane.domain.check import Check, explain
-from controlplane.domain.cluster import away, checks, drain, external, lost, manifests, members, setup, way_back
+from controlplane.domain.cluster import away, checks, drain, emptying, external, lost, members, setup, way_back
 from controlplane.domain.cluster.clients import CreateCanaryTopic, DeleteCanaryTopic
+from controlplane.domain.cluster.course import Course, only_guards, plot, roll_target
 from controlplane.domain.cluster.guards import GUARDS
 from controlplane.domain.cluster.layout import Layout, lay_out
 from controlplane.domain.cluster.manifests import Placement
-from controlplane.domain.cluster.reasons import claim_gate, leaving, restart_reasons, volume_gate
+from controlplane.domain.cluster.moves import RequestMove, leftovers
 from controlplane.domain.cluster.status import CANNOT_START, CRASH_STATES, Verdict
 from controlplane.domain.cluster.world import World
-from controlplane.domain.hazards.values import number
 from controlplane.domain.membership import values as membership
 from controlplane.domain.operation.approval import UNDECIDED
 from controlplane.domain.operation.permit import Permit
 from controlplane.domain.rolling import health
 from controlplane.domain.rolling import operation as operations
 from controlplane.domain.rolling import values as rolling
-from controlplane.domain.rolling.batches import unavailable_limit
 from controlplane.domain.rolling.planner import plan_roll
 
 
@@ -71,7 +67,7 @@ def decide(world: World, placement: Placement, permit: Permit, now: float) -> De
     if refused:
         return _refuse(declared, layout, placement, refused, permit=permit, now=now)
     turn = members.look(declared, layout, placement, permit.holds)
-    course = _course(world, layout, placement, permit, back=back, now=now)
+    course = plot(world, layout, placement, permit, back=back, now=now)
     world, target, back = course.world, course.target, course.back
     planned = plan_roll(world.observation, target, course.progress)
     transition, request = away.answered(world, target, planned, now)
@@ -117,7 +113,11 @@ def decide(world: World, placement: Placement, permit: Permit, now: float) -> De
         rolled_back=back,
     )
     settled = (calm and not steps and not verdict.lacking) or (held and not begun)
-    steps = (*steps, *_moves(world, target, operation, request))
+    mine = operation.id if operation is not None else None
+    wanted = turn is not None and not turn.cancelled
+    needed = away.needed(world, target, mine) | emptying.needed(declared, layout, wanted=wanted)
+    asked = (request,) if request is not None and request.operation == mine else ()
+    steps = (*steps, *leftovers(world, needed), *asked)
     # An eviction may have come through while the gate stood open: it is closed first, and the world looked at again.
     # So it is when claims are made: whether they can be bound has to be seen. And a broker goes once it is written down
     # what its successor tells clients outside.
@@ -129,16 +129,7 @@ def decide(world: World, placement: Placement, permit: Permit, now: float) -> De
     return Decision(layout, verdict, steps, roll, begun, settled, target)
 
 
-def _moves(
-    world: World, target: rolling.RollTarget, operation: Operation | None, request: away.RequestMove | None
-) -> tuple[setup.SetupStep, ...]:
-    """What happens to the KafkaRebalances that rolls ask for; a new one only for the roll that goes on."""
-    mine = operation.id if operation is not None else None
-    asked = (request,) if request is not None and request.operation == mine else ()
-    return (*away.leftovers(world, target, mine), *asked)
-
-
-def _is_their_turn(declared: World, layout: Layout, placement: Placement, course: _Course, permit: Permit) -> bool:
+def _is_their_turn(declared: World, layout: Layout, placement: Placement, course: Course, permit: Permit) -> bool:
     """Whether the change of members, not the roll, has this pass; what people hold has no say in it."""
     guards = (*(check for check in course.target.guards if check not in permit.holds), *course.learning)
     target = replace(course.target, holds=(), guards=guards)
@@ -160,6 +151,7 @@ def _change_members(
     now: float,
 ) -> Decision:
     """A pass that the change of members has. Nobody is spared to a drain meanwhile."""
+    turn, request = emptying.answered(declared, layout, turn, now)
     before, change = declared.cluster.status.operation, turn.change
     operation, ended, action = members.operation_of(declared, turn, permit, now)
     if before is not None and permit.locked:
@@ -181,7 +173,8 @@ def _change_members(
     if withheld:
         steps = tuple(s for s in steps if not isinstance(s, _WITHHELD) or (change.begun and _is_volume_of(s, change)))
     stopped = permit.holds if permit.stop is not None and operation is None else ()
-    refused = change.action.checks if isinstance(change.action, membership.Refused) else ()
+    stuck = change.action
+    refused = stuck.checks if isinstance(stuck, membership.DrainBrokers | membership.Refused) else ()
     verdict = Verdict(
         blocked=tuple(dict.fromkeys((*permit.refused, *stopped, *refused))),
         lacking=external.pending(world, layout),
@@ -191,6 +184,9 @@ def _change_members(
         rolled_back=back,
         replacement=members.met(declared, turn, now) if operation is None else None,
     )
+    asked: tuple[RequestMove, ...] = (request,) if request is not None and operation is not None else ()
+    needed = emptying.needed(declared, layout, wanted=permit.stop is None)
+    steps = (*steps, *leftovers(declared, needed), *asked)
     # What is held was taken into account: an action that comes out all the same may be carried out.
     begun = change.begun or members.acts(change)
     return Decision(layout, verdict, steps, begun=begun, settled=held and not begun, change=action)
@@ -203,68 +199,24 @@ def _is_volume_of(step: setup.SetupStep, change: membership.Change) -> bool:
     return bool(step.manifest["metadata"]["labels"][names.NODE_ID] == str(change.node))
 
 
-@dataclass(frozen=True, slots=True)
-class _Course:
-    """What is followed in this pass: the spec as declared, or, with `back`, on the version before."""
-
-    world: World
-    target: rolling.RollTarget
-    progress: rolling.RollProgress
-    back: RolledBack | None = None
-    learning_since: int | None = None
-    learning: tuple[Check, ...] = ()
-    """What the first stop waits for once nothing else holds it; a guard of the target then."""
-
-    @property
-    def instead_of(self) -> str:
-        """Hash of the plan that is being rolled back; empty while nothing is."""
-        return self.back.plan_hash if self.back is not None and way_back.under_way(self.world, self.back) else ""
-
-
-def _course(
-    world: World, layout: Layout, placement: Placement, permit: Permit, *, back: RolledBack | None, now: float
-) -> _Course:
-    """An upgrade is looked at before anything is planned: its faults hold it or begin the way back."""
-    target = roll_target(world, layout, placement, permit.holds, back)
-    progress = _progress(world, target, back)
-    watch = way_back.watch_of(world, target, progress) if back is None else None
-    if watch is None:
-        return _Course(world, target, replace(progress, watch=None), back)
-    findings = way_back.look(world, watch, progress)
-    why = way_back.why_not(world, findings, held=not _only_guards(permit.holds)) if findings.faults else ""
-    if findings.faults and not why:
-        record = way_back.record_of(world.cluster, findings, operations.plan_of(target).hash, now)
-        before = way_back.on(world, record)
-        refused = checks.spec_checks(before, layout)
-        if not refused:
-            target = roll_target(before, layout, placement, permit.holds, record)
-            return _Course(before, target, replace(_progress(before, target, record), watch=None), record)
-        why = f"the spec is refused on Kafka {record.version} ({explain(refused)})"
-    target = way_back.with_findings(target, findings, why)
-    progress = replace(progress, watch=findings.watch)
-    since = way_back.learning_since(world, watch, progress)
-    learning = way_back.learning(world, watch, since)
-    if permit.holds:
-        return _Course(world, target, progress, learning=learning)
-    return _Course(world, replace(target, guards=(*target.guards, *learning)), progress, None, since, learning)
-
-
 _WITHHELD = setup.CreateVolume | setup.GrowVolume | setup.AlterClusterConfig | DeleteCanaryTopic
 """What is not done while people have not agreed to the spec."""
 
 
 def _withheld(world: World, permit: Permit, *, held: bool) -> bool:
     """Whether people have not agreed to the spec: windows and hazards alone hold no volume and no setting."""
-    undecided = held and not _only_guards(permit.holds)
+    undecided = held and not only_guards(permit.holds)
     return undecided or world.cluster.metadata.annotations.get(names.PAUSED) == "true"
 
 
 def _refuse(
     world: World, layout: Layout, placement: Placement, refused: tuple[Check, ...], *, permit: Permit, now: float
 ) -> Decision:
-    """Nothing new is begun for a spec that is refused; what was begun before comes back, and may be cancelled."""
+    """Nothing new is begun for a spec that is refused; what was begun before comes back, and may be cancelled. Brokers
+    that are to leave no more, by this spec, are not drained."""
     found = frozenset(check.name for check in refused)
-    steps = setup.restore_steps(world, layout, found)
+    needed = emptying.needed(world, layout, wanted=True) | {m.name for m in world.moves if m.goal is not GoalType.DRAIN}
+    steps = (*setup.restore_steps(world, layout, found), *leftovers(world, needed))
     if not found & setup.IDENTITY_REFUSALS and (
         turn := members.unfinished(world, layout, placement, permit.holds, refused)
     ):
@@ -330,11 +282,6 @@ def _waits_for_people(action: rolling.Action, permit: Permit, awaited: tuple[Che
     return all(check in (*permit.holds, *awaited) or check.name in drain.STAYS for check in action.checks)
 
 
-def _only_guards(holds: Iterable[Check]) -> bool:
-    """Volumes and settings that restart nothing wait for people's word, and for no window or hazard."""
-    return all(check.name in GUARDS for check in holds)
-
-
 def _restored(world: World, progress: rolling.RollProgress, permit: Permit) -> frozenset[int]:
     """Nodes that must not get what they are wanted to be: all while nobody has agreed to it, else those not begun."""
     agreed = (
@@ -344,7 +291,7 @@ def _restored(world: World, progress: rolling.RollProgress, permit: Permit) -> f
 
 
 def _operation(
-    course: _Course, transition: rolling.Transition, permit: Permit, now: float
+    course: Course, transition: rolling.Transition, permit: Permit, now: float
 ) -> tuple[Operation | None, Operation | None]:
     """(the roll under way, the roll that has just ended)."""
     world, target = course.world, course.target
@@ -406,95 +353,6 @@ def _in_sync(world: World) -> bool:
         and all(voter.caught_up for voter in quorum.voters)
         and all(node.pod and node.pod.ready and not node.pod.terminating for node in world.observation.nodes)
     )
-
-
-def roll_target(
-    world: World,
-    layout: Layout,
-    placement: Placement,
-    holds: tuple[Check, ...] = (),
-    back: RolledBack | None = None,
-) -> rolling.RollTarget:
-    """Where the cluster as it is followed has to get to. Nothing is finalised on a version that was gone back to."""
-    cluster, kafka = world.cluster, world.observation.kafka
-    nodes = []
-    running: set[str] = set()
-    for wanted in layout.nodes:
-        observed = world.observation.node(wanted.id)
-        pod = observed.pod if observed else None
-        digest = manifests.spec_hash(cluster, wanted, layout, placement)
-        reasons: tuple[rolling.RestartReason, ...] = ()
-        if pod is not None and pod.spec_hash != digest:
-            reasons = restart_reasons(world, cluster, wanted, layout, placement, pod=pod)
-        left = leaving(world, observed) if observed is not None else ()
-        if pod is not None:
-            running.add(pod.version)
-        uid = pod.uid if pod is not None and left else None
-        nodes.append(rolling.NodeTarget(wanted.id, digest, cluster.spec.version, (*reasons, *left), uid))
-    finalise = versions.finalisation_target(
-        cluster.spec.version, cluster.spec.metadata_version, kafka.features if kafka and back is None else None
-    )
-    older = sorted(running - {cluster.spec.version})
-    if older and back is not None:
-        goal = f"Version {older[-1]} back to {back.version}"
-    elif older:
-        goal = f"Version {older[0]} to {cluster.spec.version}"
-    elif finalise:
-        goal = f"Version {cluster.spec.version}"
-    else:
-        goal = f"Restart for generation {cluster.metadata.generation}"
-    certificates = ",".join(f"{node}={digest}" for node, digest in sorted(world.certificates.items()))
-    advertised = external.epochs(world)
-    return rolling.RollTarget(
-        goal=goal,
-        nodes=tuple(nodes),
-        unprotected=rolling.UnprotectedPolicy(cluster.spec.rollout.unprotected_partitions.value),
-        soak_seconds=parse_seconds(cluster.spec.rollout.soak) if finalise else 0.0,
-        watch_seconds=parse_seconds(cluster.spec.rollout.fault_after),
-        finalise=finalise,
-        constraints={
-            "version": cluster.spec.version,
-            "metadataVersion": cluster.spec.metadata_version or "",
-            "soak": cluster.spec.rollout.soak,
-            **({"certificates": certificates} if certificates else {}),
-            **({"advertised": advertised} if advertised else {}),
-        },
-        holds=tuple(check for check in holds if check.name not in GUARDS),
-        guards=(
-            *(check for check in holds if check.name in GUARDS),
-            *(volume_gate(world.observation, tuple(nodes)) if back is None else ()),
-            *(claim_gate(world, layout, tuple(nodes)) if back is None else ()),
-            *external.gate(world, layout, tuple(nodes)),
-            *drain.bars_stops(world.observation, nodes),
-            *away.guard(world),
-        ),
-        max_unavailable=unavailable_limit(
-            cluster.spec.rollout.max_unavailable, sum(Role.BROKER in node.roles for node in layout.nodes)
-        ),
-        back=any(number(version) > number(cluster.spec.version) for version in older),
-    )
-
-
-def _progress(world: World, target: rolling.RollTarget, back: RolledBack | None) -> rolling.RollProgress:
-    """What the status remembers, under a new id once the spec asks for something else. The way back is the operation of
-    the upgrade that it undoes. What was seen of one plan is nothing against the next."""
-    meta, operation = world.cluster.metadata, world.cluster.status.operation
-    instead_of = back.plan_hash if back is not None and way_back.under_way(world, back) else ""
-    fresh = operations.new_progress(
-        target,
-        object_uid=meta.uid,
-        generation=meta.generation,
-        last=world.cluster.status.last_operation,
-        cancelled=meta.annotations.get(names.CANCEL, ""),
-        instead_of=instead_of,
-    )
-    if operation is None:
-        return fresh
-    progress = operations.from_operation(operation)
-    if operation.plan_hash == (instead_of or operations.plan_of(target).hash):
-        return progress
-    watch = replace(progress.watch, sightings={}) if progress.watch is not None else None
-    return replace(progress, id=fresh.id, goal=fresh.goal, watch=watch)
 
 
 def _disruptive(world: World, target: rolling.RollTarget, action: rolling.Action, permit: Permit) -> bool:

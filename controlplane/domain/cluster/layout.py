@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from controlplane.api.kafka_cluster import KafkaCluster, NodePool
@@ -72,6 +72,12 @@ class Layout:
     @property
     def brokers(self) -> tuple[NodeLayout, ...]:
         return tuple(node for node in self.nodes if node.is_broker)
+
+
+def replicas_asked(cluster: KafkaCluster, pools: Collection[str]) -> str:
+    """What the spec says of how many nodes these pools have, each by its field path."""
+    asked = [pool for pool in cluster.spec.node_pools if pool.name in pools]
+    return ", ".join(f"spec.nodePools[{pool.name}].replicas: {pool.replicas}" for pool in asked)
 
 
 def kafka_uuid(value: uuid.UUID) -> str:

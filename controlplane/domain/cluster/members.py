@@ -21,12 +21,14 @@ from controlplane.domain.cluster.manifests import Placement
 from controlplane.domain.cluster.setup import directory_ids
 from controlplane.domain.cluster.world import World
 from controlplane.domain.membership import operation as operations
+from controlplane.domain.membership.brokers import known, living_on
 from controlplane.domain.membership.planner import joining, plan_change
 from controlplane.domain.membership.values import (
+    WAITING,
     Action,
     AddVoter,
-    AwaitMember,
     Change,
+    DrainBrokers,
     FinishReplacement,
     Refused,
     RemoveVoter,
@@ -40,6 +42,7 @@ from controlplane.domain.operation.permit import Permit
 from controlplane.domain.operation.plan import Plan
 from controlplane.domain.rolling import health
 from controlplane.domain.rolling import values as rolling
+from controlplane.domain.rolling.health import listing
 from controlplane.domain.rolling.operation import from_operation
 
 
@@ -175,7 +178,7 @@ def _down(world: World, progress: rolling.RollProgress) -> frozenset[int]:
 
 def acts(change: Change) -> bool:
     """Whether there is something to carry out, rather than to wait for."""
-    return not isinstance(change.action, Refused | AwaitMember)
+    return not isinstance(change.action, WAITING)
 
 
 def _acts(action: rolling.Action) -> bool:
@@ -248,11 +251,11 @@ def foreseen(observation: ClusterObservation, target: Target, goal: str) -> Plan
     """The change's plan with the steps of one without surprises; its hash does not cover them."""
     steps: list[OperationStep] = []
 
-    def add(action: type[object], node: int, why: str, *, disruptive: bool = False) -> None:
-        risk = "Disruptive" if disruptive else "Safe"
+    def add(action: type[object], node: int | str, why: str, *, disruptive: bool = False) -> None:
+        risk, to = "Disruptive" if disruptive else "Safe", f"node {node}"[:253]
         steps.append(
             OperationStep.model_validate(
-                {"id": len(steps) + 1, "verb": action.__name__, "target": f"node {node}", "why": why, "risk": risk}
+                {"id": len(steps) + 1, "verb": action.__name__, "target": to, "why": why[:1024], "risk": risk}
             )
         )
 
@@ -268,6 +271,10 @@ def foreseen(observation: ClusterObservation, target: Target, goal: str) -> Plan
     for node in joining(observation, target):
         if node != replaced:
             add(AddVoter, node, "once it has caught up", disruptive=True)
+    kafka = observation.kafka
+    if kafka is not None and (living := living_on(kafka, target.leaving)):
+        why = f"a KafkaRebalance moves {len(living)} partitions to brokers that stay: {listing(living)}"
+        add(DrainBrokers, listing(known(kafka, target.leaving)), why)
     for node in target.leaving:
         if node in voters:
             add(RemoveVoter, node, "it leaves", disruptive=True)

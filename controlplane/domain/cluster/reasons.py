@@ -95,6 +95,28 @@ def volume_gate(observation: ClusterObservation, nodes: tuple[NodeTarget, ...]) 
     )
 
 
+def version_gate(world: World, layout: Layout, nodes: tuple[NodeTarget, ...]) -> tuple[Check, ...]:
+    """No other version is rolled out while nodes are to leave: they would stay on theirs, and no level can be made
+    final that a broker which is registered does not know."""
+    wanted = {node.version for node in nodes}
+    behind = [
+        node.id
+        for node_id in sorted(layout.leaving)
+        if (node := world.observation.node(node_id)) is not None and node.pod and node.pod.version not in wanted
+    ]
+    if not behind:
+        return ()
+    return (
+        Check(
+            "NodesLeaving",
+            ok=False,
+            evidence=f"Node {listing(behind)} is to leave, and would never run Kafka {listing(sorted(wanted))}.",
+            remedy="It goes on when they have left. If they cannot, or their leaving was cancelled, set spec.nodePools "
+            "back to the replicas that there are.",
+        ),
+    )
+
+
 def claim_gate(world: World, layout: Layout, nodes: tuple[NodeTarget, ...]) -> tuple[Check, ...]:
     """No ready node is stopped for a volume that its pod would wait for: no storage is going to stand behind it."""
     changed = {node.node for node in nodes if RestartReason.VOLUMES_CHANGED in node.reasons}

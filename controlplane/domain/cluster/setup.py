@@ -28,11 +28,11 @@ from controlplane.domain.cluster.access import (
     RequireRestart,
     access_steps,
 )
-from controlplane.domain.cluster.away import DropMove, RequestMove
 from controlplane.domain.cluster.clients import CreateCanaryTopic, DeleteCanaryTopic, canary_steps
 from controlplane.domain.cluster.external import ApplyAdvertised, RemoveService
 from controlplane.domain.cluster.layout import Layout, NodeLayout
 from controlplane.domain.cluster.manifests import Manifest, Placement
+from controlplane.domain.cluster.moves import DropMove, RequestMove
 from controlplane.domain.cluster.reasons import last_template
 from controlplane.domain.cluster.world import World
 from controlplane.domain.membership.brokers import living_on

@@ -54,7 +54,7 @@ AWAY = (
         "The API server did not let the operator create the KafkaRebalance that is to move replicas off the brokers "
         "that are next; the message has its words.",
         "The roll waits, and it is tried again.",
-        "See what refuses it: an object of that name that is not a roll's, an admission policy, a quota.",
+        "See what refuses it: an object of that name that is somebody else's, an admission policy, a quota.",
         _LOOK,
     ),
 )
@@ -74,15 +74,16 @@ AWAY_ACTIONS = (
     Entry(
         "RequestMove",
         _ACTION,
-        "A KafkaRebalance with goal MoveAway is made for the brokers that are to be restarted next.",
-        "Its name follows from the roll and the brokers, so that there is never a second one.",
-        see=("kfleet explain MovingAway",),
+        "A KafkaRebalance is made: with goal MoveAway for brokers that are to be restarted next, with goal Drain for "
+        "brokers that are to leave.",
+        "Its name follows from what it is for, so that there is never a second one.",
+        see=("kfleet explain MovingAway", "kfleet explain BrokersDraining"),
     ),
     Entry(
         "DropMove",
         _ACTION,
-        "A KafkaRebalance that a roll has asked for is deleted: it has moved nothing and no roll has a use for it any "
-        "more, or it is over and newer ones are.",
+        "A KafkaRebalance that the cluster has asked for is deleted: it has moved nothing and nobody has a use for it "
+        "any more, or it is over and newer ones are.",
         "One that has begun is never deleted. The ledger keeps the operation.",
     ),
 )

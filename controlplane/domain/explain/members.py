@@ -8,6 +8,7 @@ _CHECK, _STEP, _EVENT = (Sort.CHECK,), (Sort.STEP,), (Sort.EVENT,)
 _HEALTH = ("kfleet cluster health NAME",)
 _LOGS = (*_HEALTH, "kubectl logs POD")
 _WATCH = ("kfleet op watch ID",)
+_DRAIN = ("kubectl get kfr", *_WATCH)
 _WAITS = "The change waits and looks again; nobody joins or leaves meanwhile."
 
 MEMBER_CHECKS = (
@@ -49,8 +50,46 @@ MEMBER_CHECKS = (
         _CHECK,
         "A broker that shall leave has replicas.",
         _WAITS,
-        "Move them to other brokers (a KafkaRebalance with goal Drain), or set the number of replicas back.",
+        "Nothing: once nothing else holds the change, a KafkaRebalance with goal Drain moves them to other brokers.",
         ("kfleet cluster snapshot NAME",),
+    ),
+    Entry(
+        "BrokersDraining",
+        _CHECK,
+        "A pool declares fewer replicas than it has nodes, and brokers that shall leave have replicas.",
+        "A KafkaRebalance with goal Drain moves them to the brokers that stay: one that the operator makes for this, "
+        "or one that somebody has made. The change leaves the cell to it and goes on once they are gone.",
+        "Nothing. The message names the KafkaRebalance and what that waits for. Set the number back to keep the "
+        "brokers: what has moved nothing yet is deleted then.",
+        _DRAIN,
+    ),
+    Entry(
+        "DrainAwaitsApproval",
+        _CHECK,
+        "The KafkaRebalance that is to empty brokers which shall leave waits for an approval: the cluster requires "
+        "them (rollout.approval), and whatever moves its data needs one of its own.",
+        "No node leaves.",
+        "Approve or deny that KafkaRebalance. Denied, it is not asked for again while these brokers are to leave.",
+        ("kfleet approve kafkarebalance/NAME", *_DRAIN),
+    ),
+    Entry(
+        "DrainFailed",
+        _CHECK,
+        "The KafkaRebalance that was to empty brokers which shall leave was denied or cancelled, or failed three "
+        "times.",
+        "No node leaves, and it is not asked for again while these brokers are to leave.",
+        "Delete that KafkaRebalance to have it asked for once more, make a Drain yourself, or set the number of "
+        "replicas back.",
+        _DRAIN,
+    ),
+    Entry(
+        "DrainRefused",
+        _CHECK,
+        "The API server did not let the operator create the KafkaRebalance that is to empty brokers which shall leave; "
+        "the message has its words.",
+        "No node leaves, and it is tried again.",
+        "See what refuses it: an object of that name that is somebody else's, an admission policy, a quota.",
+        _DRAIN,
     ),
     Entry(
         "BrokerStillRegistered",
@@ -143,6 +182,15 @@ MEMBER_STEPS = (
         "status.replacement says that the request is met; the annotation kfleet.dev/replace-node may be taken off.",
         "Nothing.",
         _WATCH,
+    ),
+    Entry(
+        "DrainBrokers",
+        _STEP,
+        "Brokers that leave have replicas.",
+        "A KafkaRebalance with goal Drain moves them to brokers that stay, throttled and resumable, with its own "
+        "approval where the cluster requires approvals. Nobody leaves before they are gone; no roll begins meanwhile.",
+        "See the step's checks.",
+        _DRAIN,
     ),
     Entry(
         "AwaitMember",

@@ -120,6 +120,16 @@ GATES = (
         ("kubectl describe pvc CLAIM", "kubectl get storageclasses"),
     ),
     Entry(
+        "NodesLeaving",
+        _CHECK,
+        "Another Kafka version is declared, and nodes that are to leave have not left.",
+        "No node that is up is restarted on the new version, and no level is made final: those that leave would stay "
+        "on the old one.",
+        "See what keeps them (`kfleet explain BrokersDraining`). If their leaving was cancelled, or the upgrade has "
+        "begun, set spec.nodePools back to the replicas that there are.",
+        ("kfleet cluster describe NAME", "kfleet op watch ID"),
+    ),
+    Entry(
         "DrainCancelled",
         _CHECK,
         "A node would leave a cordoned machine by a restart, and a roll of the same spec was cancelled. A drain is in "

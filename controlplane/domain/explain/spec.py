@@ -68,12 +68,14 @@ CLUSTER_SPEC = (
     Entry(
         "ScaleDownRefused",
         _CHECK,
-        "A pool declares fewer replicas than it has nodes, and its highest ids cannot leave: partitions have replicas "
-        "there, or the brokers that would be left lower a default such as the replication factor.",
-        _UNTOUCHED,
-        "Move the partitions named to other brokers (a KafkaRebalance with goal Drain, or "
-        "kafka-reassign-partitions.sh), or declare the settings named, and it goes on. Or set it back.",
-        _SHOW,
+        "A pool declares fewer replicas than it has nodes, and its highest ids cannot leave: the brokers that would be "
+        "left are too few for partitions with more replicas, have no room for what lies there (the size of volumes, a "
+        "tenant's shard), or lower a default such as the replication factor.",
+        "Nothing is moved and no node leaves. Where there is no plan for the move, it is planned again by itself and "
+        "goes on once there is one.",
+        "Change what the message names (lower a replication factor, enlarge a shard or volumes, declare the settings), "
+        "and it goes on. Or set it back.",
+        (*_SHOW, "kubectl get kfr"),
     ),
     Entry(
         "VolumeChangeUnsupported",

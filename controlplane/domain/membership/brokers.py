@@ -17,17 +17,24 @@ def living_on(kafka: KafkaObservation, nodes: Collection[int]) -> tuple[TopicPar
     return tuple(sorted(partition.id for partition in kafka.partitions if wanted & set(partition.replicas)))
 
 
-def cannot_leave(kafka: KafkaObservation, node: int) -> tuple[Check, ...]:
-    """Why this broker may not go for good; () if nothing is assigned to it."""
-    living = living_on(kafka, (node,))
+def known(kafka: KafkaObservation, nodes: Collection[int]) -> tuple[int, ...]:
+    """Those of these nodes that are brokers to Kafka: registered, or with a replica."""
+    holders = {replica for partition in kafka.partitions for replica in partition.replicas}
+    return tuple(sorted(({broker.id for broker in kafka.brokers} | holders).intersection(nodes)))
+
+
+def cannot_leave(kafka: KafkaObservation, nodes: Collection[int]) -> tuple[Check, ...]:
+    """Why these brokers may not go for good; () if nothing is assigned to them."""
+    living = living_on(kafka, nodes)
     if not living:
         return ()
     return (
         Check(
             BROKER_NOT_EMPTY,
             ok=False,
-            evidence=f"{len(living)} partitions have a replica on node {node}: {listing(living)}.",
-            remedy=f"Move them away (a KafkaRebalance with goal Drain and brokers [{node}]) and it goes on.",
+            evidence=f"{len(living)} partitions have a replica on node {listing(known(kafka, nodes))}: "
+            f"{listing(living)}.",
+            remedy="A KafkaRebalance with goal Drain moves them away first.",
         ),
     )
 

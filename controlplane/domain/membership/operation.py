@@ -10,9 +10,11 @@ from controlplane.api.conditions import timestamp
 from controlplane.api.operation import Operation, OperationIntent, OperationStep, Outcome, StepCheck
 from controlplane.domain.check import Check, explain
 from controlplane.domain.membership.values import (
+    WAITING,
     AddVoter,
     AwaitMember,
     Change,
+    DrainBrokers,
     FinishReplacement,
     Refused,
     RemoveVoter,
@@ -24,10 +26,11 @@ from controlplane.domain.membership.values import (
 )
 from controlplane.domain.operation.plan import HASH_PREFIX, Plan, operation_id
 from controlplane.domain.operation.progress import entry_of, finished, journalled
+from controlplane.domain.rolling.health import listing
 
 KIND = "Membership"
 GATES = ("Health", "MinIsr", "Quorum", "BrokerNotEmpty", "ReplaceWouldLoseData")
-_PASSIVE = frozenset({AwaitMember.__name__, Refused.__name__})
+_PASSIVE = frozenset(action.__name__ for action in WAITING)
 _DISRUPTIVE = frozenset({AddVoter.__name__, RemoveVoter.__name__, StopMember.__name__, RenewVolume.__name__})
 
 
@@ -138,7 +141,7 @@ def verb_of(change: Change) -> str:
 
 
 def failing(change: Change) -> tuple[Check, ...]:
-    return change.action.checks if isinstance(change.action, Refused | AwaitMember) else ()
+    return change.action.checks if isinstance(change.action, WAITING) else ()
 
 
 def step_checks(checks: tuple[Check, ...]) -> tuple[StepCheck, ...]:
@@ -166,5 +169,7 @@ def describe(change: Change) -> str:
             return f"node {node} is whole"
         case AwaitMember(node=node, checks=checks):
             return f"waiting for node {node}: {explain(checks)}"
+        case DrainBrokers(brokers=brokers, checks=checks):
+            return f"broker {listing(brokers)} is emptied first: {explain(checks)}"
         case Refused(checks=checks):
             return f"blocked: {explain(checks)}"

@@ -27,6 +27,7 @@ from controlplane.domain.membership.values import (
     AddVoter,
     AwaitMember,
     Change,
+    DrainBrokers,
     FinishReplacement,
     Refused,
     RemoveVoter,
@@ -255,7 +256,7 @@ class _Membership:
             node = self.observation.node(node_id)
             if node is None or node.pod is not None or self._voting(node):
                 continue
-            if node.is_broker and (self.kafka is None or brokers.cannot_leave(self.kafka, node_id)):
+            if node.is_broker and (self.kafka is None or brokers.cannot_leave(self.kafka, (node_id,))):
                 continue
             if self.kafka is not None and any(one.id == node_id for one in self.kafka.brokers):
                 check = Check(
@@ -276,13 +277,16 @@ class _Membership:
         return self.quorum is None or quorum.voter(self.quorum, node.id) is not None
 
     def _leave(self) -> Steps:
-        """One after the other; the active controller last, so that leadership moves once at most."""
+        """Brokers are emptied first, all that leave at once. Then nodes go one after the other; the active controller
+        last, so that leadership moves once at most."""
         leader = self.quorum.leader if self.quorum is not None else None
+        filled = brokers.cannot_leave(self.kafka, self.target.leaving) if self.kafka is not None else ()
         for node_id in sorted(self.target.leaving, key=lambda node: node == leader):
             node = self.observation.node(node_id)
             if node is None:
                 continue
-            checks = [*self.target.holds, *self._guards(node), *self._assigned(node)]
+            held = (*self.target.holds, *(self.target.guards if filled or health.is_ready(node) else ()))
+            checks = [*held, *(filled or self._unknown_what_it_holds(node))]
             votes = quorum.voter(self.quorum, node_id) if self.quorum is not None and node.is_controller else None
             if node.is_controller and self.quorum is None:
                 checks.append(health.quorum_unknown(self.observation))
@@ -292,6 +296,9 @@ class _Membership:
                 checks += safety.judge(self.observation, frozenset({node_id}), UnprotectedPolicy.BLOCK).failed
             if node.pod is not None and node.pod.terminating and votes is None:
                 yield self._awaiting(node_id), True
+            elif filled and not held and self.kafka is not None:
+                emptied = brokers.known(self.kafka, self.target.leaving)
+                yield DrainBrokers(emptied[-1], emptied, filled), False
             elif checks:
                 yield Refused(node_id, tuple(dict.fromkeys(checks))), False
             elif votes is not None:
@@ -300,16 +307,8 @@ class _Membership:
                 yield _stop(node), False
             return
 
-    def _guards(self, node: NodeObservation) -> tuple[Check, ...]:
-        """A window bars what disturbs a node that is up."""
-        return self.target.guards if health.is_ready(node) else ()
-
-    def _assigned(self, node: NodeObservation) -> tuple[Check, ...]:
-        if not node.is_broker:
-            return ()
-        if self.kafka is None:
-            return (health.unreachable(self.observation),)
-        return brokers.cannot_leave(self.kafka, node.id)
+    def _unknown_what_it_holds(self, node: NodeObservation) -> tuple[Check, ...]:
+        return (health.unreachable(self.observation),) if node.is_broker and self.kafka is None else ()
 
     def _awaiting(self, node_id: int) -> AwaitMember:
         node = self.observation.node(node_id)

@@ -125,6 +125,16 @@ class AwaitMember:
 
 
 @dataclass(frozen=True, slots=True)
+class DrainBrokers:
+    """Replicas have to leave these brokers before any node leaves, which another operation sees to; `checks` (all
+    failed) say how that stands. `node` is one of them."""
+
+    node: int
+    brokers: tuple[int, ...]
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """Nothing may be done now; `checks` (all failed) say why and what would help. Examined again at every pass."""
 
@@ -141,6 +151,7 @@ Action = (
     | ReturnLeaders
     | FinishReplacement
     | AwaitMember
+    | DrainBrokers
     | Refused
 )
 MEMBER_ACTIONS = (
@@ -152,8 +163,11 @@ MEMBER_ACTIONS = (
     ReturnLeaders,
     FinishReplacement,
     AwaitMember,
+    DrainBrokers,
     Refused,
 )
+WAITING = (AwaitMember, DrainBrokers, Refused)
+"""Those that do nothing: something has to happen first."""
 
 
 @dataclass(frozen=True, slots=True)

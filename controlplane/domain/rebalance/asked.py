@@ -1,4 +1,4 @@
-"""KafkaRebalances that kfleet makes itself, for a tenant whose shard moves or before a restart: how they stand. Pure.
+"""KafkaRebalances that kfleet makes itself, for a tenant whose shard moves or for a cluster: how they stand. Pure.
 
 Whoever asks gives one a name that is a function of what it is for, so that an operator that is killed makes no second
 one, and reads how it stands before it looks at the brokers: one that was done by then has left its replicas where they
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from controlplane.api import conditions as c
+from controlplane.api.kafka_rebalance import GoalType
 
 INFEASIBLE = "GoalInfeasible"
 SETTLE_SECONDS = 5.0
@@ -58,13 +59,15 @@ def standing_of(conditions: Sequence[c.Condition]) -> MoveStanding:
 
 @dataclass(frozen=True, slots=True)
 class AskedMove:
-    """A KafkaRebalance that a roll has asked for: `operation` is that roll's id, `brokers` what it empties.
+    """A KafkaRebalance that a cluster's own operation has asked for, or a Drain that a person has.
 
-    `begun`: it has moved something, or may have. `uid` and `resource_version` are those that were read.
+    `operation` is the id of who asked, "" for a person; `brokers` what it empties. `begun`: it has moved something, or
+    may have. `uid` and `resource_version` are those that were read.
     """
 
     name: str
     operation: str
+    goal: GoalType
     brokers: tuple[int, ...]
     standing: MoveStanding
     uid: str

@@ -58,16 +58,17 @@ def described(
     status: KafkaRebalanceStatus,
     approval: ApprovalPolicy,
     plan: Plan | None,
-    pace: Pace,
+    pace: Pace | None,
     *,
     generation: int,
     now: float,
 ) -> KafkaRebalanceStatus:
-    """`plan` is the one that has just been made."""
+    """`plan` is the one that has just been made; `pace` is None where its steps were not looked at, as after its end:
+    what was said of the progress stays."""
     proposal = plan.summary if isinstance(plan, RebalancePlan) else status.proposal
     operation = status.operation or status.last_operation
     status = status.model_copy(update={"proposal": proposal})
-    if operation is not None:
+    if operation is not None and pace is not None:
         status = status.model_copy(update={"progress": _progress(status, operation, pace, now)})
     conditions = status.conditions
     for kind, value, reason, message in (_proposed(status, operation), _approved(operation, approval)):

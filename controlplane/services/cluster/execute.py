@@ -6,10 +6,10 @@ import contextlib
 
 from controlplane.api import names
 from controlplane.domain.cluster import setup
-from controlplane.domain.cluster.away import DropMove
 from controlplane.domain.cluster.clients import CreateCanaryTopic, DeleteCanaryTopic
 from controlplane.domain.cluster.external import ApplyAdvertised, RemoveService
 from controlplane.domain.cluster.manifests import Manifest
+from controlplane.domain.cluster.moves import DropMove
 from controlplane.domain.cluster.world import World
 from controlplane.domain.rolling import values as rolling
 from controlplane.ports import AlreadyExistsError, ConflictError, KafkaAdmin, KubeApi, NotFoundError, Resource

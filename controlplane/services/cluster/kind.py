@@ -18,6 +18,7 @@ from controlplane.domain.cluster.decide import decide
 from controlplane.domain.cluster.guards import guards
 from controlplane.domain.cluster.manifests import Placement
 from controlplane.domain.cluster.members import is_change
+from controlplane.domain.cluster.moves import RequestMove
 from controlplane.domain.cluster.status import cluster_status
 from controlplane.domain.cluster.world import World
 from controlplane.domain.membership import values as membership
@@ -121,7 +122,7 @@ class ClusterKind:
                 return False
             await carry_out(self._kube, self._certificates, self._admins, action, world)
             return True
-        if isinstance(action, away.RequestMove):
+        if isinstance(action, RequestMove):
             user = operator_user(self._settings)
             await request_move(self._kube, world.cluster, action, user=user)
             return True
@@ -138,10 +139,10 @@ class ClusterKind:
         if isinstance(action, CreateCanaryTopic | DeleteCanaryTopic):
             told = f"{type(action).__name__}: {error.message}"
             return Check("CanaryRefused", ok=False, evidence=told, remedy="An upgrade goes on without it.")
-        if isinstance(action, away.RequestMove):
-            told = f"KafkaRebalance {action.name}, which is to move replicas off broker {listing(action.brokers)}"
-            told += f", could not be created: {error.message}"
-            return Check(away.REFUSED, ok=False, evidence=told, remedy="It is tried again.")
+        if isinstance(action, RequestMove):
+            told = f"KafkaRebalance {action.name}, which is to move {action.purpose.what} off broker "
+            told += f"{listing(action.brokers)}, could not be created: {error.message}"
+            return Check(action.purpose.refused, ok=False, evidence=told, remedy="It is tried again.")
         if isinstance(action, setup.ApplyService) and isinstance(error, InvalidError):
             service, words = action.manifest["metadata"]["name"], error.message.rstrip(".")
             told = f"{action.field}: Kubernetes refuses Service {service}: {words}."
@@ -210,13 +211,15 @@ class ClusterKind:
                 await self._events.record(obj, "Warning", condition.reason, condition.message, operation)
 
 
-_YIELDS_TO = frozenset({BROKER_NOT_EMPTY, UNPROTECTED_PARTITIONS, "ExternalAddressPending", *away.WAITS})
+_YIELDS_TO = frozenset({BROKER_NOT_EMPTY, UNPROTECTED_PARTITIONS, "ExternalAddressPending", *away.AWAY.waits})
 
 
 def _yields(found: Found) -> bool:
     """Replicas have to move, or to become more, before it can go on, another operation's to do, under the cell; or
     clients outside would not be told an address that may never come."""
     action = found.change if found.change is not None else found.roll
+    if isinstance(action, membership.DrainBrokers):
+        return True
     checks = action.checks if isinstance(action, membership.Refused | rolling.Blocked) else ()
     return any(check.name in _YIELDS_TO for check in checks)
 

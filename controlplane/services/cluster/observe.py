@@ -20,6 +20,7 @@ from controlplane.domain.check import Check
 from controlplane.domain.cluster import addresses, growth, users
 from controlplane.domain.cluster.access import epochs
 from controlplane.domain.cluster.access_checks import stages
+from controlplane.domain.cluster.layout import lay_out
 from controlplane.domain.cluster.observe import observe_nodes
 from controlplane.domain.cluster.places import stay
 from controlplane.domain.cluster.world import UserState, World, is_retired, node_id_of, retired_ids, zone_of
@@ -90,7 +91,9 @@ async def observe_world(
     nodes = observe_nodes(pods, claims, await _stays(kube, pods, claims, cordoned))
     maps = {item["metadata"]["name"]: item.get("data") or {} for item in config_maps}
     # Before the brokers are asked: one that is over by now has left its replicas where they are seen.
-    moves = await _moves(kube, cluster, strict=certificates is not None)
+    zones = dict(zone for claim in claims if (zone := zone_of(claim)))
+    leaving = bool(lay_out(cluster, nodes, zones, formed=True).leaving)
+    moves = await _moves(kube, cluster, leaving=leaving, strict=certificates is not None)
     world = World(
         cluster=cluster,
         observation=ClusterObservation(
@@ -105,7 +108,7 @@ async def observe_world(
         services={service["metadata"]["name"]: service for service in services},
         config_maps=maps,
         disruption_budget=next((budget["spec"].get("minAvailable", -1) for budget in budgets), None),
-        zones=dict(zone for claim in claims if (zone := zone_of(claim))),
+        zones=zones,
         storage_classes=await _storage_classes(kube, growth.classes(cluster, nodes)),
         stuck=await _stuck(kube, nodes),
         machines=await _addresses(kube, addresses.machines(cluster, nodes, maps)),
@@ -131,11 +134,11 @@ async def observe_world(
     return replace(world, users=await _users(kube, world), owners=await _owners(kube, cluster, kafka))
 
 
-async def _moves(kube: KubeApi, cluster: KafkaCluster, *, strict: bool) -> tuple[AskedMove, ...]:
+async def _moves(kube: KubeApi, cluster: KafkaCluster, *, leaving: bool, strict: bool) -> tuple[AskedMove, ...]:
     """None for a person who may not list KafkaRebalances, or where there is no such kind (`kfleet cluster plan`); the
     operator (`strict`) never goes on without them."""
     try:
-        return await read_moves(kube, cluster)
+        return await read_moves(kube, cluster, leaving=leaving)
     except (ForbiddenError, NotFoundError):
         if strict:
             raise

@@ -18,6 +18,7 @@ from controlplane.domain.check import Check
 from controlplane.domain.cluster.layout import lay_out
 from controlplane.domain.cluster.observe import capacities
 from controlplane.domain.cluster.world import World
+from controlplane.domain.membership.brokers import known
 from controlplane.domain.observation import KafkaObservation, NodeObservation, PartitionObservation, TopicPartition
 from controlplane.domain.operation.frozen import FrozenSteps
 from controlplane.domain.operation.plan import Plan
@@ -197,7 +198,7 @@ class RebalanceRecipe:
             raise TypeError(f"not the status of a {api.KIND}: {type(status).__name__}")
         rebalance = KafkaRebalance.model_validate(obj | {"status": {}})
         operation = status.operation or status.last_operation
-        pace = self._pace(operation.plan_hash, steps) if operation is not None and steps is not None else Pace()
+        pace = self._pace(operation.plan_hash, steps) if operation is not None and steps is not None else None
         return described(
             status,
             rebalance.spec.approval,
@@ -311,9 +312,9 @@ def _not_alone(rebalance: KafkaRebalance, cluster: KafkaCluster) -> tuple[Check,
 def _leaving(rebalance: KafkaRebalance, world: World) -> tuple[Check, ...]:
     """Nothing but a drain is planned with brokers that are to go: it would give them replicas."""
     gone = lay_out(world.cluster, world.observation.nodes, world.zones, formed=True).leaving
-    allowed = rebalance.spec.goal.type is api.GoalType.DRAIN and set(gone) <= set(rebalance.spec.goal.brokers)
-    brokers = sorted(node.id for node in world.observation.nodes if node.is_broker and node.id in gone)
-    if not brokers or allowed:
+    brokers = known(world.observation.kafka, gone) if world.observation.kafka is not None else ()
+    empties = rebalance.spec.goal.type is api.GoalType.DRAIN and set(brokers) <= set(rebalance.spec.goal.brokers)
+    if not brokers or empties:
         return ()
     return (
         Check(
