@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from support.fake_kafka import FakeKafka, FakeKafkaAdmin, FakePartition, FakeTopic
@@ -21,6 +22,7 @@ from controlplane.ports import KafkaError
 from controlplane.services.cluster import clients
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS
 from controlplane.services.cluster.observe import PODS, observe_world
+from controlplane.services.operation.engine import Engine
 
 
 def brokers(racks: Sequence[str | None]) -> list[BrokerObservation]:
@@ -208,8 +210,8 @@ async def test_ours_is_known_and_goes_though_a_reassignment_left_its_throttles_o
     assert await namespace.ready()
 
 
-async def test_brokers_that_leave_get_none_of_it_and_it_does_not_refuse_their_leaving() -> None:
-    """Scaled down in the midst of an upgrade: the upgrade goes to its end, then the topic goes, then the brokers."""
+async def upgrading_with_five(rolled: Callable[[Namespace], bool]) -> tuple[Namespace, Engine, dict[str, Any]]:
+    """In the midst of an upgrade, once so many nodes are on the new version; the pool as it was with three."""
     namespace, witness = Namespace(), FakeWitness()
     await namespace.declare(rollout={"soak": "2s"})
     await run_until_ready(namespace, DieAt())
@@ -222,9 +224,20 @@ async def test_brokers_that_leave_get_none_of_it_and_it_does_not_refuse_their_le
     for _ in range(200):
         namespace.turn()
         await one.reconcile(KEY)
-        if sum(len(uids) - 1 for uids in namespace.uids.values()) >= 2:
+        if rolled(namespace):
             break
+    assert rolled(namespace)
+    assert not await namespace.ready()
     assert canary.TOPIC in namespace.kafka.topics
+    return namespace, one, pool
+
+
+async def test_brokers_that_leave_get_none_of_it_and_it_does_not_refuse_their_leaving() -> None:
+    """Scaled down in the midst of an upgrade that those who leave are through with: it goes to its end, then the topic
+    goes, then the brokers."""
+    namespace, one, pool = await upgrading_with_five(
+        lambda space: all(len(uids) > 1 for name, uids in space.uids.items() if name.endswith(("-3", "-4")))
+    )
     await namespace.change(nodePools=[pool | {"replicas": 3}])
     for _ in range(400):
         namespace.turn()
@@ -233,6 +246,23 @@ async def test_brokers_that_leave_get_none_of_it_and_it_does_not_refuse_their_le
             break
     assert sorted(voter for voter in namespace.kafka.voters) == [0, 1, 2], await namespace.status()
     assert (await namespace.status())["metadataVersion"] == "4.3-IV0"
+
+
+async def test_an_upgrade_waits_where_nodes_are_to_leave_before_their_turn() -> None:
+    """No level could be made final while Kafka knows them; with the number set back it goes on."""
+    namespace, one, pool = await upgrading_with_five(
+        lambda space: sum(len(uids) - 1 for uids in space.uids.values()) >= 2
+    )
+    await namespace.change(nodePools=[pool | {"replicas": 3}])
+    for _ in range(40):
+        namespace.turn()
+        await one.reconcile(KEY)
+    blocked = next(it for it in (await namespace.status())["conditions"] if it["type"] == "Blocked")
+    assert (blocked["status"], blocked["reason"]) == ("True", "NodesLeaving")
+    await namespace.change(nodePools=[pool | {"replicas": 5}])
+    await run_until_ready(namespace, DieAt())
+    assert (await namespace.status())["metadataVersion"] == "4.3-IV0"
+    assert sorted(voter for voter in namespace.kafka.voters) == [0, 1, 2, 3, 4]
 
 
 async def test_it_is_made_on_brokers_that_stay() -> None:
