@@ -63,13 +63,13 @@ drift: $(STAMP)
 	@$(BIN)/python -m controlplane.api.generate --check
 
 unit: $(STAMP)
-	@echo 'check: unit, property and contract tests, evidence (usually three minutes)'
+	@echo 'check: unit, property and contract tests, evidence (usually three and a half minutes)'
 	@$(PYTEST) -q -n $(WORKERS) -m 'not sandbox and not kafka' tests/unit tests/property tests/contract
 
 test: check integration e2e
 
 integration: images
-	@echo 'test: integration, on a sandbox and on real brokers (usually 8 minutes; 7 more the first time, to build Kubernetes)'
+	@echo 'test: integration, on a sandbox and on real brokers (usually 10 minutes; 7 more the first time, to build Kubernetes)'
 	@$(PYTEST) -n $(WAITERS) --dist loadfile --durations=25 tests/integration
 
 e2e: images
