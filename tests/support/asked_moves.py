@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from support.approvals import approval
-from support.simulation import KEY, SETTINGS, DieAt, Namespace, around, service
+from support.simulation import KEY, SETTINGS, DieAt, Killed, Namespace, Walk, around, service
 
 from controlplane.domain.rebalance.proposal import Proposal
 from controlplane.domain.rebalance.propose import propose
@@ -84,6 +84,19 @@ class Stage:
             await self.turn(cluster, moves)
             if await self.namespace.ready():
                 return
+        raise AssertionError(f"not Ready: {await self.namespace.status()}")
+
+    async def walk_until_ready(self, passes: int = 1500) -> int:
+        """With the operator killed before and after each write; how many writes there were."""
+        walk = Walk()
+        life = self.cluster(walk), self.rebalances(walk)
+        for _ in range(passes):
+            try:
+                await self.turn(*life)
+            except Killed:
+                life = self.cluster(walk), self.rebalances(walk)
+            if await self.namespace.ready():
+                return walk.number
         raise AssertionError(f"not Ready: {await self.namespace.status()}")
 
     async def blocked(self, reason: str, *, moves: bool = True, passes: int = 60) -> str:

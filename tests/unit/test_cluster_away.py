@@ -9,7 +9,7 @@ import pytest
 from support.approvals import install_policies
 from support.asked_moves import Object, Stage
 from support.fake_kafka import FakePartition, FakeTopic
-from support.simulation import SETTINGS, Killed, Walk, created
+from support.simulation import SETTINGS, created
 from support.tenancy import tenant
 
 from controlplane.api import names
@@ -79,17 +79,7 @@ async def test_what_is_asked_for_says_whose_it_is_and_waits_for_no_approval_wher
 
 async def test_an_operator_that_dies_before_and_after_every_write_asks_once_for_each_node(stage: Stage) -> None:
     await roll(stage)
-    walk = Walk()
-    lives = [(stage.cluster(walk), stage.rebalances(walk))]
-    for _ in range(1500):
-        try:
-            await stage.turn(*lives[-1])
-        except Killed:
-            lives.append((stage.cluster(walk), stage.rebalances(walk)))
-        if await stage.namespace.ready():
-            break
-    assert await stage.namespace.ready()
-    assert walk.number > 50
+    assert await stage.walk_until_ready() > 50
     assert stage.harms == []
     assert set(stage.restarts().values()) == {1}
     assert len(stage.made) == 3, stage.made

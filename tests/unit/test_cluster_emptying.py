@@ -10,7 +10,7 @@ from support.approvals import install_policies
 from support.asked_moves import Object, Stage
 from support.disks import Disks
 from support.fake_kafka import FakeTopic
-from support.simulation import KEY, SETTINGS, DieAt, Killed, Walk, run_until_ready
+from support.simulation import KEY, SETTINGS, DieAt, Killed, run_until_ready
 from support.tenancy import tenant
 
 from controlplane.api import names
@@ -145,17 +145,7 @@ async def test_the_plan_shows_the_drain_before_anybody_leaves(stage: Stage) -> N
 
 async def test_an_operator_that_dies_before_and_after_every_write_asks_once(stage: Stage) -> None:
     await resize(stage, 3)
-    walk = Walk()
-    lives = [(stage.cluster(walk), stage.rebalances(walk))]
-    for _ in range(1500):
-        try:
-            await stage.turn(*lives[-1])
-        except Killed:
-            lives.append((stage.cluster(walk), stage.rebalances(walk)))
-        if await stage.namespace.ready():
-            break
-    assert await stage.namespace.ready()
-    assert walk.number > 20
+    assert await stage.walk_until_ready() > 20
     await assert_left(stage)
     assert len(stage.made) == 1, stage.made
 
