@@ -326,6 +326,22 @@ async def test_whether_a_listener_asks_for_certificates_never_changes(before: di
     assert pod_uids(namespace) == pods
 
 
+async def test_controllers_of_a_pool_of_their_own_have_no_listener_that_could_ask_for_certificates() -> None:
+    namespace = Namespace()
+    open_to_all = {key: value for key, value in SECURE.items() if key != "authorization"}
+    tls = {"name": "certificates", "port": 9095, "tls": True, "authentication": {"type": "tls"}}
+    pool = {"replicas": 3, "zones": ["a", "b", "c"], "storage": {"volumes": [{"id": 0, "size": "1Gi"}]}}
+    pools = [
+        pool | {"name": "controllers", "roles": ["Controller"]},
+        pool | {"name": "brokers", "roles": ["Broker"]},
+    ]
+    namespace.kafka.directories.update({node: f"directory-{node}" for node in range(6)})
+    await namespace.declare(rollout={"soak": "2s"}, **(open_to_all | {"listeners": [SCRAM, tls], "nodePools": pools}))
+    await passes(namespace, 30)
+    assert (await condition(namespace, "Ready"))["reason"] != "ListenerChangeRefused"
+    assert len(pod_uids(namespace)) == 6
+
+
 async def test_for_a_new_cluster_that_is_refused_nothing_is_made() -> None:
     namespace = Namespace()
     await namespace.declare(rollout={"soak": "2s"}, **(SECURE | {"listeners": [SCRAM | {"tls": False}]}))

@@ -147,10 +147,11 @@ def refusals(world: World) -> Iterator[Check]:
         for item in spec.listeners:
             before = last.get(item.name.upper())
             wanted = properties.Listener(item.name, item.port, item.tls, item.authentication)
-            certified = asked.get(listeners.CLIENT_AUTH.format(name=item.name)) == "required"
+            auth = asked.get(listeners.CLIENT_AUTH.format(name=item.name))  # None: a controller alone has none of it
+            certified, wants = auth == "required", wanted.mechanism is AuthenticationType.TLS
             if before is None:
                 continue
-            if (before, certified) != (wanted.protocol, wanted.mechanism is AuthenticationType.TLS):
+            if before != wanted.protocol or (auth is not None and certified != wants):
                 yield Check(
                     "ListenerChangeRefused",
                     ok=False,
