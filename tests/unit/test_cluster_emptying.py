@@ -17,6 +17,7 @@ from controlplane.api import names
 from controlplane.domain.cluster.moves import ATTEMPTS
 from controlplane.ports import InvalidError, Resource
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS, placement
+from controlplane.services.cluster.moves import move_of
 from controlplane.services.cluster.plan import cluster_plan
 from controlplane.services.rebalance.asked import REBALANCES, operator_user
 from controlplane.services.tenants.read import KAFKA_TENANTS
@@ -110,6 +111,43 @@ async def test_brokers_are_emptied_and_then_leave(stage: Stage) -> None:
     await turns(stage, 3, moves=True)
     told = (await stage.only())["status"]
     assert told["progress"]["replicasMoved"] == told["proposal"]["replicasMoved"] == 4, "and it stays so"
+
+
+async def test_what_moved_them_is_over_before_anybody_leaves(stage: Stage) -> None:
+    """The cluster sees that the last replica has gone before its Drain does, which has leaders to elect then."""
+    stage.namespace.kafka.topics["t"].partitions[1].leader = 2
+    await resize(stage, 3)
+    cluster, moves = stage.cluster(), stage.rebalances()
+    over = False
+    for number in range(200):
+        await stage.turn(cluster, moves if number % 2 else None)
+        if sorted(stage.namespace.kafka.voters) != [0, 1, 2, 3, 4]:
+            break
+        over = any(move_of(one).standing.over for one in await stage.namespace.kube.list(REBALANCES, "kafka"))
+    assert over
+    await stage.until_ready()
+    await assert_left(stage)
+
+
+async def test_one_that_is_down_leaves_although_its_drain_is_not_over(stage: Stage) -> None:
+    """That would wait for the node to come back before it elects leaders."""
+    stage.namespace.kafka.topics["t"].partitions[1].leader = 2
+    await resize(stage, 3)
+    cluster, moves = stage.cluster(), stage.rebalances()
+    for _ in range(200):
+        await stage.turn(cluster, moves)
+        if not LEAVING & {broker for on in placed(stage) for broker in on}:
+            break
+    await turns(stage, 20)
+    assert sorted(stage.namespace.kafka.voters) == [0, 1, 2, 3, 4]
+    message = (await stage.condition())["message"]
+    assert "is to move every replica off broker 3, 4" in message
+    assert isinstance(stage.namespace, Disks)
+    stage.namespace.lose_disk(4)
+    await stage.until_ready()
+    assert left(stage) == LEAVING
+    assert sorted(stage.namespace.kafka.voters) == [0, 1, 2]
+    assert stage.namespace.harms == []
 
 
 async def test_the_control_without_a_rebalance_nobody_leaves(stage: Stage) -> None:

@@ -6,6 +6,8 @@ made for the same brokers serves whatever operation comes to wait for it, and is
 
 - A person's own Drain of these brokers is left to do it, and none is made beside it.
 - What lands on them afterwards is drained once more.
+- Nobody leaves before a Drain that has begun is over: with its last replica it has leaders to elect yet, and whoever
+  cancels it gets back what it moved. While one of those that leave is not well it would wait for it, and they go.
 """
 
 from __future__ import annotations
@@ -16,13 +18,13 @@ from dataclasses import replace
 from controlplane.api.kafka_rebalance import GoalType
 from controlplane.domain.cluster.layout import Layout, replicas_asked
 from controlplane.domain.cluster.members import Turn
-from controlplane.domain.cluster.moves import UNAPPROVABLE, Purpose, RequestMove, Wish, answer
+from controlplane.domain.cluster.moves import UNAPPROVABLE, Purpose, RequestMove, Wish, answer, standing
 from controlplane.domain.cluster.world import World
 from controlplane.domain.membership.brokers import known, living_on
-from controlplane.domain.membership.values import DrainBrokers
+from controlplane.domain.membership.values import DrainBrokers, RemoveVoter, StopMember
 from controlplane.domain.observation import TopicPartition
 from controlplane.domain.rebalance.asked import AskedMove, MoveState
-from controlplane.domain.rolling import canary
+from controlplane.domain.rolling import canary, health
 from controlplane.domain.rolling.health import listing
 
 DRAINING = "BrokersDraining"
@@ -53,6 +55,9 @@ def answered(world: World, layout: Layout, turn: Turn, now: float) -> tuple[Turn
     The canary's topic needs no moving: where it is in the way it is deleted.
     """
     action = turn.change.action
+    if isinstance(action, RemoveVoter | StopMember) and (last := _unfinished(world, layout, action.node)) is not None:
+        emptied = DrainBrokers(action.node, _leaving(world, layout), (standing(world, EMPTYING, last),))
+        return replace(turn, change=replace(turn.change, action=emptied)), None
     if not isinstance(action, DrainBrokers) or not (living := _to_move(world, action.brokers)):
         return turn, None
     wish = Wish(
@@ -69,6 +74,16 @@ def answered(world: World, layout: Layout, turn: Turn, now: float) -> tuple[Turn
     done = [move for move in theirs if move.standing.state is MoveState.COMPLETE]
     check, request = answer(world, wish, (*mine, *done), waiting, now, told=wish.why)
     return replace(turn, change=replace(turn.change, action=replace(action, checks=(check,)))), request
+
+
+def _unfinished(world: World, layout: Layout, node: int) -> AskedMove | None:
+    """The Drain that has begun and is waited for before this node leaves, whoever asked for it."""
+    leaving = set(_leaving(world, layout))
+    unwell = [one for one in world.observation.nodes if one.id in leaving and health.unhealthy(world.observation, one)]
+    if node not in leaving or unwell:
+        return None
+    begun = [move for move in world.moves if move.goal is GoalType.DRAIN and move.begun and not move.standing.over]
+    return next((move for move in begun if leaving & set(move.brokers)), None)
 
 
 def why_of(world: World, brokers: tuple[int, ...], living: tuple[TopicPartition, ...]) -> str:
