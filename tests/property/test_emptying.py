@@ -127,7 +127,13 @@ class Play:
         found = []
         alive = [move for move in self.moves.values() if not move.standing.over]
         ours = [move for move in alive if move.operation]
-        useful = [move for move in alive if not move.operation and move.standing.reason != UNAPPROVABLE]
+        useful = [
+            move
+            for move in alive
+            if not move.operation
+            and move.standing.reason != UNAPPROVABLE
+            and (move.standing.state is not MoveState.INFEASIBLE or set(move.brokers) == set(self.leaving))
+        ]
         if len(ours) > 1:
             found.append(f"two drains: {sorted(move.name for move in ours)}")
         waiting = [move for move in ours if not move.begun]

@@ -395,6 +395,30 @@ async def test_a_persons_drain_that_comes_later_takes_the_place_of_one_that_has_
     assert stage.made == [made["metadata"]["name"], "mine"]
 
 
+async def test_a_persons_drain_of_others_too_that_cannot_be_is_no_reason_to_wait(stage: Stage) -> None:
+    """Two brokers would be left for three replicas; of those that leave alone there is a plan."""
+    await stage.namespace.kube.create(REBALANCES, drain("theirs", 2, 3, 4))
+    await turns(stage, 3, moves=True)
+    await resize(stage, 3)
+    await stage.until_ready()
+    await assert_left(stage)
+    assert len(stage.made) == 2
+    assert sorted(await stage.there()) == sorted(stage.made), "a person's is a person's to delete"
+
+
+async def test_a_persons_drain_of_just_those_that_cannot_be_says_what_stands_in_the_way(stage: Stage) -> None:
+    put(stage, "shop.orders", (0, 3, 4))
+    await stage.namespace.kube.create(KAFKA_TENANTS, tenant(shard=(0, 3, 4)))
+    await stage.namespace.kube.create(REBALANCES, drain("theirs", 3, 4))
+    await turns(stage, 3, moves=True)
+    await resize(stage, 3)
+    message = await stage.blocked("ScaleDownRefused")
+    assert "KafkaRebalance theirs" in message
+    assert "shop.orders-0: 3 replicas need 3 brokers, 1 may have them (0): 2 too few" in message
+    await turns(stage, 10, moves=True)
+    assert stage.made == ["theirs"], "another would be told the same"
+
+
 @pytest.mark.parametrize("why", ["of other brokers", "failed", "can never be approved"])
 async def test_a_persons_drain_that_does_not_do_it_is_no_reason_to_wait(stage: Stage, why: str) -> None:
     if why == "can never be approved":

@@ -4,7 +4,8 @@ The change of members says which (`membership.DrainBrokers`); a KafkaRebalance w
 those that stay (`moves`). It is asked for by no operation alone but by the number of replicas in the spec: one that was
 made for the same brokers serves whatever operation comes to wait for it, and is forgotten when they are not to leave.
 
-- A person's own Drain of these brokers is left to do it, and none is made beside it.
+- A person's own Drain of these brokers is left to do it, and none is made beside it, unless it names others too and
+  cannot be done for them.
 - What lands on them afterwards is drained once more.
 - Nobody leaves before a Drain that has begun is over: with its last replica it has leaders to elect yet, and whoever
   cancels it gets back what it moved. While one of those that leave is not well it would wait for it, and they go.
@@ -134,5 +135,9 @@ def _asked(world: World) -> list[AskedMove]:
 
 
 def _of_people(world: World, brokers: Collection[int]) -> list[AskedMove]:
-    """Theirs of all these brokers, and of others or not."""
-    return [move for move in world.moves if not move.operation and set(brokers) <= set(move.brokers)]
+    """Theirs of all these brokers, and of others or not: but not one of others too for which there is no plan, since
+    that says nothing of these."""
+    theirs = [move for move in world.moves if not move.operation and set(brokers) <= set(move.brokers)]
+    return [
+        move for move in theirs if move.standing.state is not MoveState.INFEASIBLE or set(move.brokers) == set(brokers)
+    ]
