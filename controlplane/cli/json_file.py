@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,28 @@ from controlplane.cli.errors import CliError
 MOST_BYTES = 2**60
 
 
+class _TwiceError(ValueError):
+    """JSON would take the last and say nothing of the others."""
+
+
 def read_json(file: Path) -> Any:
     """Raises OSError and CliError."""
     try:
-        return json.loads(file.read_bytes())
+        return json.loads(file.read_bytes(), object_pairs_hook=_once)
     except json.JSONDecodeError as error:
         raise CliError(f"{file}: not JSON: line {error.lineno} column {error.colno}: {error.msg}") from None
+    except _TwiceError as error:
+        raise CliError(f"{file}: {error} is there twice in one object: leave one") from None
     except (UnicodeDecodeError, RecursionError, ValueError) as error:
         raise CliError(f"{file}: not JSON: {error}") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        [(name, _)] = Counter(name for name, _ in pairs).most_common(1)
+        raise _TwiceError(repr(name))
+    return found
 
 
 def check_object(where: str, entry: Any) -> None:

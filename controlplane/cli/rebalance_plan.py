@@ -18,7 +18,7 @@ from controlplane.cli.render import View, show_one, table
 from controlplane.domain.rebalance.capacity import gib
 from controlplane.domain.rebalance.effect import Effect, effects
 from controlplane.domain.rebalance.proposal import Proposal
-from controlplane.domain.rebalance.values import BalanceBytes, Infeasible
+from controlplane.domain.rebalance.values import BalanceBytes, Infeasible, Leaders
 
 MOST_REASONS = 3
 
@@ -59,11 +59,19 @@ def show_plan(question: Question, output: PlanOutput, *, exact: bool) -> None:
         print(f"kfleet: {said}", file=sys.stderr)
     elif plan.gap and exact:
         raise CliError(f"--exact: the plan found moves {_amount(plan, plan.gap)} more than what is proven to be needed")
+    if _unheld(question):
+        print("kfleet: capacities of brokers are not looked at: give --sizes, which they have to hold", file=sys.stderr)
     if output is PlanOutput.reassignment:
         print(json.dumps(answer.reassignment(), indent=2))
     else:
         wide = output is PlanOutput.wide
         show_one(Output(output.value), VIEW, plan, text=lambda: plan_text(plan, wide=wide))
+
+
+def _unheld(question: Question) -> bool:
+    """Nothing is held against the capacities that were given."""
+    capped = any(broker.capacity is not None for broker in question.brokers)
+    return capped and not question.sized and not isinstance(question.goal, Leaders)
 
 
 def _why_not(answer: Infeasible) -> str:

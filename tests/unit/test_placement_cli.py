@@ -282,6 +282,7 @@ def test_a_zone_that_is_new_comes_in_whole(size: int, new: str, tmp_path: Path) 
         ('{"shards": {"a": [1]}, "brokers": 7}', "before.json: brokers: not a list of brokers"),
         ('{"shards": {"a": [1]}, "brokers": [{"id": 1}, {"id": 1}]}', "id 1 stands there twice"),
         ('{"shards": {"a": [1, 1]}, "brokers": [{"id": 1}]}', "shards.a: broker 1 is there twice"),
+        ('{"shards": {"a": [1], "a": [2]}, "brokers": [{"id": 1}, {"id": 2}]}', "'a' is there twice in one object"),
         ("{", "before.json: not JSON: line 1 column 2"),
         pytest.param("[" * 100_000, "before.json: not JSON: ", id="deep"),
         *(

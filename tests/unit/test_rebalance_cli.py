@@ -73,6 +73,12 @@ def plan(tmp_path: Path, partitions: Any, brokers: Any, goal: str = "balance", *
         (assignment([1]), [{"id": 1}, {"id": 1}], "broker 1: it is listed twice"),
         (assignment([1]), [{"id": 1, "rack": "a"}, {"id": 2}], "some have a rack and 2 none: give a rack to all"),
         (assignment([1]), [], "brokers: there are none"),
+        ('{"partitions": [], "partitions": []}', TWO, "assignment.json: 'partitions' is there twice in one object"),
+        (
+            assignment([1]),
+            '[{"id": 1, "weight": 2, "weight": 3}]',
+            "brokers.json: 'weight' is there twice in one object",
+        ),
     ],
 )
 def test_bad_files_are_refused_by_field(tmp_path: Path, partitions: Any, brokers: Any, says: str) -> None:
@@ -129,6 +135,7 @@ def test_topics_have_to_be_meant_and_to_be_there(tmp_path: Path) -> None:
         ({"t-0": 1, "t-1": "1Qi"}, "'1Qi' is not a quantity"),
         ({"t-0": 1, "t-1": -5}, "'-5' is a negative size"),
         ({"t-0": 1, "t-1": 1e300}, "1e+300"),
+        ('{"t-0": 1, "t-1": 1, "t-0": 2}', "'t-0' is there twice in one object: leave one"),
     ],
 )
 def test_bad_sizes_are_refused(tmp_path: Path, sizes: Any, says: str) -> None:
@@ -190,6 +197,17 @@ def test_capacity_that_cannot_hold_the_data_is_said_with_how_much(
     sizes = {"t-0": 100, "t-1": 100, "t-2": 100, "t-3": 50}
     done = plan(tmp_path, assignment([1], [2], [3], [1]), brokers, goal, sizes=sizes)
     assert problems_of_error(done, 1, says) == []
+
+
+def test_capacities_that_nothing_is_held_against_are_said(tmp_path: Path) -> None:
+    """Without sizes nobody knows what a broker would have to hold; an order of replicas takes no room."""
+    brokers = [{"id": 1, "capacity": 10}, {"id": 2, "capacity": 10}]
+    done = plan(tmp_path, assignment([1], [1]), brokers, "balance")
+    said = "kfleet: capacities of brokers are not looked at: give --sizes, which they have to hold\n"
+    assert (done.code, done.stderr) == (0, said)
+    assert plan(tmp_path, assignment([1, 2], [1, 2]), brokers, "leaders").stderr == ""
+    assert plan(tmp_path, assignment([1], [1]), TWO, "balance").stderr == ""
+    assert plan(tmp_path, assignment([1], [1]), brokers, "balance", sizes={"t-0": 5, "t-1": 5}).stderr == ""
 
 
 def test_to_make_room_others_move_too(tmp_path: Path) -> None:
