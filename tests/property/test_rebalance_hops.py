@@ -58,6 +58,20 @@ def test_a_partition_goes_replica_by_replica(before: tuple[int, ...], after: tup
     assert len(line) == max(len(move.adding), 1)
 
 
+@settings(max_examples=200)
+@given(replicas, replicas, st.sets(st.sampled_from(sorted(RACKS)), max_size=2))
+def test_replicas_on_brokers_that_are_down_go_first(
+    before: tuple[int, ...], after: tuple[int, ...], down: set[int]
+) -> None:
+    move = PartitionMove("t", 0, before, after)
+    going = [
+        next(iter(hop.removing & down), None) for hop in hops(move, {b: r for b, r in RACKS.items() if b not in down})
+    ]
+    swaps = going[: min(len(move.removing), len(move.adding) - 1)]
+    dead = len(move.removing & down)
+    assert all(one is not None for one in swaps[:dead]), (move, going)
+
+
 def test_control_what_breaks_the_rules_is_found() -> None:
     move = PartitionMove("t", 0, (1, 2, 3), (4, 5, 6))
     assert complaints([Hop("t", 0, (1, 2, 3), (4, 5, 6))], move)

@@ -150,6 +150,41 @@ async def test_one_that_is_down_leaves_although_its_drain_is_not_over(stage: Sta
     assert stage.namespace.harms == []
 
 
+@pytest.mark.parametrize(
+    ("dead", "holds"), [((3,), True), ((4,), True), ((4,), False), ((3, 4), True)], ids=["3", "4", "4, empty", "both"]
+)
+async def test_one_that_is_lost_is_emptied_and_leaves_all_the_same(
+    stage: Stage, dead: tuple[int, ...], *, holds: bool
+) -> None:
+    """Nobody would bring it back: it is to leave. What it had is copied from where else it is."""
+    if not holds:
+        for one in stage.namespace.kafka.topics["t"].partitions:
+            other = min({0, 1, 2} - set(one.replicas), default=0)
+            one.replicas = one.isr = tuple(other if broker in dead else broker for broker in one.replicas)
+            one.leader = one.replicas[0]
+    assert isinstance(stage.namespace, Disks)
+    for broker in dead:
+        stage.namespace.lose_disk(broker)
+    await turns(stage, 10)
+    await resize(stage, 3)
+    await stage.until_ready()
+    assert left(stage) == LEAVING
+    assert all(len(set(on)) == 3 and not LEAVING & set(on) for on in placed(stage))
+    assert sorted(stage.namespace.kafka.voters) == [0, 1, 2]
+    assert stage.namespace.kafka.harms == []
+
+
+async def test_one_that_stays_and_is_down_holds_a_drain(stage: Stage) -> None:
+    """The control: it could come back with what is missing elsewhere."""
+    assert isinstance(stage.namespace, Disks)
+    stage.namespace.lose_disk(2)
+    await turns(stage, 10)
+    await resize(stage, 3)
+    await turns(stage, 40, moves=True)
+    assert left(stage) == set()
+    assert placed(stage) == list(PLACED)
+
+
 async def test_the_control_without_a_rebalance_nobody_leaves(stage: Stage) -> None:
     await resize(stage, 3)
     message = await stage.blocked("BrokersDraining", moves=False)

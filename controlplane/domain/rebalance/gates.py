@@ -2,11 +2,13 @@
 the cell. Pure.
 
 A batch that has begun goes on whatever these say: adding replicas takes nothing from anybody, and a batch is bounded.
+A Drain does not wait for the brokers that it empties, nor for nodes that are to leave: nobody may bring them back, and
+what they had is copied from where else it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from controlplane.api.load_shedding import LoadSheddingStatus
 from controlplane.api.operation import Operation
@@ -22,14 +24,22 @@ GATES = ("BrokersSaturated", "CellWanted", "MinIsr", "NodesUp", "ReassignmentInF
 
 
 def gates(
-    observation: ClusterObservation, operation: Operation | None, shedding: LoadSheddingStatus | None = None
+    observation: ClusterObservation,
+    operation: Operation | None,
+    shedding: LoadSheddingStatus | None = None,
+    *,
+    emptied: Collection[int] = (),
 ) -> tuple[Check, ...]:
-    """The failed ones. `operation` is what the KafkaCluster itself has under way, `shedding` what it sheds."""
-    return tuple(_gates(observation, operation, shedding))
+    """The failed ones. `operation` is what the KafkaCluster itself has under way, `shedding` what it sheds, `emptied`
+    are nodes that need not be up."""
+    return tuple(_gates(observation, operation, shedding, emptied))
 
 
 def _gates(
-    observation: ClusterObservation, operation: Operation | None, shedding: LoadSheddingStatus | None
+    observation: ClusterObservation,
+    operation: Operation | None,
+    shedding: LoadSheddingStatus | None,
+    emptied: Collection[int],
 ) -> Iterator[Check]:
     if shedding is not None and shedding.level >= Level.REBALANCES:
         yield Check(
@@ -45,12 +55,14 @@ def _gates(
             evidence=f"{operation.id} of the cluster waits for the cell ({operation.goal}).",
             remedy="It goes first; the rebalance goes on afterwards.",
         )
-    for node in observation.nodes:
-        yield from health.unhealthy(observation, node)
+    down = {node.id: found for node in observation.nodes if (found := health.unhealthy(observation, node))}
+    for node, found in down.items():
+        if node not in emptied:
+            yield from found
     if observation.kafka is None:
         yield health.unreachable(observation)
         return
-    yield from unwell(observation.kafka)
+    yield from _unwell(observation.kafka, down.keys() & set(emptied))
     if moving := observation.kafka.reassigning:
         yield Check(
             "ReassignmentInFlight",
@@ -60,9 +72,9 @@ def _gates(
         )
 
 
-def unwell(kafka: KafkaObservation) -> Iterator[Check]:
+def _unwell(kafka: KafkaObservation, left_behind: Collection[int]) -> Iterator[Check]:
     """Partitions that serve nobody, or refuse acks=all writes though they have replicas enough: more of them is what a
-    rebalance can give to those that do not."""
+    rebalance can give to those that do not. What is missing on brokers that are `left_behind` it gives elsewhere."""
     offline = sorted(one.id for one in kafka.partitions if one.leader is None)
     if offline:
         yield Check(
@@ -74,7 +86,8 @@ def unwell(kafka: KafkaObservation) -> Iterator[Check]:
     short = sorted(
         one.id
         for one in kafka.partitions
-        if one.leader is not None and len(one.isr) < min(one.min_isr, len(one.replicas))
+        if one.leader is not None
+        and len({*one.isr, *(set(one.replicas) & set(left_behind))}) < min(one.min_isr, len(one.replicas))
     )
     if short:
         yield Check(

@@ -76,12 +76,15 @@ def hops(move: PartitionMove, racks: Mapping[int, str | None]) -> tuple[Hop, ...
     """Replicas are exchanged one by one, such first that leave the partition in the most racks.
 
     That keeps invariant 3: a hop costs a rack only when no other is left, and then each costs as much as `after` asks.
+    `racks` has all brokers that are up: a replica on another goes before all that may serve.
     """
     now, found = move.before, []
     adding = [broker for broker in move.after if broker in move.adding]
     removing = [broker for broker in move.before if broker in move.removing]
     while len(adding) > 1:
-        then, came, went = max(_exchanges(now, adding, removing), key=lambda one: _spread(one[0], racks))
+        then, came, went = max(
+            _exchanges(now, adding, removing), key=lambda one: (one[2] not in racks, _spread(one[0], racks))
+        )
         adding.remove(came)
         if went is not None:
             removing.remove(went)

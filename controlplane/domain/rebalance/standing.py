@@ -110,7 +110,7 @@ def stale(look: Look, hops: Iterable[Hop], registered: frozenset[int] | None) ->
             f"{_names(first.after)} and is {where}.",
             remedy="Ask for a new plan.",
         )
-    wanted = {broker for hop in hops for broker in hop.after}
+    wanted = {broker for hop in hops for broker in hop.adding}
     gone = sorted(wanted - look.brokers - registered) if registered is not None else []
     if gone:
         return Check(

@@ -84,7 +84,8 @@ class RebalanceRecipe:
         except CellGoneError:
             return (cluster_not_found(cell),)
         kafka = world.observation.kafka
-        if why := (*_not_alone(rebalance, cluster), *gate.gates(world.observation, None), *_leaving(rebalance, world)):
+        unwell = gate.gates(world.observation, None, emptied=_emptied(rebalance, world))
+        if why := (*_not_alone(rebalance, cluster), *unwell, *_leaving(rebalance, world)):
             return why
         if kafka is None:  # a gate has said so
             raise AssertionError("a cluster that is well has no observation of Kafka")
@@ -189,7 +190,8 @@ class RebalanceRecipe:
         except CellGoneError:
             return (cluster_not_found(cell),)
         world = await self._cells.observe(cluster)
-        return gate.gates(world.observation, cluster.status.operation, cluster.status.load_shedding)
+        emptied = _emptied(KafkaRebalance.model_validate(obj | {"status": {}}), world)
+        return gate.gates(world.observation, cluster.status.operation, cluster.status.load_shedding, emptied=emptied)
 
     def described(
         self, obj: Object, status: OperationStatus, plan: Plan | None, steps: FrozenSteps | None, now: float
@@ -309,9 +311,19 @@ def _not_alone(rebalance: KafkaRebalance, cluster: KafkaCluster) -> tuple[Check,
     )
 
 
+def _to_leave(world: World) -> tuple[int, ...]:
+    return lay_out(world.cluster, world.observation.nodes, world.zones, formed=True).leaving
+
+
+def _emptied(rebalance: KafkaRebalance, world: World) -> frozenset[int]:
+    """Nodes that nothing may be on afterwards."""
+    goal = rebalance.spec.goal
+    return frozenset((*goal.brokers, *_to_leave(world))) if goal.type is api.GoalType.DRAIN else frozenset()
+
+
 def _leaving(rebalance: KafkaRebalance, world: World) -> tuple[Check, ...]:
     """Nothing but a drain is planned with brokers that are to go: it would give them replicas."""
-    gone = lay_out(world.cluster, world.observation.nodes, world.zones, formed=True).leaving
+    gone = _to_leave(world)
     brokers = known(world.observation.kafka, gone) if world.observation.kafka is not None else ()
     empties = rebalance.spec.goal.type is api.GoalType.DRAIN and set(brokers) <= set(rebalance.spec.goal.brokers)
     if not brokers or empties:

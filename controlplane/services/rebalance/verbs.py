@@ -97,7 +97,7 @@ class OnCell(ABC):
         begins = doing.intent is None and not self.traits.urgent
         if begins and (broken := (await self._cells.bounds(batch.cluster)).broken(hops)) is not None:
             return Failed(broken, again=False)
-        absent = sorted({broker for hop in hops for broker in hop.after} - look.brokers)
+        absent = sorted({broker for hop in hops for broker in hop.adding} - look.brokers)
         why = stale(look, hops, await admin.registered_brokers() if absent else None)
         if why is not None:
             if not self._doubts(doing):
