@@ -9,6 +9,7 @@ import pytest
 from support.users_walk import walk
 
 from controlplane.domain.users import planner
+from controlplane.domain.users.acls import plan_acls
 from controlplane.services.users import carry_out, entry, service
 
 
@@ -31,16 +32,14 @@ def take_passwords_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def take_what_is_foreign(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = planner.plan_acls
-    monkeypatch.setattr(planner, "plan_acls", lambda *given, **_: plan(*given, exclusive=True))
+    monkeypatch.setattr(planner, "plan_acls", lambda *given, **_: plan_acls(*given, exclusive=True))
 
 
 def forget_what_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = service.plan_users
-
     def careless(*given: Any, **more: Any) -> Any:
         return {
-            key: replace(one, acls=replace(one.acls, owned=frozenset())) for key, one in plan(*given, **more).items()
+            key: replace(one, acls=replace(one.acls, owned=frozenset()))
+            for key, one in planner.plan_users(*given, **more).items()
         }
 
     monkeypatch.setattr(service, "plan_users", careless)

@@ -45,6 +45,8 @@ class Witness:
     certificates: dict[str, float] = field(default_factory=dict)
     """Every certificate that a Secret held, by its text, and its end."""
     withdrawn: dict[str, float] = field(default_factory=dict)
+    """Those that were about when its user was denied; what is made while a denial stands is the next user's."""
+    denied: bool = False
 
 
 class Walk:
@@ -68,7 +70,8 @@ class Walk:
             + [self.delete, self.delete, self.revoke, self.revoke, self.release, self.release, self.rotate, self.respec]
             + [self.time] * 3
             + [self.lose_secret, self.edit_secret, self.write_password, self.drop_scram, self.drop_rule, self.add_rule]
-            + [self.go_away, self.come_back, self.come_back]
+            + [self.go_away, self.come_back, self.come_back, self.pause, self.resume, self.resume]
+            + [self.lose_brokers, self.find_brokers, self.find_brokers]
         )
         told = await act()
         if self.dice.random() < 0.5:
@@ -179,6 +182,22 @@ class Walk:
         self.space.kafka.acls.add(acl)
         return str(acl)
 
+    async def pause(self) -> str | None:
+        if (name := self.pick()) is not None:
+            await self.space.annotate(name, paused="true")
+        return name
+
+    async def resume(self) -> str | None:
+        if (name := self.pick()) is not None:
+            await self.space.annotate(name, paused=None)
+        return name
+
+    async def lose_brokers(self) -> None:
+        self.space.kafka.up.clear()
+
+    async def find_brokers(self) -> None:
+        self.space.kafka.up |= set(self.space.kafka.ids)
+
     async def go_away(self) -> None:
         self.away = self.away or self.space.kube.objects.pop(CLUSTER)
 
@@ -211,8 +230,10 @@ class Walk:
                 witness.certificates.setdefault(text, self.space.pki.read(text)[0].not_after)
         if denied and held is None:
             witness.spent |= witness.passwords
-            witness.withdrawn |= witness.certificates
             witness.passwords.clear()
+        if denied and not witness.denied:
+            witness.withdrawn |= witness.certificates
+        witness.denied = denied
         rights = {acl for acl in self.space.acls(name) if acl.startswith("allow")}
         if denied or not rights:
             return
@@ -238,6 +259,10 @@ class Walk:
     async def settle(self) -> None:
         """Everybody leaves people and crashes alone: what is declared is so in the end."""
         await self.come_back()
+        await self.find_brokers()
+        for name in OBJECTS:
+            if self.space.has_user(name):
+                await self.space.annotate(name, paused=None)
         self.collect()
         for _ in range(4):
             await self.space.passes(3)
