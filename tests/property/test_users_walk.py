@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from support.users import UserSpace
 from support.users_walk import walk
 
 from controlplane.domain.users import planner
@@ -24,11 +25,16 @@ def lift_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planner, "_still_about", lambda *_, **__: None)
 
 
-def take_passwords_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def leave_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     async def keep(*_: Any) -> None: ...
 
     monkeypatch.setattr(carry_out.Execution, "_forget_secret", keep)
+
+
+def take_passwords_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_secrets(monkeypatch)
     monkeypatch.setattr(entry.Entry, "is_spent", lambda *_: False)
+    monkeypatch.setattr(UserSpace, "has_secret", lambda *_: False)
 
 
 def take_what_is_foreign(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,6 +55,7 @@ def forget_what_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
     ("spoil", "says"),
     [
         (lift_at_once, "has rights"),
+        (leave_secrets, "is kept out, and has a Secret"),
         (take_passwords_again, "is back"),
         (take_what_is_foreign, "somebody else's rules are gone"),
         (forget_what_was_made, "allow Read on topic"),

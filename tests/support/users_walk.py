@@ -257,13 +257,21 @@ class Walk:
                 del objects[key]
 
     async def settle(self) -> None:
-        """Everybody leaves people and crashes alone: what is declared is so in the end."""
+        """Nobody interferes any more: what is declared is so in the end, and when all are revoked, and let in again."""
         await self.come_back()
         await self.find_brokers()
         for name in OBJECTS:
             if self.space.has_user(name):
                 await self.space.annotate(name, paused=None)
         self.collect()
+        await self._come_to_rest()
+        for revoked in ("leaked", None):
+            for name in OBJECTS:
+                if self.space.has_user(name):
+                    await self.space.annotate(name, revoked=revoked)
+            await self._come_to_rest()
+
+    async def _come_to_rest(self) -> None:
         for _ in range(4):
             await self.space.passes(3)
             self.look()
@@ -295,7 +303,7 @@ class Walk:
         wanted |= DENIALS if revoked else set()
         assert found == wanted, f"{name}: has {found - wanted}, lacks {wanted - found}"
         if revoked:
-            assert not self.space.has_secret(name)
+            assert not self.space.has_secret(name), f"{name}: is kept out, and has a Secret"
             assert of not in self.space.kafka.scram
         elif obj["spec"]["authentication"]["type"] != "tls":
             assert (await self.space.secret(name))["password"] == self.space.password_in_kafka(of)
