@@ -6,7 +6,7 @@ once it can be. For that a record of each is kept outside of Kafka, written befo
 
 - Who left while its cluster was away (`pending`) is denied, and its password forgotten, when that is back, before
   anything else: the cluster's volumes still let it in. What it had is remembered with it, so that its rules and quotas
-  go then too, and nobody else's.
+  go then too, and nobody else's. Of one that was still waiting to be let in only these go, and nobody is denied for it.
 - A principal that is declared again, or let in again, is its object's business; the record only says when its
   certificates expire and its sessions end, whatever the object logs in with, and stays until one that was kept out has
   another password: the former one may still lie in its Secret.
