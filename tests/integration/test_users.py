@@ -150,17 +150,29 @@ async def test_of_a_user_that_went_while_its_cluster_was_away_nothing_is_left_bu
         acls = {str(acl) for acl in await admin.describe_acls() if acl.principal == "User:gone"}
         return acls, (await admin.describe_user_quotas()).get("gone", {}), "gone" in await admin.describe_scram()
 
+    async def until(what: tuple[set[str], dict[str, float], bool]) -> None:
+        for _ in range(50):
+            await space.passes()
+            if await has() == what:
+                return
+            await asyncio.sleep(0.2)
+        assert await has() == what
+
+    async def go_unseen() -> None:
+        cluster = space.kube.objects.pop(("kafkaclusters", "kafka", "cell"))
+        await space.delete("gone")
+        await space.passes()
+        assert not space.has_user("gone")
+        space.kube.objects["kafkaclusters", "kafka", "cell"] = cluster
+
     await space.declare_users(user("gone", rule("orders", "Read"), quotas={"consumerByteRate": "5"}))
     await until_ready(space, "gone")
     assert await has() == ({"allow Read on topic orders"}, {"consumer_byte_rate": 5.0}, True)
-    cluster = space.kube.objects.pop(("kafkaclusters", "kafka", "cell"))
-    await space.delete("gone")
-    await space.passes()
-    assert not space.has_user("gone")
-    space.kube.objects["kafkaclusters", "kafka", "cell"] = cluster
-    for _ in range(50):
-        await space.passes()
-        if await has() == (DENIALS, {}, False):
-            break
-        await asyncio.sleep(0.2)
-    assert await has() == (DENIALS, {}, False)
+    await go_unseen()
+    await until((DENIALS, {}, False))
+
+    await space.declare_users(user("gone", rule("orders", "Write"), quotas={"consumerByteRate": "7"}))
+    await until_ready(space, "gone", "SessionsNotOver")
+    await until(({*DENIALS, "allow Write on topic orders"}, {"consumer_byte_rate": 7.0}, False))
+    await go_unseen()
+    await until((DENIALS, {}, False))

@@ -171,6 +171,7 @@ def test_a_record_reads_back_as_it_was_and_nonsense_as_nothing() -> None:
     records = {
         "User:a": Departed(None),
         "User:b": Departed(5.5, denied=True),
+        "User:d": Departed(5.5, let_in=False, quotas={"request_percentage": 0.5}),
         "User:c": Departed(None, pending=True, acls=had, quotas={"consumer_byte_rate": 5.0, "request_percentage": 0.5}),
     }
     assert len(had) == 3

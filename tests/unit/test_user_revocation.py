@@ -198,3 +198,20 @@ async def test_who_was_let_in_is_kept_out_whatever_is_wrong_with_its_spec_now(ou
     if out == "revoked":
         assert {(await space.condition(name))["reason"] for name in ("app", "cert")} == {"InvalidSpec"}
         assert space.acls("app") == space.acls("cert") == DENIALS | {"allow Read on topic orders"}
+
+
+async def test_rules_of_one_that_waits_go_with_it_whatever_is_wrong_with_its_spec_now() -> None:
+    space = await user_space()
+    await space.declare_users(user("former", userName="app"))
+    await space.passes()
+    await space.delete("former")
+    await space.passes()
+    await space.declare_users(user("app", rule("orders")))
+    await space.passes()
+    await space.respec("app", authorization={"acls": [rule("orders", host="anywhere")]})
+    await space.passes()
+    assert (await space.condition("app"))["reason"] == "InvalidSpec"
+    await space.delete("app")
+    await space.passes(2)
+    assert not space.has_user("app")
+    assert space.acls("app") == DENIALS

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from pydantic import SecretStr
 from support.simulation import DieAt, Killed
-from support.users import DENIALS, KEY, rule, user, user_space
+from support.users import DENIALS, KEY, SESSIONS_END, rule, user, user_space
 
 from controlplane.domain.users.values import Acl, ScramPassword
 from controlplane.services.cluster.observe import KAFKA_USERS
@@ -121,6 +121,26 @@ async def test_the_oldest_object_has_the_principal_and_the_younger_ones_deletion
     await space.delete("young")
     await space.passes()
     assert not space.has_user("young")
+    assert space.acls("app") == {"allow Read on topic orders"}
+
+
+async def test_who_waits_and_has_rules_keeps_its_principal_from_an_older_object() -> None:
+    """Another would have them too: what was made for the one is foreign to the other."""
+    space = await user_space()
+    await space.declare_users(user("former", userName="app"))
+    await space.passes()
+    await space.delete("former")
+    await space.passes()
+    await space.declare_users(user("waiting", rule("orders"), userName="app"))
+    await space.passes()
+    assert "allow Read on topic orders" in space.acls("app")
+    older = user("older", userName="app")
+    older["metadata"]["creationTimestamp"] = "2025-01-01T00:00:00Z"
+    await space.declare_users(older)
+    space.clock.seconds += SESSIONS_END
+    await space.passes(2)
+    assert (await space.condition("older"))["reason"] == "PrincipalTaken"
+    assert (await space.condition("waiting"))["status"] == "True"
     assert space.acls("app") == {"allow Read on topic orders"}
 
 

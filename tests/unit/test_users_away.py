@@ -57,6 +57,73 @@ async def test_who_goes_while_the_cluster_is_away_is_kept_out_when_it_is_back(ki
     assert space.remembered() == {}
 
 
+async def test_one_that_was_about_to_go_unseen_is_denied_no_longer_than_its_certificate_lives() -> None:
+    """The operator died when it had noted it down, and the cluster was back before the next one looked."""
+    space = await user_space()
+    await space.declare_users(user("app", rule("orders"), kind="tls"))
+    await space.passes()
+    cluster = without_cluster(space)
+    await space.delete("app")
+    with contextlib.suppress(Killed, BaseExceptionGroup):
+        await space.passes(die=DieAt(1, "after"))
+    assert space.remembered()["User:app"].pending
+    assert space.has_user("app")
+    space.kube.objects[("kafkaclusters", "kafka", "cell")] = cluster
+    await space.passes(2)
+    assert (space.has_user("app"), space.acls("app")) == (False, DENIALS)
+    space.clock.seconds += 89 * DAY
+    await space.passes()
+    assert space.acls("app") == DENIALS
+    space.clock.seconds += DAY
+    await space.passes(2)
+    assert (space.acls("app"), space.remembered()) == (set(), {})
+
+
+@pytest.mark.parametrize("kind", ["scram-sha-512", "tls"])
+async def test_who_was_still_waiting_and_goes_unseen_leaves_nothing_to_who_has_its_name(kind: str) -> None:
+    """Its rules are there while it waits for those of a former user, and nobody else is to have them."""
+    space = await user_space()
+    await space.declare_users(user("former", kind=kind, userName="app"))
+    await space.passes()
+    await space.delete("former")
+    await space.passes()
+    await space.declare_users(user("app", rule("orders"), kind=kind, quotas={"consumerByteRate": "5"}))
+    await space.passes()
+    assert space.acls("app") == {*DENIALS, "allow Read on topic orders"}
+    cluster = without_cluster(space)
+    await space.delete("app")
+    await space.passes()
+    assert not space.has_user("app")
+    space.kube.objects[("kafkaclusters", "kafka", "cell")] = cluster
+    await space.passes(2)
+    assert (space.acls("app"), space.kafka.quotas) == (DENIALS, {})
+    space.clock.seconds += SESSIONS_END if kind != "tls" else 90 * DAY
+    await space.passes(2)
+    assert (space.acls("app"), space.remembered()) == (set(), {})
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["nobody's name", "a name that somebody took"])
+async def test_nobody_is_denied_for_one_that_was_never_let_in_and_goes_unseen(*, taken: bool) -> None:
+    """A password of its name is another's: that, and what others let it do, stays."""
+    space = await user_space()
+    space.kube.objects.pop(("secrets", "kafka", "cell-cluster-ca"))
+    await space.declare_users(user("app", rule("orders"), quotas={"consumerByteRate": "5"}))
+    await space.passes()
+    assert space.acls("app") == {"allow Read on topic orders"}, "there is no authority that it could trust"
+    cluster = without_cluster(space)
+    theirs = ScramPassword("app", SecretStr("theirs"), 4096)
+    if taken:
+        space.kafka.scram["app"] = theirs
+        space.kafka.acls.add(Acl("User:app", "topic", "theirs", "literal", "Read", "allow"))
+    await space.delete("app")
+    await space.passes()
+    space.kube.objects[("kafkaclusters", "kafka", "cell")] = cluster
+    await space.passes(2)
+    assert space.acls("app") == ({"allow Read on topic theirs"} if taken else set())
+    assert (space.kafka.quotas, space.kafka.scram) == ({}, {"app": theirs} if taken else {})
+    assert space.remembered() == {}
+
+
 @pytest.mark.parametrize("phase", ["before", "after"])
 @pytest.mark.parametrize("number", range(1, 8))
 async def test_killed_anywhere_nothing_is_left_of_who_went_unseen(number: int, phase: str) -> None:

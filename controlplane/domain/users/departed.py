@@ -6,7 +6,7 @@ once it can be. For that a record of each is kept outside of Kafka, written befo
 
 - Who left while its cluster was away (`pending`) is denied, and its password forgotten, when that is back, before
   anything else: the cluster's volumes still let it in. What it had is remembered with it, so that its rules and quotas
-  go then too, and nobody else's.
+  go then too, and nobody else's. Of one that was still waiting to be let in only these go, and nobody is denied for it.
 - A principal that is declared again, or let in again, is its object's business; the record only says when its
   certificates expire and its sessions end, whatever the object logs in with, and stays until one that was kept out has
   another password: the former one may still lie in its Secret.
@@ -42,7 +42,7 @@ class Departed:
     """`until` is when the last session or certificate has ended, in seconds since the epoch, None where nobody knows.
     `denied`: Kafka has been seen to deny it. `certificate`: it may be that of a certificate. `pending`: nothing could
     be done in Kafka when it left, and there may be a password of it. `acls` and `quotas` were made for it, and could
-    not be taken away then."""
+    not be taken away then. `let_in`: it may have had credentials; else only what it has left matters."""
 
     until: float | None
     denied: bool = False
@@ -50,6 +50,7 @@ class Departed:
     pending: bool = False
     acls: frozenset[Acl] = frozenset()
     quotas: Mapping[str, float] = field(default_factory=dict)
+    let_in: bool = True
 
     def is_over(self, now: float) -> bool:
         return self.until is not None and now >= self.until
@@ -85,13 +86,13 @@ def with_departing(
     records: Records, users: Iterable[DesiredUser], now: float, *, pending: bool = False
 ) -> dict[str, Departed]:
     """The records with those of users that are being deleted or are about to be kept out; `pending`: with what they
-    have, as far as there is room for it."""
+    have, as far as there is room for it. Of one whose name is another's in Kafka only that is remembered."""
     found = dict(records)
     room = MAX_LEFT_TEXT - sum(record.text_size for record in found.values())
     for user in users:
         known = found.get(user.principal)
         if known is not None or len(found) < MAX_DEPARTED:
-            record = _departing(user, known, now)
+            record = known or Departed(now, let_in=False) if user.anothers else _departing(user, known, now)
             if pending:
                 record = _unseen(user, record, room)
                 room -= record.text_size - (known.text_size if known is not None else 0)
@@ -101,8 +102,9 @@ def with_departing(
 
 def _unseen(user: DesiredUser, record: Departed, room: int) -> Departed:
     acls, quotas = record.acls | user.owned_acls, {**record.quotas, **user.owned_quotas}
-    whole = replace(record, pending=True, acls=acls, quotas=quotas)
-    return whole if whole.text_size - record.text_size <= room else replace(record, pending=True)
+    bare = replace(record, pending=record.pending or not user.anothers)
+    whole = replace(bare, acls=acls, quotas=quotas)
+    return whole if whole.text_size - record.text_size <= room else bare
 
 
 def _departing(user: DesiredUser, known: Departed | None, now: float) -> Departed:
@@ -110,6 +112,8 @@ def _departing(user: DesiredUser, known: Departed | None, now: float) -> Departe
     until = user.not_after if user.tls else _sessions_end(now)
     if known is None:
         return Departed(until, certificate=user.tls)
+    if not known.let_in:
+        return replace(known, until=until, certificate=user.tls, let_in=True)
     certificate = user.tls or (known.certificate and not known.is_over(now))
     if certificate == known.certificate and _later(known.until, enough) == known.until:
         return known
@@ -150,6 +154,10 @@ def plan_departed(
             rules, limits = _unwanted(record, heir)
             delete |= rules if acls is not None else frozenset()
             quotas |= {user: dict.fromkeys(limits)} if limits else {}
+        if not record.let_in:
+            if record.left_something:
+                left[principal] = record
+            continue
         denial = revocation(principal)
         present = denial & (acls or frozenset())
         if record.pending:

@@ -1,7 +1,7 @@
 """All users of one cluster at once: declared objects and what Kafka has in, what is to be done for each out. Pure.
 
-- Who was let in has its principal, whatever its state; of those who were not the oldest object wins it (ties by key).
-  Another's deletion takes nothing from it.
+- Who was let in has its principal, whatever its state; of those who were not one that rules or quotas were made for,
+  while it waits, then the oldest object (ties by key). Another's deletion takes nothing from it.
 - A revoked or deleted user is denied everything before its credential is taken; a deleted one also loses the rules and
   quotas that were made for it. The denial stays behind: a certificate cannot be called back, and a session lives on
   until it has to log in again.
@@ -78,6 +78,11 @@ class DesiredUser:
     def out(self) -> bool:
         return self.revoked or self.deleting
 
+    @property
+    def has_something(self) -> bool:
+        """There may be something in Kafka that was made for it: another with its principal would have that too."""
+        return bool(self.owned_acls or self.owned_quotas)
+
 
 @dataclass(frozen=True, slots=True)
 class AccessObservation:
@@ -119,7 +124,7 @@ class UserPlan:
 def winners(desired: Iterable[DesiredUser]) -> dict[str, DesiredUser]:
     """By principal."""
     found: dict[str, DesiredUser] = {}
-    for user in sorted(desired, key=lambda user: (not user.let_in, user.created_at, user.key)):
+    for user in sorted(desired, key=lambda user: (not user.let_in, not user.has_something, user.created_at, user.key)):
         found.setdefault(user.principal, user)
     return found
 
@@ -258,7 +263,7 @@ def _still_about(user: DesiredUser, acls: frozenset[Acl], now: float, *, told: b
         return None
     if user.pending and not user.certified:
         return _sessions_not_over(user, now + REAUTHENTICATE_SECONDS)
-    if user.not_after is not None and now >= user.not_after:
+    if not user.pending and user.not_after is not None and now >= user.not_after:
         return _sessions_not_over(user, now + REAUTHENTICATE_SECONDS) if told else None
     if not user.certified:
         return _sessions_not_over(user, user.not_after) if user.not_after is not None else None

@@ -74,7 +74,8 @@ class Departures:
             return Memory(key, readable=False)
         memory = Memory(key, obj, from_text((obj.get("data") or {}).get(PRINCIPALS, "{}")))
         for entry in entries:
-            entry.departed = memory.records.get(entry.user.principal)
+            record = memory.records.get(entry.user.principal)
+            entry.departed = record if record is not None and record.let_in else None
         return memory
 
     async def remember(
@@ -180,6 +181,7 @@ def to_text(records: Records) -> str:
     found = {
         principal: {"until": one.until, "denied": one.denied, "certificate": one.certificate}
         | ({"pending": True} if one.pending else {})
+        | ({} if one.let_in else {"letIn": False})
         | ({"acls": acls.to_texts(one.acls)} if one.acls else {})
         | ({"quotas": dict(one.quotas)} if one.quotas else {})
         for principal, one in sorted(records.items())
@@ -205,6 +207,7 @@ def from_text(text: str) -> dict[str, Departed]:
                 pending=one.get("pending") is True,
                 acls=_acls(principal, one.get("acls")),
                 quotas=_quotas(one.get("quotas")),
+                let_in=one.get("letIn") is not False,
             )
     return records
 

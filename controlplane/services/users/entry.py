@@ -72,6 +72,11 @@ class Entry:
         return self.user.status.credential is not None
 
     @property
+    def has_something(self) -> bool:
+        """There may be rules or quotas in Kafka that were made for it."""
+        return bool(self.user.status.acls or self.user.status.quotas)
+
+    @property
     def of_tenant(self) -> bool:
         return self.user.spec.tenant_ref is not None
 
@@ -156,7 +161,7 @@ class Entry:
         own = credential.not_after if credential is not None else None
         ends = [seconds(own) if own is not None else None, self.last_certificate]
         if self.departed is not None:
-            if self.departed.until is None or self.pending:
+            if self.departed.until is None:
                 return None
             ends.append(self.departed.until)
         return max((end for end in ends if end is not None), default=None)

@@ -61,7 +61,7 @@ def invalid(user: KafkaUser) -> Check | None:
 
 def _entry(obj: Object, user: KafkaUser, cell: Cell, directory: Directory, prefixed: list[KafkaTenant]) -> Entry:
     entry = Entry(obj, user, refusal=invalid(user))
-    if entry.refusal is not None and entry.out and entry.let_in:
+    if entry.refusal is not None and entry.out and (entry.let_in or entry.has_something):
         entry.refusal, entry.misdeclared = None, True  # kept out whatever is wrong with it
     if user.spec.tenant_ref is None:
         entry.barred = trespass(user, None, prefixed)

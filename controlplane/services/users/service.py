@@ -101,7 +101,7 @@ class UserService:
             await each_user(
                 (entry for entry in leaving if not entry.let_in), lambda entry: find_owner(self._kube, entry)
             )
-            known = [e for e in leaving if e.held_back and not e.anothers and e.refusal is None]
+            known = [e for e in leaving if e.held_back and e.refusal is None and (e.has_something or not e.anothers)]
             await self._departures.remember(memory, known, CellState(), pending=True)
         await each_user((entry for entry in leaving if not entry.unremembered), self._claims.let_go)
 
