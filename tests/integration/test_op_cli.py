@@ -7,20 +7,23 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.api_server import ApiServer, running_api_server
+from support.reads import reader
 from support.sandbox import wait
+from support.warm_cli import WarmCli
 
 from controlplane.adapters.ledger.reader import LedgerReader
 from controlplane.adapters.ledger.rows import Wanted
 from controlplane.adapters.ledger.writer import SqlLedger
 from controlplane.api.operation import Operation
 from controlplane.ports import OperationRecord
+from controlplane.services.cluster.kind import KAFKA_CLUSTERS
 
 ROOT = Path(__file__).parents[2]
 KFLEET = Path(sys.executable).parent / "kfleet"
@@ -52,23 +55,24 @@ def nothing_left(server: ApiServer) -> Iterator[None]:
     server.kubectl("delete", "kfc", "--all", "-n", SPACE)
 
 
-def command(server: ApiServer, *arguments: str) -> list[str]:
-    return [str(KFLEET), "op", arguments[0], "--kubeconfig", str(server.kubeconfig), "-n", SPACE, *arguments[1:]]
+def op(server: ApiServer, *arguments: str) -> list[str]:
+    return ["op", arguments[0], "--kubeconfig", str(server.kubeconfig), "-n", SPACE, *arguments[1:]]
 
 
-def kfleet(server: ApiServer, *arguments: str, ledger: str = "") -> Done:
-    done = subprocess.run(
-        command(server, *arguments),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        stdin=subprocess.DEVNULL,
-        check=False,
-        env={name: value for name, value in os.environ.items() if not name.startswith("KFLEET_")}
-        | ({"KFLEET_LEDGER_URL": ledger} if ledger else {})
-        | {"XDG_STATE_HOME": str(server.kubeconfig.parent / "state")},
-    )
-    return Done(done.returncode, done.stdout, done.stderr)
+Kfleet = Callable[..., Done]
+
+
+@pytest.fixture
+def kfleet(server: ApiServer, warm: WarmCli) -> Kfleet:
+    """`kfleet op` with these arguments; `ledger` is what it is told of one."""
+
+    def call(*arguments: str, ledger: str = "") -> Done:
+        told = {name: value for name, value in os.environ.items() if not name.startswith("KFLEET_")}
+        told |= {"KFLEET_LEDGER_URL": ledger} if ledger else {}
+        done = warm.run(op(server, *arguments), told | {"XDG_STATE_HOME": str(server.kubeconfig.parent / "state")})
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    return call
 
 
 def cluster(server: ApiServer, name: str, **status: Any) -> None:
@@ -98,7 +102,7 @@ def write(server: ApiServer, name: str, **status: Any) -> None:
 
 
 def annotations_of(server: ApiServer, name: str) -> dict[str, str]:
-    found: dict[str, Any] = json.loads(server.kubectl("get", "kfc", name, "-n", SPACE, "-o", "json"))
+    found = reader(server.kubeconfig).get(KAFKA_CLUSTERS, name, SPACE)
     return dict(found["metadata"].get("annotations", {}))
 
 
@@ -128,7 +132,7 @@ def blocked(reason: str) -> list[dict[str, Any]]:
 CHECK = {"name": "WouldStopWrites", "evidence": "3 partitions would stop.", "remedy": "Wait."}
 
 
-def test_list_shows_what_needs_somebody_first(server: ApiServer) -> None:
+def test_list_shows_what_needs_somebody_first(server: ApiServer, kfleet: Kfleet) -> None:
     cluster(server, "moving", operation=operation("roll-1-moving", step=step(2, "Awaiting", "3")))
     cluster(
         server,
@@ -139,21 +143,21 @@ def test_list_shows_what_needs_somebody_first(server: ApiServer) -> None:
     cluster(server, "ended", lastOperation=operation("roll-1-ended", outcome="Succeeded", endedAt=BEGAN))
     cluster(server, "asking", conditions=blocked("AwaitingApproval"), operation=operation("roll-1-asking"))
     cluster(server, "quiet")
-    done = kfleet(server, "list")
+    done = kfleet("list")
     assert done.code == 0, done.err
     rows = [line.split() for line in done.out.splitlines()]
     assert [row[2] for row in rows] == ["ID", "roll-1-asking", "roll-1-stuck", "roll-1-moving", "roll-1-ended"]
     assert rows[2][3:5] == ["Blocked", "(WouldStopWrites)"]
-    document = json.loads(kfleet(server, "list", "-o", "json").out)
+    document = json.loads(kfleet("list", "-o", "json").out)
     assert (document["apiVersion"], document["kind"]) == ("cli.kfleet.dev/v1", "OperationList")
     assert [item["state"] for item in document["items"]] == ["AwaitingApproval", "Blocked", "UnderWay", "Succeeded"]
-    assert kfleet(server, "list", "-o", "name").out.split() == [row[2] for row in rows[1:]]
+    assert kfleet("list", "-o", "name").out.split() == [row[2] for row in rows[1:]]
     server.kubectl("delete", "kfc", "--all", "-n", SPACE)
-    empty = kfleet(server, "list")
+    empty = kfleet("list")
     assert (empty.code, empty.out, empty.err) == (0, "", f"no operations in namespace {SPACE}\n")
 
 
-def test_show_has_all_that_is_known(server: ApiServer) -> None:
+def test_show_has_all_that_is_known(server: ApiServer, kfleet: Kfleet) -> None:
     journal = [entry(1, "Stopping", "1"), entry(2, "Awaiting", "1")]
     here = step(3, "Blocked", checks=[CHECK])
     cluster(
@@ -168,9 +172,9 @@ def test_show_has_all_that_is_known(server: ApiServer) -> None:
         "metadata": {"name": "shown-cell"},
         "spec": {"holderIdentity": "roll-1-shown/operator-7", "renewTime": "2026-01-02T03:04:05.000000Z"},
     }
-    assert "cell: nobody has it" in kfleet(server, "show", "roll-1-shown").out
+    assert "cell: nobody has it" in kfleet("show", "roll-1-shown").out
     server.kubectl("create", "-n", SPACE, "-f", "-", objects=[lease])
-    done = kfleet(server, "show", "roll-1-shown")
+    done = kfleet("show", "roll-1-shown")
     assert done.code == 0, done.err
     for words in (
         "roll-1-shown: Version 4.2.0 to 4.3.1",
@@ -183,14 +187,14 @@ def test_show_has_all_that_is_known(server: ApiServer) -> None:
         "kfleet explain WouldStopWrites",
     ):
         assert words in done.out
-    assert kfleet(server, "show", "shown").out == done.out
-    assert kfleet(server, "show", "kafkacluster/shown").out == done.out
+    assert kfleet("show", "shown").out == done.out
+    assert kfleet("show", "kafkacluster/shown").out == done.out
 
 
 @pytest.mark.parametrize("command_", ["show", "watch", "cancel", "resume"])
-def test_a_wrong_id_names_the_nearest(server: ApiServer, command_: str) -> None:
+def test_a_wrong_id_names_the_nearest(server: ApiServer, kfleet: Kfleet, command_: str) -> None:
     cluster(server, "near", operation=operation("roll-1-nearby"))
-    done = kfleet(server, command_, "roll-1-naerby")
+    done = kfleet(command_, "roll-1-naerby")
     assert (done.code, done.out) == (1, "")
     assert done.err == f"kfleet: no operation roll-1-naerby in namespace {SPACE}; did you mean roll-1-nearby?\n"
 
@@ -200,7 +204,7 @@ class Watching:
 
     def __init__(self, server: ApiServer, *arguments: str) -> None:
         self.process = subprocess.Popen(
-            command(server, "watch", *arguments),
+            [str(KFLEET), *op(server, "watch", *arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -258,18 +262,20 @@ def test_watch_tells_each_change_once_and_ends_with_the_operation(server: ApiSer
     ("outcome", "code"),
     [("Succeeded", 0), ("Denied", 4), ("Failed", 1), ("RolledBack", 1), ("Cancelled", 1), ("Superseded", 1)],
 )
-def test_the_exit_code_is_the_outcome(server: ApiServer, outcome: str, code: int) -> None:
+def test_the_exit_code_is_the_outcome(server: ApiServer, kfleet: Kfleet, outcome: str, code: int) -> None:
     cluster(server, "over", lastOperation=operation("roll-1-over", outcome=outcome, endedAt=BEGAN))
-    done = kfleet(server, "watch", "roll-1-over", "-o", "name")
+    done = kfleet("watch", "roll-1-over", "-o", "name")
     assert (done.code, done.out) == (code, "roll-1-over\n")
 
 
 @pytest.mark.parametrize(
     ("reason", "code"), [("AwaitingApproval", 5), ("ApprovalInvalid", 5), ("WouldStopWrites", 3), (None, 3)]
 )
-def test_when_the_time_is_up_the_code_says_what_it_waits_for(server: ApiServer, reason: str | None, code: int) -> None:
+def test_when_the_time_is_up_the_code_says_what_it_waits_for(
+    server: ApiServer, kfleet: Kfleet, reason: str | None, code: int
+) -> None:
     cluster(server, "waits", conditions=blocked(reason) if reason else [], operation=operation("roll-1-waits"))
-    done = kfleet(server, "watch", "roll-1-waits", "--timeout", "1")
+    done = kfleet("watch", "roll-1-waits", "--timeout", "1")
     assert done.code == code, done.err
     assert "roll-1-waits has not ended within 1 s" in done.err
 
@@ -291,39 +297,39 @@ def test_watch_ends_when_its_object_goes_or_goes_on(server: ApiServer) -> None:
     assert "has gone on from roll-1-on; `kfleet op list` shows where to" in done.err
 
 
-def test_cancel_and_resume_set_one_annotation_each(server: ApiServer) -> None:
+def test_cancel_and_resume_set_one_annotation_each(server: ApiServer, kfleet: Kfleet) -> None:
     intent = {"uid": "u", "at": BEGAN}
     under_way = operation("roll-1-word", step=step(2, "Stopping", "3"), intent=intent)
     cluster(server, "word", operation=under_way)
-    refused = kfleet(server, "cancel", "roll-1-word")
+    refused = kfleet("cancel", "roll-1-word")
     assert refused.code == 2
     assert refused.err.splitlines()[-1] == (
         "kfleet: this asks before it changes anything: use a terminal, or say --yes"
     )
     assert annotations_of(server, "word") == {}
-    done = kfleet(server, "cancel", "roll-1-word", "--yes")
+    done = kfleet("cancel", "roll-1-word", "--yes")
     assert (done.code, done.out) == (0, ""), done.err
     assert "Step 2 (Stopping 3) was begun: it is finished or undone first." in done.err
     assert annotations_of(server, "word") == {"kfleet.dev/cancel": "roll-1-word"}
-    assert "was cancelled already" in kfleet(server, "cancel", "roll-1-word").err
+    assert "was cancelled already" in kfleet("cancel", "roll-1-word").err
     server.kubectl("annotate", "kfc", "word", "-n", SPACE, "kfleet.dev/paused=true", "keep=me")
     write(server, "word", operation=None, lastOperation=under_way | {"outcome": "Cancelled", "endedAt": BEGAN})
-    done = kfleet(server, "resume", "word", "--yes")
+    done = kfleet("resume", "word", "--yes")
     assert done.code == 0, done.err
     assert "no longer cancelled or paused" in done.err
     assert annotations_of(server, "word") == {"keep": "me"}
-    over = kfleet(server, "resume", "word", "--yes")
+    over = kfleet("resume", "word", "--yes")
     assert (over.code, over.err) == (1, "kfleet: roll-1-word has ended (Cancelled) and was not cancelled\n")
 
 
-def test_cancel_of_what_has_ended_is_refused(server: ApiServer) -> None:
+def test_cancel_of_what_has_ended_is_refused(server: ApiServer, kfleet: Kfleet) -> None:
     cluster(server, "past", lastOperation=operation("roll-1-past", outcome="Succeeded", endedAt=BEGAN))
-    done = kfleet(server, "cancel", "past", "--yes")
+    done = kfleet("cancel", "past", "--yes")
     assert (done.code, done.err) == (1, "kfleet: roll-1-past has ended already (Succeeded)\n")
     assert annotations_of(server, "past") == {}
 
 
-def test_cancel_waits_for_the_end(server: ApiServer) -> None:
+def test_cancel_waits_for_the_end(server: ApiServer, kfleet: Kfleet) -> None:
     cluster(server, "waited", operation=operation("roll-1-waited", step=step(1, "Stopping", "1")))
 
     def play() -> None:
@@ -333,13 +339,13 @@ def test_cancel_waits_for_the_end(server: ApiServer) -> None:
 
     operator = threading.Thread(target=play)
     operator.start()
-    done = kfleet(server, "cancel", "waited", "--yes", "--wait")
+    done = kfleet("cancel", "waited", "--yes", "--wait")
     operator.join()
     assert done.code == 0, done.err
     assert "roll-1-waited: Cancelled" in done.err
 
 
-def test_resume_waits_for_what_begins_again(server: ApiServer) -> None:
+def test_resume_waits_for_what_begins_again(server: ApiServer, kfleet: Kfleet) -> None:
     cancelled = operation("roll-1-again", outcome="Cancelled", endedAt=BEGAN)
     cluster(server, "again", conditions=blocked("Cancelled"), lastOperation=cancelled)
     server.kubectl("annotate", "kfc", "again", "-n", SPACE, "kfleet.dev/cancel=roll-1-again")
@@ -352,13 +358,13 @@ def test_resume_waits_for_what_begins_again(server: ApiServer) -> None:
 
     operator = threading.Thread(target=play)
     operator.start()
-    done = kfleet(server, "resume", "again", "--yes", "--wait")
+    done = kfleet("resume", "again", "--yes", "--wait")
     operator.join()
     assert done.code == 0, done.err
     assert "roll-1-again: Succeeded" in done.err
 
 
-def test_all_adds_what_only_the_ledger_knows(server: ApiServer, tmp_path: Path) -> None:
+def test_all_adds_what_only_the_ledger_knows(server: ApiServer, kfleet: Kfleet, tmp_path: Path) -> None:
     ledger = f"sqlite:///{tmp_path}/ledger.db"
     writer = SqlLedger(ledger, timeout=5, migrate=True)
     subject, cell = f"KafkaCluster {SPACE}/kept", f"{SPACE}/kept"
@@ -368,36 +374,36 @@ def test_all_adds_what_only_the_ledger_knows(server: ApiServer, tmp_path: Path) 
     elsewhere = OperationRecord("u-2", "KafkaCluster other/x", "other/x", old.model_copy(update={"id": "roll-1-far"}))
     writer.record_operation(elsewhere)
     cluster(server, "kept", operation=operation("roll-3-now"))
-    assert kfleet(server, "list", "-o", "name", ledger=ledger).out.split() == ["roll-3-now"]
-    done = kfleet(server, "list", "--all", "-o", "json", ledger=ledger)
+    assert kfleet("list", "-o", "name", ledger=ledger).out.split() == ["roll-3-now"]
+    done = kfleet("list", "--all", "-o", "json", ledger=ledger)
     assert done.code == 0, done.err
     rows = [(item["id"], item["state"], item["source"]) for item in json.loads(done.out)["items"]]
     assert rows[0] == ("roll-3-now", "UnderWay", "Status")
     assert sorted(rows[1:]) == [("roll-1-old", "Succeeded", "Ledger"), ("roll-2-cut", "EndNotRecorded", "Ledger")]
-    everywhere = kfleet(server, "list", "--all", "-A", "-o", "name", ledger=ledger)
+    everywhere = kfleet("list", "--all", "-A", "-o", "name", ledger=ledger)
     assert "roll-1-far" in everywhere.out.split()
-    assert kfleet(server, "list", "--all").code == 2
+    assert kfleet("list", "--all").code == 2
 
 
-def test_cancelling_and_resuming_are_recorded_first(server: ApiServer, tmp_path: Path) -> None:
+def test_cancelling_and_resuming_are_recorded_first(server: ApiServer, kfleet: Kfleet, tmp_path: Path) -> None:
     ledger = f"sqlite:///{tmp_path}/ledger.db"
     SqlLedger(ledger, timeout=5, migrate=True).remove_older_than(0)
     cluster(server, "noted", operation=operation("roll-1-noted"))
-    assert kfleet(server, "cancel", "noted", "--yes", ledger=ledger).code == 0
-    assert kfleet(server, "resume", "noted", "--yes", ledger=ledger).code == 0
+    assert kfleet("cancel", "noted", "--yes", ledger=ledger).code == 0
+    assert kfleet("resume", "noted", "--yes", ledger=ledger).code == 0
     reader = LedgerReader(ledger, timeout=5)
     told = [(entry.actor, entry.action, entry.operation) for entry in reader.newest(Wanted(), limit=10)]
     reader.close()
     assert told == [("admin", "op resume", "roll-1-noted"), ("admin", "op cancel", "roll-1-noted")]
 
 
-def test_without_its_ledger_a_cancel_goes_through_and_a_resume_does_not(server: ApiServer) -> None:
+def test_without_its_ledger_a_cancel_goes_through_and_a_resume_does_not(server: ApiServer, kfleet: Kfleet) -> None:
     gone = "postgresql+psycopg://u:secret@127.0.0.1:1/x"
     cluster(server, "urgent", operation=operation("roll-1-urgent"))
-    done = kfleet(server, "cancel", "urgent", "--yes", ledger=gone)
+    done = kfleet("cancel", "urgent", "--yes", ledger=gone)
     assert done.code == 0, done.err
     assert annotations_of(server, "urgent") == {"kfleet.dev/cancel": "roll-1-urgent"}
-    refused = kfleet(server, "resume", "urgent", "--yes", ledger=gone)
+    refused = kfleet("resume", "urgent", "--yes", ledger=gone)
     assert refused.code == 1
     assert "nothing was done" in refused.err.splitlines()[-1]
     assert "secret" not in done.err + refused.err

@@ -11,7 +11,7 @@ import json
 import secrets
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -218,9 +218,18 @@ class Cell:
 
 @contextmanager
 def make_cell(
-    sandbox: Sandbox, name: str, directory: Path, namespace: str | None = None, *, enrolled: bool = True
+    sandbox: Sandbox,
+    name: str,
+    directory: Path,
+    namespace: str | None = None,
+    *,
+    enrolled: bool = True,
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[Cell]:
-    """A namespace with an operator of its own, which runs under the chart's ServiceAccount. Both go at the end."""
+    """A namespace with an operator of its own, which runs under the chart's ServiceAccount. Both go at the end.
+
+    `settings` are the operator's, beside those that every test's operator has.
+    """
     namespace = namespace or f"e2e-{name}"
     kubectl = ensure_control_plane(Silence()) / "kubectl"
     sandbox.kubectl("create", "namespace", namespace)
@@ -230,7 +239,7 @@ def make_cell(
     admin = from_kubeconfig(sandbox.kubeconfig)
     kubeconfig = directory / "operator.yaml"
     write_kubeconfig(kubeconfig, server=admin.server, ca_pem=admin.ca_pem or "", token=token)
-    operator = OperatorProcess(kubeconfig, namespace, directory / "operator.log")
+    operator = OperatorProcess(kubeconfig, namespace, directory / "operator.log", settings=dict(settings or {}))
     cell = Cell(kubectl, sandbox.kubeconfig, namespace, operator)
     operator.start()
     try:

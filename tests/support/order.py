@@ -31,16 +31,15 @@ USUAL_SECONDS: Mapping[str, int] = {
     "e2e/test_tenants": 100,
     "e2e/test_scale_and_topics": 90,
     "e2e/test_tenant_topics": 70,
+    "integration/test_docs_quickstart": 300,
     "integration/test_local": 280,
-    "integration/test_cli_cluster": 220,
-    "integration/test_approvals_cli": 210,
-    "integration/test_docs_quickstart": 200,
+    "integration/test_cli_cluster": 160,
     "integration/test_canary": 150,
     "integration/test_witness": 140,
+    "integration/test_approvals_cli": 110,
     "integration/test_approvals": 90,
     "integration/test_operation_engine": 80,
     "integration/test_canary_login": 70,
-    "integration/test_op_cli": 70,
 }
 UNKNOWN_SECONDS = 50
 

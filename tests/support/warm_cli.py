@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -50,12 +50,29 @@ class WarmCli:
                 os.killpg(self._process.pid, signal.SIGKILL)
         assert self._process.returncode == 0
 
-    def start(self, arguments: Sequence[str]) -> int:
-        """The process id."""
+    def start(
+        self, arguments: Sequence[str], environment: Mapping[str, str] | None = None, keyboard: str = os.devnull
+    ) -> int:
+        """The process id. By default it has the environment that this was made in, without kfleet's settings; its
+        standard input is what is at `keyboard`, such as a terminal."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(list(arguments)) + "\n")
+        asked = [list(arguments), None if environment is None else dict(environment), keyboard]
+        self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
         return self._told()
+
+    def run(
+        self, arguments: Sequence[str], environment: Mapping[str, str], keyboard: str = os.devnull
+    ) -> subprocess.CompletedProcess[str]:
+        """As subprocess.run; what bounds it is the time that its test has."""
+        pid = self.start(arguments, environment, keyboard)
+        try:
+            done = self.ended()
+        except BaseException:  # its test is over: the next one must not hear of this end
+            os.kill(pid, signal.SIGKILL)
+            self.ended()
+            raise
+        return subprocess.CompletedProcess(["kfleet", *arguments], done.code, done.stdout, done.stderr)
 
     def ended(self) -> Run:
         """Waits for the end of what was started; the code is negative for a signal that ended it."""
@@ -76,10 +93,15 @@ def main() -> None:
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
-            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            arguments, environment, keyboard = json.loads(line)
+            os.dup2(os.open(keyboard, os.O_RDONLY | os.O_NOCTTY), 0)
             for descriptor, path in enumerate(output, 1):
                 os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
-            sys.argv = ["kfleet", *json.loads(line)]
+            sys.stdin = open(0, closefd=False)  # noqa: SIM115 - nothing of ours is left in its buffer
+            if environment is not None:
+                os.environ.clear()
+                os.environ.update(environment)
+            sys.argv = ["kfleet", *arguments]
             cli.main()
         print(pid, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
