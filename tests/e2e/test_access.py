@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,10 @@ def make_user(doors: Doors, name: str, password: str) -> None:
     client = admin(doors.replication, doors.operator)
     for future in client.alter_user_scram_credentials(asked).values():
         future.result(SECONDS)
+    # Each broker learns of it a moment after the controller has answered.
+    login, port = scram(doors.cluster_ca, name, password), doors.passwords.rpartition(":")[2]
+    for broker in client.list_topics(timeout=SECONDS).brokers.values():
+        wait_for(partial(is_let_in, f"{broker.host}:{port}", login))
 
 
 def test_who_is_not_known_is_refused_on_every_listener(doors: Doors) -> None:
@@ -242,6 +247,7 @@ def test_clients_begin_at_the_service_with_a_certificate_that_was_given(cell: Ce
     allow(doors, "dora", AclOperation.DESCRIBE, AclOperation.WRITE, AclOperation.READ)
     dora, server = scram(doors.given["given"], "dora", PASSWORD), doors.more["given"]
     assert server == f"{giver.service()}:{GIVEN['port']}"
+    wait_for(lambda: all_go_through(server, dora))
     write_and_read(server, "orders", dora)
     assert not is_let_in(server, scram(doors.cluster_ca, "dora", PASSWORD)), "it is the given one"
     with forwarder(server) as elsewhere:
@@ -283,7 +289,7 @@ def all_go_through(server: str, settings: Hidden) -> bool:
     return traffic.failed == 0
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 180) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -347,6 +353,7 @@ def test_clients_outside_reach_every_broker_at_addresses_that_stay(cell: Cell, d
     allow(doors, "carol", AclOperation.DESCRIBE, AclOperation.WRITE, AclOperation.READ)
     carol, before = scram(doors.cluster_ca, "carol", PASSWORD), outside(cell)
     assert len({one["address"] for item in before.values() for one in item["brokers"]}) == 6
+    wait_for(lambda: all_go_through(doors.passwords, carol))
     nodes = {one["address"].partition(":")[0] for one in before["nodeport"]["brokers"]}
     assert len(nodes) == 3, "each on a node of its own"
 

@@ -162,7 +162,7 @@ def test_a_volume_that_cannot_move_waits_for_its_machine_and_nobody_follows(cell
     cell.kubectl("cordon", first)
     cell.wait_looked_at()
     assert cell.pod_uids() == before, "cordoning alone takes nothing down that could not come back"
-    done = drain(cell, first, seconds=60)
+    done = drain(cell, first, seconds=180)
     assert done.returncode == 0, done.stderr
     cell.wait("the reason", lambda: cell.condition("Blocked")["reason"] == "VolumeOnCordonedMachine", 60)
     assert f"kubectl uncordon {first}" in cell.condition("Blocked")["message"]

@@ -191,7 +191,7 @@ def test_what_cannot_be_spared_is_moved_off_each_batch_first(
         made = done(audit, OPERATOR_USER, "create", cell.namespace, REBALANCES)
         assert sorted(made.values()) == [1] * len(ZONES), "one for each batch"
         cell.wait("the first of them to go", lambda: len(cell.get(KIND)["items"]) == KEPT, 60)
-        assert unfinished(replicas(cell)) == []
+        cell.wait("nothing to be left of the moves", lambda: unfinished(replicas(cell)) == [], 30)
         # The control: an eviction that no roll makes room for is noticed.
         cell.kubectl("delete", "pod", f"cell-brokers-{replicas(cell).of(PAIR)[0][0]}", "--wait=false")
         cell.wait("a write to be refused", refusals.seen, 60)

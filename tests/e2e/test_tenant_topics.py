@@ -90,11 +90,23 @@ def shard(cell: Cell) -> set[int]:
     return set(place["shard"])
 
 
+def wait_known(cell: Cell, partitions: dict[str, int]) -> None:
+    """Until the broker that is asked knows so many of each topic: its metadata follow the controllers' a moment
+    later."""
+
+    def known() -> bool:
+        seen = replicas(cell)
+        return {name: len(seen.of(name)) for name in partitions} == partitions
+
+    cell.wait(f"{partitions} to be known", known, 60)
+
+
 def test_a_topic_lands_on_its_shard(ready: Cell) -> None:
     apply(ready, of_tenant("orders", SHOP, 4), of_tenant("nightly", BATCH, 2), topic("audit", partitions=3))
     for name, namespace in (("orders", SHOP), ("nightly", BATCH), ("audit", ready.namespace)):
         wait_reason(ready, name, namespace, "AsDeclared")
         assert status(ready, name, namespace)["cell"] == f"{ready.namespace}/{ready.name}"
+    wait_known(ready, {"store.orders": 4, "store.nightly": 2, "audit": 3})
     seen = replicas(ready)
     assert len(shard(ready)) == 2
     for name in ("store.orders", "store.nightly"):
@@ -127,11 +139,14 @@ def test_partitions_are_added_on_the_shard_as_far_as_the_limit_goes(ready: Cell)
     grown = json.dumps({"spec": {"partitions": 8}})
     ready.kubectl("patch", TOPICS, "orders", "-n", SHOP, "--type=merge", "-p", grown)
     ready.wait("8 partitions", lambda: status(ready, "orders", SHOP)["partitions"] == 8, 60)
-    ready.wait("every broker to know them", lambda: len(replicas(ready).of("store.orders")) == 8, 60)
+    wait_known(ready, {"store.orders": 8})
     placed = replicas(ready).of("store.orders")
     assert {broker for brokers in placed.values() for broker in brokers} == shard(ready)
     assert {[brokers[0] for brokers in placed.values()].count(broker) for broker in shard(ready)} == {4}
-    assert "5 more on top of 10" in condition(ready, "beyond", BATCH)["message"]
+    # Another object's status, written beside the one that was waited for.
+    ready.wait(
+        "the other to be told", lambda: "5 more on top of 10" in condition(ready, "beyond", BATCH)["message"], 60
+    )
 
 
 def test_what_is_moved_by_hand_is_told_and_comes_back(ready: Cell) -> None:
@@ -143,4 +158,8 @@ def test_what_is_moved_by_hand_is_told_and_comes_back(ready: Cell) -> None:
     assert f"on brokers {stranger}." in condition(ready, "orders", SHOP, "Drifted")["message"]
     ready.kubectl("annotate", "kften", TENANT, "kfleet.dev/paused-")
     ready.wait("not any more", lambda: condition(ready, "orders", SHOP, "Drifted")["status"] == "False", 120)
-    assert {broker for brokers in replicas(ready).of("store.orders").values() for broker in brokers} == where
+
+    def lying() -> set[int]:
+        return {broker for brokers in replicas(ready).of("store.orders").values() for broker in brokers}
+
+    ready.wait("the broker that is asked to know", lambda: lying() == where, 30)

@@ -107,11 +107,15 @@ def kept(cell: Cell) -> list[str]:
     return [move["metadata"]["name"] for move in cell.get(MOVES)["items"]]
 
 
-def assert_inside(cell: Cell, shard: list[int]) -> None:
-    seen = replicas(cell)
-    lying = {broker for brokers in seen.of(TOPIC).values() for broker in brokers}
-    assert lying == set(shard)
-    assert unfinished(seen) == []
+def wait_inside(cell: Cell, shard: list[int]) -> None:
+    """Until the broker that is asked has heard of it: its metadata follow the controllers' a moment later."""
+
+    def is_inside() -> bool:
+        seen = replicas(cell)
+        lying = {broker for brokers in seen.of(TOPIC).values() for broker in brokers}
+        return lying == set(shard) and unfinished(seen) == []
+
+    cell.wait(f"{TOPIC} to lie on {shard}, and nothing to be left of the move", is_inside, 30)
 
 
 def test_what_it_has_is_counted(placed: Cell) -> None:
@@ -128,7 +132,7 @@ def test_a_shard_that_shrinks_takes_its_topics_along(placed: Cell) -> None:
     cell = placed
     cell.patch({"shard": {"size": 2}}, KIND, TENANT)
     shard = wait_placed(cell, 2)
-    assert_inside(cell, shard)
+    wait_inside(cell, shard)
     (move,) = cell.get(MOVES)["items"]
     assert move["metadata"]["labels"]["kfleet.dev/tenant"] == TENANT
     assert move["spec"]["goal"]["brokers"] == shard
@@ -144,7 +148,7 @@ def test_a_shard_that_was_asked_for_is_moved_to(placed: Cell) -> None:
     cell.kubectl("annotate", KIND, TENANT, f"kfleet.dev/shard={','.join(map(str, wanted))}")
     cell.wait("the shard to be there", lambda: status(cell)["shard"] == wanted, 90)
     assert wait_placed(cell, 2) == wanted
-    assert_inside(cell, wanted)
+    wait_inside(cell, wanted)
     cell.wait("the first move to be deleted", lambda: first not in kept(cell), 60)
     (second,) = cell.get(MOVES)["items"]
     assert second["spec"]["goal"]["brokers"] == wanted, "of those that are over one is kept"
@@ -169,7 +173,7 @@ def test_what_cannot_be_is_refused_or_said(placed: Cell) -> None:
 def test_a_tenant_that_is_deleted_leaves_its_topics_and_finds_them_again(placed: Cell) -> None:
     cell = placed
     before, moves = replicas(cell).of(TOPIC), kept(cell)
-    cell.kubectl("delete", KIND, TENANT, "--timeout=10s")
+    cell.kubectl("delete", KIND, TENANT, "--timeout=60s")
     cell.apply(tenant(cell, shard={"size": 2}))
     assert set(wait_placed(cell, 2)) == {broker for brokers in before.values() for broker in brokers}
     assert replicas(cell).of(TOPIC) == before

@@ -125,8 +125,7 @@ def test_forced_rollback(cell: Cell, sandbox: Sandbox, traffic: Traffic) -> None
     stops = operator_stops(cell, sandbox)
     accept = {"unprotectedPartitions": "Accept"}  # one controller has no majority to keep
     cell.patch({"version": AFTER, "rollout": accept | {"onFault": "RollBack", "faultAfter": "5s"}})
-    cell.wait("the controller and one broker to be upgraded", lambda: upgraded(cell) & set(BROKERS), 300)
-    (bad,) = upgraded(cell) & set(BROKERS)
+    (bad,) = cell.wait("the controller and one broker to be upgraded", lambda: upgraded(cell) & set(BROKERS), 300)
     with kept_dead(sandbox, target(cell, bad)):
         cell.wait("the way back to reach it", lambda: counted(stops)[bad] == 2, 200)
     cell.wait("the way back to end", lambda: cell.condition("Ready")["reason"] == "RolledBack" and not busy(cell), 300)

@@ -33,7 +33,7 @@ def cell(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with make_cell(sandbox, "cli", tmp_path_factory.mktemp("cli")) as made:
         made.apply(combined_cluster(rollout={"soak": "1s"}), topic("orders"))
         made.wait_ready()
-        made.kubectl("wait", "--for=condition=Ready", "kft/orders", "--timeout=55s")
+        made.wait_topic("orders")
         yield made
 
 

@@ -271,11 +271,23 @@ def test_an_unfinished_format_of_another_node_is_foreign(tmp_path: Path) -> None
     assert done.message.startswith("ForeignLogDir:")
 
 
+def wait_said(process: subprocess.Popen[str], words: str) -> None:
+    """Until the script, which goes on, has said so."""
+    deadline = time.monotonic() + SECONDS
+    said = ""
+    while words not in said:
+        assert time.monotonic() < deadline, said
+        with pytest.raises(subprocess.TimeoutExpired) as going_on:
+            process.communicate(timeout=0.2)
+        said = (going_on.value.stdout or b"").decode()
+
+
 def test_peers_are_waited_for(tmp_path: Path) -> None:
     node = Node(tmp_path, peers=False)
     process = node.pod.start_format()
+    wait_said(process, "waiting for /etc/kafka/peers/peers.properties")
     with pytest.raises(subprocess.TimeoutExpired):
-        process.communicate(timeout=1.5)
+        process.communicate(timeout=1.0)
     assert not (node.dir(0) / ".kfleet-formatting").exists()
     node.pod.publish_peers(f"127.0.0.1:{CONTROLLER_PORT}", node.voters)
     done = node.pod.finish_format(process)
@@ -307,8 +319,9 @@ def test_what_clients_outside_are_told_is_waited_for_added_and_reported(tmp_path
     process = node.pod.start_format()
     tell(node, "node-a", "OUTSIDE=203.0.113.1:30001\nEDGE=a.example.com:443\n")
     tell(node, "node-b", "OUTSIDE=203.0.113.2:30001\n")
+    wait_said(process, "waiting for the address of listener EDGE on node-b")
     with pytest.raises(subprocess.TimeoutExpired):
-        process.communicate(timeout=1.5)
+        process.communicate(timeout=1.0)
     assert not (node.dir(0) / ".kfleet-formatting").exists()
     tell(node, "node-b", "OUTSIDE=203.0.113.2:30001\nEDGE=[2001:db8::2]:9095\n")
     done = node.pod.finish_format(process)

@@ -87,7 +87,7 @@ async def test_a_users_life(
     assert [attempt.error for attempt in found.attempts] == [""]
     assert found.topics == {"orders": {"Write", "Describe"}}
     assert (found.refused_topics, found.refused_groups) == (frozenset({"secrets"}), frozenset({"g"}))
-    client = Client(first)
+    client = Client(first, patience_s=60)
     assert await asyncio.to_thread(client.produces, "orders", "")
     assert await asyncio.to_thread(client.topics) == {"orders"}, "and no other"
     assert await asyncio.to_thread(Client(first).produces, "secrets", DENIED)
@@ -111,9 +111,14 @@ async def test_a_users_life(
         await asyncio.to_thread(Client(first).topics)
     assert await asyncio.to_thread(Client(second).produces, "orders", "")
 
+    # A connection whose session has just begun: one that has to prove itself meanwhile is cut off before it is denied.
+    fresh = Client(second)
+    assert await asyncio.to_thread(fresh.produces, "orders", "")
+    client.errors.clear()
     await space.annotate("app", revoked="it was seen in a log")
     await until_ready(space, "app", "Revoked")
-    assert await asyncio.to_thread(client.produces, "orders", DENIED), "on the connection that was open all the time"
+    assert await asyncio.to_thread(fresh.produces, "orders", DENIED), "on the connection that was open"
+    assert await asyncio.to_thread(client.is_refused), "the one that was open all the time, at its re-authentication"
     assert await asyncio.to_thread(Client(second).is_refused)
 
     await space.annotate("app", revoked=None)

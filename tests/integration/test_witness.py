@@ -154,7 +154,7 @@ async def test_lag_is_that_of_the_group_and_grows_while_nobody_reads(
             return lag_of(seen) == records
 
         write(producer, 50)
-        seen = await looks.until(lags, 30)
+        seen = await looks.until(lags, 90)
     (group,) = [one for one in seen.groups or () if one.group == "readers"]
     assert list(group.lags) == sorted(group.lags)
     assert (group.lags[0], group.lag) == (0, 200)

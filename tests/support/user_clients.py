@@ -21,13 +21,15 @@ DENIED = "TOPIC_AUTHORIZATION_FAILED"
 
 
 class Client:
-    """A producer of librdkafka's, from a Secret's data; it stays connected until it is dropped."""
+    """A producer of librdkafka's, from a Secret's data; it stays connected until it is dropped. A record that has no
+    answer after `patience_s` has failed."""
 
-    def __init__(self, secret: Mapping[str, str], **settings: str) -> None:
+    def __init__(self, secret: Mapping[str, str], *, patience_s: int = 5, **settings: str) -> None:
         self.errors: list[str] = []
+        self._patience_s = patience_s
         self._producer = Producer(
             json.loads(secret["librdkafka.json"])
-            | {"message.timeout.ms": 5000, "reconnect.backoff.max.ms": 500, "log_level": 0}
+            | {"message.timeout.ms": patience_s * 1000, "reconnect.backoff.max.ms": 500, "log_level": 0}
             | settings
             | {"error_cb": lambda error: self.errors.append(error.name())}
         )
@@ -46,7 +48,7 @@ class Client:
             self._producer.produce(topic, b"x", on_delivery=lambda error, _: outcome.append(error))
         except KafkaException as refused:
             return str(refused.args[0].name())
-        self._producer.flush(10)
+        self._producer.flush(2 * self._patience_s)
         (error,) = outcome
         return "" if error is None else str(error.name())
 

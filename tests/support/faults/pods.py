@@ -51,7 +51,7 @@ def frozen(sandbox: Sandbox, target: str) -> Iterator[None]:
         faults.heal(sandbox.paths, "freeze", target)
 
 
-def wait_ended(sandbox: Sandbox, target: str, seconds: float = 60.0) -> None:
+def wait_ended(sandbox: Sandbox, target: str, seconds: float = 180.0) -> None:
     """Until the pod runs no process of the one that runs now: asked often, since its successor comes at once."""
     before = {one.pid for one in containers(sandbox.paths, target)}
     deadline = time.monotonic() + seconds
