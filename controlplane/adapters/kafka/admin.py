@@ -93,7 +93,7 @@ class KafkaPythonAdmin:
 
     async def settings(self, topics: Sequence[str]) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
         async def ask(broker: Broker) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
-            metadata, answer = await broker.send(raw.metadata([])), await broker.send(raw.describe_quorum())
+            answer, metadata = await broker.send(raw.describe_quorum()), await broker.send(raw.metadata([]))
             _refuse_lagging(broker.address, _brokers(metadata), self._quorum(raw.quorum_partition(answer), time.time()))
             of_topics: dict[str, dict[str, str]] = {}
             for batch in raw.batches(topics, BATCH):
@@ -282,14 +282,14 @@ class KafkaPythonAdmin:
         asked = [
             broker.start(request)
             for request in (
+                raw.describe_quorum(),  # first: who had caught up by then tells no older metadata afterwards
                 raw.metadata(None),
-                raw.describe_quorum(),
                 raw.list_reassignments(broker.milliseconds_left),
                 raw.api_versions(),
                 raw.describe_configs(raw.BROKER, [""]),
             )
         ]
-        metadata, quorum_answer, reassignments, versions, dynamic = [await answer for answer in asked]
+        quorum_answer, metadata, reassignments, versions, dynamic = [await answer for answer in asked]
         check(getattr(metadata, "error_code", None) or 0)
         quorum = self._quorum(raw.quorum_partition(quorum_answer), as_of)
         brokers = _brokers(metadata)
