@@ -21,8 +21,9 @@ class Waking:
     address = ADDRESS
     milliseconds_left = 1000
 
-    def __init__(self, awake_after: int) -> None:
-        self._awake_after = awake_after
+    def __init__(self, awake_after: int, *, forgotten: bool = False) -> None:
+        """`forgotten`: so long ago that the controllers do not list it."""
+        self._awake_after, self._forgotten = awake_after, forgotten
         self._answered = 0
         self.asked_for_metadata = False
 
@@ -35,7 +36,7 @@ class Waking:
                 broker = SimpleNamespace(node_id=4, rack=None, host="127.0.0.1", port=9092)
                 return SimpleNamespace(error_code=0, cluster_id="c", brokers=[broker], topics=[])
             case "DescribeQuorumRequest":
-                return _quorum(lagging=lagging)
+                return _quorum(lagging=lagging, forgotten=lagging and self._forgotten)
             case "ListPartitionReassignmentsRequest":
                 return SimpleNamespace(error_code=0, error_message=None, topics=[])
             case "ApiVersionsRequest":
@@ -46,7 +47,7 @@ class Waking:
     send = start
 
 
-def _quorum(*, lagging: bool) -> Any:
+def _quorum(*, lagging: bool, forgotten: bool) -> Any:
     def state(node: int, caught_up: int) -> Any:
         directory = "00000000-0000-0000-0000-000000000001"
         return SimpleNamespace(
@@ -59,7 +60,7 @@ def _quorum(*, lagging: bool) -> Any:
         leader_id=0,
         leader_epoch=1,
         current_voters=[state(0, NOW_MS)],
-        observers=[state(4, NOW_MS - FROZEN_MS if lagging else NOW_MS)],
+        observers=[] if forgotten else [state(4, NOW_MS - FROZEN_MS if lagging else NOW_MS)],
     )
     topic = SimpleNamespace(partitions=[partition])
     return SimpleNamespace(error_code=0, error_message=None, topics=[topic])
@@ -77,9 +78,12 @@ class Direct:
 
 @pytest.mark.parametrize("question", ["observe", "settings"])
 @pytest.mark.parametrize("awake_after", range(1, 4))
-async def test_what_was_told_before_it_caught_up_is_not_believed(question: str, awake_after: int) -> None:
+@pytest.mark.parametrize("forgotten", [False, True])
+async def test_what_was_told_before_it_caught_up_is_not_believed(
+    question: str, awake_after: int, *, forgotten: bool
+) -> None:
     with pytest.raises(KafkaError) as refused:
-        await ask(Waking(awake_after), question)
+        await ask(Waking(awake_after, forgotten=forgotten), question)
     assert refused.value.code == LAGGING
 
 

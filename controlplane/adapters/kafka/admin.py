@@ -334,14 +334,18 @@ def _brokers(metadata: Any) -> tuple[BrokerObservation, ...]:
 
 
 def _refuse_lagging(address: str, brokers: Sequence[BrokerObservation], quorum: QuorumObservation) -> None:
-    """Raises KafkaError (retriable: another broker is asked) if the broker at `address` lags behind the controllers.
+    """Raises KafkaError (retriable: another broker is asked) if the broker at `address` lags behind the controllers, or
+    if they have not heard of it for so long (five minutes; since their election) that they do not list it.
 
     A broker under another address than it advertises cannot be told apart, and is believed.
     """
     answering = next((one.id for one in brokers if f"{one.host}:{one.port}" == address), None)
-    for replica in (*quorum.voters, *quorum.observers):
-        if replica.id == answering and not replica.caught_up:
-            raise KafkaError(LAGGING, f"broker {replica.id} is {replica.lag} metadata records behind", retriable=True)
+    if answering is None:
+        return
+    replica = next((one for one in (*quorum.voters, *quorum.observers) if one.id == answering), None)
+    if replica is None or not replica.caught_up:
+        behind = f"is {replica.lag} metadata records behind" if replica else "has not asked the controllers for long"
+        raise KafkaError(LAGGING, f"broker {answering} {behind}", retriable=True)
 
 
 def _partitions(topics: Iterable[Any], configs: Mapping[str, Mapping[str, str]]) -> tuple[PartitionObservation, ...]:
