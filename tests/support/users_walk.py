@@ -101,20 +101,21 @@ class Walk:
         await self.space.declare_users(made)
         return f"{name} {kind} {len(rules)}"
 
+    async def _mark(self, **marks: str | None) -> str | None:
+        if (name := self.pick()) is not None:
+            await self.space.annotate(name, **marks)
+        return name
+
     async def delete(self) -> str | None:
         if (name := self.pick()) is not None:
             await self.space.delete(name)
         return name
 
     async def revoke(self) -> str | None:
-        if (name := self.pick()) is not None:
-            await self.space.annotate(name, revoked="leaked")
-        return name
+        return await self._mark(revoked="leaked")
 
     async def release(self) -> str | None:
-        if (name := self.pick()) is not None:
-            await self.space.annotate(name, revoked=None)
-        return name
+        return await self._mark(revoked=None)
 
     async def rotate(self) -> str | None:
         if (name := self.pick()) is not None:
@@ -183,14 +184,10 @@ class Walk:
         return str(acl)
 
     async def pause(self) -> str | None:
-        if (name := self.pick()) is not None:
-            await self.space.annotate(name, paused="true")
-        return name
+        return await self._mark(paused="true")
 
     async def resume(self) -> str | None:
-        if (name := self.pick()) is not None:
-            await self.space.annotate(name, paused=None)
-        return name
+        return await self._mark(paused=None)
 
     async def lose_brokers(self) -> None:
         self.space.kafka.up.clear()
