@@ -321,11 +321,17 @@ def canary(
         return Canary(options, writer, say).run(stop, warm_up_s=warm_up_s)
 
 
-def log_in(settings: Mapping[str, str], topics: Sequence[str], groups: Sequence[str], seconds: float) -> LoginResult:
+def log_in(
+    settings: Mapping[str, str],
+    topics: Sequence[str],
+    groups: Sequence[str],
+    seconds: float,
+    coordinator_seconds: float,
+) -> LoginResult:
     """Log in as a user's client does; blocking."""
     from controlplane.adapters.kafka.login import log_in as real_log_in  # noqa: PLC0415 - librdkafka
 
-    return real_log_in(settings, topics, groups, seconds)
+    return real_log_in(settings, topics, groups, seconds, coordinator_seconds)
 
 
 def read_certificate(pem: str) -> Certificate:

@@ -21,13 +21,15 @@ from controlplane.ports import NotFoundError, PkiError
 from controlplane.services.access.secrets import SECRETS, texts
 
 LOGIN_SECONDS = 10.0
+COORDINATOR_SECONDS = 60.0
+"""The first question about a group of a cluster waits until brokers have created __consumer_offsets."""
 
 
 async def show_test(where: Where, name: str, output: Output, seconds: float | None) -> bool:
-    """Whether every check passes. `seconds` for each bootstrap server."""
+    """Whether every check passes. `seconds` for each bootstrap server, and for groups to have a coordinator."""
     async with connect(where) as connection:
         user = await user_of(connection, name)
-        checks = await _checks(user, await _secret(connection, user), LOGIN_SECONDS if seconds is None else seconds)
+        checks = await _checks(user, await _secret(connection, user), seconds)
     report = LoginReport(user, tuple(checks))
     show_one(output, REPORT, report, text=lambda: report_text(report))
     failed = sum(not check.ok for check in report.checks)
@@ -45,7 +47,7 @@ async def _secret(connection: Connection, user: KafkaUser) -> dict[str, str]:
         ) from None
 
 
-async def _checks(user: KafkaUser, data: dict[str, str], seconds: float) -> list[Check]:
+async def _checks(user: KafkaUser, data: dict[str, str], seconds: float | None) -> list[Check]:
     checks = [probe.check_secret(user, data)]
     if not checks[0].ok:
         return checks
@@ -55,7 +57,9 @@ async def _checks(user: KafkaUser, data: dict[str, str], seconds: float) -> list
     topics, groups = (probe.named(rules, kind) for kind in (ResourceType.TOPIC, ResourceType.GROUP))
     try:
         settings = files.read_librdkafka(data[files.LIBRDKAFKA])
-        result = await asyncio.to_thread(bootstrap.log_in, settings, topics, groups, seconds)
+        result = await asyncio.to_thread(
+            bootstrap.log_in, settings, topics, groups, seconds or LOGIN_SECONDS, seconds or COORDINATOR_SECONDS
+        )
     except ValueError as error:
         told = f"Secret {user.secret_name}: {files.LIBRDKAFKA}: {error}; the operator restores it"
         raise CliError(told) from None

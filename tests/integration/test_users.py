@@ -83,7 +83,9 @@ async def test_a_users_life(
     first = await space.secret("app")
     assert (await admin.describe_user_quotas())["app"] == {"producer_byte_rate": 1048576.0}
 
-    found = await asyncio.to_thread(log_in, json.loads(first["librdkafka.json"]), ["orders", "secrets"], ["g"], 20.0)
+    found = await asyncio.to_thread(
+        log_in, json.loads(first["librdkafka.json"]), ["orders", "secrets"], ["g"], 20.0, 60.0
+    )
     assert [attempt.error for attempt in found.attempts] == [""]
     assert found.topics == {"orders": {"Write", "Describe"}}
     assert (found.refused_topics, found.refused_groups) == (frozenset({"secrets"}), frozenset({"g"}))

@@ -78,7 +78,7 @@ def test_what_is_there_refused_missing_and_silent_is_told_apart(answers: Callabl
         mine=failed(KafkaError.COORDINATOR_NOT_AVAILABLE, "none yet"),
     )
     topics, groups = ["closed", "later", "odd", "slow"], ["billing", "mine"]
-    found = login.log_in({"bootstrap.servers": "a:1"}, topics, groups, 0.1)
+    found = login.log_in({"bootstrap.servers": "a:1"}, topics, groups, 0.1, 0.1)
     assert [attempt.error for attempt in found.attempts] == [""]
     assert found.topics == {"orders": {"Read", "Describe"}}
     assert found.refused_topics == {"closed"}
@@ -86,24 +86,33 @@ def test_what_is_there_refused_missing_and_silent_is_told_apart(answers: Callabl
     assert (found.groups, found.silent_groups) == ({}, {"mine": "COORDINATOR_NOT_AVAILABLE: none yet"})
 
 
-@pytest.mark.parametrize("code", [KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS])
+@pytest.mark.parametrize(
+    "code", [KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError._TIMED_OUT]
+)
 def test_a_group_is_asked_about_again_until_it_has_a_coordinator(answers: Callable[..., None], code: int) -> None:
-    """As after the first question about a group of a new cluster."""
+    """As after the first question about a group of a new cluster; librdkafka calls it a timeout when a question's own
+    time ends before."""
     mine = [failed(code, ""), failed(code, ""), answered(AclOperation.READ)]
     answers({"a:1": [[], []]}, mine=mine, closed=failed(KafkaError.GROUP_AUTHORIZATION_FAILED, "no"))
-    found = login.log_in({"bootstrap.servers": "a:1"}, [], ["mine", "closed"], 60.0)
+    found = login.log_in({"bootstrap.servers": "a:1"}, [], ["mine", "closed"], 0.1, 60.0)
     mine_may = {"mine": frozenset({"Read"})}
     assert (found.groups, found.refused_groups, found.silent_groups) == (mine_may, frozenset({"closed"}), {})
     assert mine == []
 
 
+def test_a_group_that_stays_without_one_is_told_of_in_time(answers: Callable[..., None]) -> None:
+    answers({"a:1": [[], []]}, mine=failed(KafkaError._TIMED_OUT, "Local: Timed out"))
+    found = login.log_in({"bootstrap.servers": "a:1"}, [], ["mine"], 0.1, 0.3)
+    assert found.silent_groups == {"mine": "_TIMED_OUT: Local: Timed out"}
+
+
 def test_a_broker_that_goes_after_the_login_is_told_of_and_another_one_asked(answers: Callable[..., None]) -> None:
     orders = answered(AclOperation.READ)
     answers({"a:1": [[], GONE], "b:1": [[], ["orders"]]}, orders=orders)
-    found = login.log_in({"bootstrap.servers": "a:1,b:1"}, ["orders"], [], 5.0)
+    found = login.log_in({"bootstrap.servers": "a:1,b:1"}, ["orders"], [], 5.0, 5.0)
     gone, there = found.attempts
     assert (gone.error, there.error) == ("it let the user in and did not answer then: the broker is gone", "")
     assert found.topics == {"orders": {"Read"}}
     answers({"a:1": [[], GONE]}, orders=orders)
-    found = login.log_in({"bootstrap.servers": "a:1"}, ["orders"], [], 5.0)
+    found = login.log_in({"bootstrap.servers": "a:1"}, ["orders"], [], 5.0, 5.0)
     assert (found.topics, "did not answer then" in found.attempts[0].error) == ({}, True)

@@ -32,16 +32,25 @@ _NO_COORDINATOR = (
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.NOT_COORDINATOR,
+    KafkaError._TIMED_OUT,  # noqa: SLF001 - its public name
 )
-"""Of a group: as for a moment after the first group of a cluster, or while brokers restart. It is asked about again."""
+"""Of a group: as after the first question about a group of a cluster, which makes brokers create __consumer_offsets, or
+while they restart. It is asked about again. librdkafka looks for a coordinator all by itself and says no more than that
+the question timed out."""
 MAX_TOPICS = 200
 POLL_SECONDS = 0.1
 
 
-def log_in(settings: Mapping[str, str], topics: Sequence[str], groups: Sequence[str], seconds: float) -> LoginResult:
+def log_in(
+    settings: Mapping[str, str],
+    topics: Sequence[str],
+    groups: Sequence[str],
+    seconds: float,
+    coordinator_seconds: float,
+) -> LoginResult:
     """One client for each bootstrap server, `seconds` each; what the user may do is asked through the first that lets
-    it in and answers: on every topic that it sees and on those that are named. Raises ValueError for settings that are
-    none."""
+    it in and answers: on every topic that it sees and on those that are named, and on `groups` once they have a
+    coordinator, within `coordinator_seconds`. Raises ValueError for settings that are none."""
     attempts: list[Attempt] = []
     way: tuple[AdminClient, list[str]] | None = None
     for server in settings["bootstrap.servers"].split(","):
@@ -56,7 +65,9 @@ def log_in(settings: Mapping[str, str], topics: Sequence[str], groups: Sequence[
         return LoginResult(tuple(attempts))
     client, seen = way
     of_topics, refused_topics, silent_topics = allowed_on_topics(client, sorted({*seen, *topics}), seconds)
-    of_groups, refused_groups, silent_groups = _allowed_on_groups(client, sorted(set(groups)), seconds)
+    of_groups, refused_groups, silent_groups = _allowed_on_groups(
+        client, sorted(set(groups)), seconds, coordinator_seconds
+    )
     return LoginResult(
         tuple(attempts), of_topics, refused_topics, of_groups, refused_groups, silent_topics, silent_groups
     )
@@ -105,10 +116,11 @@ def allowed_on_topics(client: AdminClient, names: Sequence[str], seconds: float)
     )
 
 
-def _allowed_on_groups(client: AdminClient, names: list[str], seconds: float) -> Asked:
+def _allowed_on_groups(client: AdminClient, names: list[str], seconds: float, coordinator_seconds: float) -> Asked:
+    """`seconds` a question, asked again while there is no coordinator."""
     granted: dict[str, frozenset[str]] = {}
     refused, silent, left = frozenset[str](), dict[str, str](), names
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + coordinator_seconds
     while left:
         early: set[str] = set()
         futures = client.describe_consumer_groups(left, include_authorized_operations=True, request_timeout=seconds)
@@ -123,7 +135,7 @@ def _allowed_on_groups(client: AdminClient, names: list[str], seconds: float) ->
 
 
 def _answers(futures: Mapping[str, Future[Any]], seconds: float, early: set[str] | None = None) -> Asked:
-    """What does not exist is in none of them. `early` gets those whose coordinator is not there yet."""
+    """What does not exist is in none of them. `early` gets those that may have no coordinator yet."""
     granted, refused, silent = {}, set(), {}
     for name, future in futures.items():
         try:
@@ -137,6 +149,8 @@ def _answers(futures: Mapping[str, Future[Any]], seconds: float, early: set[str]
                     early.add(name)
         except TimeoutError:
             silent[name] = f"no answer within {seconds:g} s"
+            if early is not None:
+                early.add(name)
         else:
             granted[name] = frozenset(NAMES[one] for one in found.authorized_operations or () if one in NAMES)
     return granted, frozenset(refused), silent
