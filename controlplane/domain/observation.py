@@ -65,7 +65,7 @@ class VoterObservation:
     """A KRaft voter or observer of the metadata quorum (DescribeQuorum, KIP-595 and KIP-853).
 
     `lag` is records behind the leader's log end; `caught_up` is the adapter's verdict (the leader, or fetched up to the
-    leader's end within the last `voter_caught_up_seconds`).
+    leader's end within the last `voter_caught_up_seconds`), `caught_up_at` when that fetch was, by the leader's clock.
     """
 
     id: int
@@ -73,6 +73,7 @@ class VoterObservation:
     log_end_offset: int
     lag: int
     caught_up: bool
+    caught_up_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,7 @@ class PodObservation:
     `waiting_reason` and `waiting_message` are of the first container that cannot run; `format_message` is what the init
     container said last: JSON with the directory ids, or why it refused to format. `machine` is the Kubernetes node it
     is bound to; `certificates` the digest of those it was started with (annotation kfleet.dev/certificates).
+    `started_at` is when Kafka's process that runs now was started, in whole seconds of its machine's clock.
     """
 
     name: str
@@ -171,6 +173,7 @@ class PodObservation:
     format_message: str | None = None
     machine: str | None = None
     certificates: str = ""
+    started_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,8 @@ class FakeKafka:
         """Directory ids of the voters: a node that comes back on another disk does not vote with it."""
         self.unregistered: set[int] = set()
         self.learners: set[int] = set()
+        self.fetched: dict[int, float] = {}
+        """When a voter fetched the end of the metadata log last; `now` for those that are not in it."""
         self.quorum_leader = self.first_id
         self._places = itertools.count()
         self.harms: list[str] = []
@@ -231,7 +233,8 @@ class FakeKafkaAdmin:
 
         def state(node: int, directory: str) -> VoterObservation:
             caught_up = node in kafka.up and kafka.directories[node] == directory and node not in kafka.learners
-            return VoterObservation(node, directory, 10, 0 if caught_up else 5, caught_up)
+            fetched = kafka.fetched.get(node, kafka.now)
+            return VoterObservation(node, directory, 10, 0 if caught_up else 5, caught_up, fetched)
 
         voters = tuple(state(node, directory) for node, directory in sorted(kafka.voters.items()))
         observers = tuple(

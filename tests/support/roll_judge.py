@@ -15,7 +15,7 @@ All times are seconds since the epoch, on one machine's clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -39,12 +39,17 @@ class Sighting:
     brokers: frozenset[int]
     voters: frozenset[int] = frozenset()
     caught_up: frozenset[int] = frozenset()
+    fetched: Mapping[int, float] = field(default_factory=dict)
+    """When a voter fetched the end of the metadata log last; stays of a process that has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
+    """`again` is when its next pod was bound to a machine: what ran before has ended by then, what runs began later."""
+
     at: float
     node: int
+    again: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ def _stop(sightings: Sequence[Sighting], stops: Sequence[Stop], stop: Stop) -> I
     after = next((one for one in sightings if one.began >= stop.at), None)
     if after and after.began - stop.at > MEANWHILE_SECONDS:
         after = None
-    gone = {stop.node, *_going_down(sightings, stops, stop)}
+    gone = {stop.node, *_going_down(sightings, stops, stop, after)}
     later = {partition.id: partition for partition in after.partitions} if after else {}
     starved = []
     for partition in before.partitions:
@@ -117,14 +122,26 @@ def _stop(sightings: Sequence[Sighting], stops: Sequence[Stop], stop: Stop) -> I
             yield Finding("UnsafeStop", stop.at, text)
 
 
-def _going_down(sightings: Sequence[Sighting], stops: Sequence[Stop], stop: Stop) -> Iterator[int]:
-    """Nodes stopped before that nobody has seen away yet: they may still count as in sync."""
+def _going_down(
+    sightings: Sequence[Sighting], stops: Sequence[Stop], stop: Stop, after: Sighting | None
+) -> Iterator[int]:
+    """Nodes stopped before that nobody has seen away or back yet: they may still count as in sync."""
     for earlier in stops:
         if not 0 < stop.at - earlier.at < GOING_SECONDS or earlier.node == stop.node:
             continue
         between = [one for one in sightings if earlier.at < one.began and one.ended <= stop.at]
-        if not any(earlier.node not in one.brokers and earlier.node not in one.caught_up for one in between):
+        seen_back = any(_is_back(earlier, one) for one in (*between, *([after] if after else [])))
+        if not seen_back and not any(_is_away(earlier.node, one) for one in between):
             yield earlier.node
+
+
+def _is_away(node: int, sighting: Sighting) -> bool:
+    return node not in sighting.brokers and node not in sighting.caught_up
+
+
+def _is_back(stop: Stop, sighting: Sighting) -> bool:
+    """A controller that is restarted fast is never seen away; its new process has fetched then."""
+    return stop.again is not None and sighting.fetched.get(stop.node, 0.0) > stop.again
 
 
 def _under(sightings: Sequence[Sighting], stops: Sequence[Stop], broken: Sequence[Broken]) -> Iterator[Finding]:

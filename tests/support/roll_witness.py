@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -82,18 +83,21 @@ class Witness:
                 brokers=frozenset(broker.id for broker in kafka.brokers),
                 voters=frozenset(voter.id for voter in quorum.voters),
                 caught_up=frozenset(voter.id for voter in quorum.voters if voter.caught_up),
+                fetched={voter.id: voter.caught_up_at or 0.0 for voter in quorum.voters},
             )
         )
 
 
 class Stops:
-    """Pods of one namespace that `user` deleted with success, from the audit log and what was rotated out of it."""
+    """Pods of one namespace that `user` deleted with success, and when each was next bound, from the audit log and what
+    was rotated out of it."""
 
     def __init__(self, audit_log: Path, user: str, namespace: str) -> None:
         self._log, self._user, self._namespace = audit_log, user, namespace
         self._read: dict[int, int] = {}
         """Inode to how much of it was read."""
         self._found: list[Stop] = []
+        self._bound: list[tuple[int, float]] = []
         self.since(0.0)
         self._begin = time.time()
 
@@ -104,7 +108,11 @@ class Stops:
     def since(self, moment: float) -> list[Stop]:
         for path in sorted(self._log.parent.glob(f"{self._log.stem}*{self._log.suffix}"), key=lambda p: p == self._log):
             self._take(path)
-        return sorted((stop for stop in self._found if stop.at >= moment), key=lambda stop: stop.at)
+        found = sorted((stop for stop in self._found if stop.at >= moment), key=lambda stop: stop.at)
+        return [replace(stop, again=self._again(stop)) for stop in found]
+
+    def _again(self, stop: Stop) -> float | None:
+        return min((at for node, at in self._bound if node == stop.node and at > stop.at), default=None)
 
     def _take(self, path: Path) -> None:
         with path.open("rb") as log:
@@ -114,14 +122,17 @@ class Stops:
         whole = text[: text.rfind(b"\n") + 1]
         self._read[inode] = self._read.get(inode, 0) + len(whole)
         for line in whole.splitlines():
-            if b'"verb":"delete"' in line and b'"pods"' in line:
-                self._found += self._stop(json.loads(line))
+            if b'"pods"' in line and (b'"verb":"delete"' in line or b'"subresource":"binding"' in line):
+                self._note(json.loads(line))
 
-    def _stop(self, event: dict[str, Any]) -> list[Stop]:
+    def _note(self, event: dict[str, Any]) -> None:
         ref = event.get("objectRef") or {}
         done = 200 <= int(event.get("responseStatus", {}).get("code", 0)) < 300
-        ours = event["user"]["username"] == self._user and event["verb"] == "delete" and ref.get("resource") == "pods"
-        if not (done and ours and ref.get("namespace") == self._namespace and ref.get("name")):
-            return []
+        if not (done and ref.get("resource") == "pods" and ref.get("namespace") == self._namespace and ref.get("name")):
+            return
         at = datetime.fromisoformat(event["requestReceivedTimestamp"]).timestamp()
-        return [Stop(at, int(ref["name"].rpartition("-")[2]))]
+        node = ref["name"].rpartition("-")[2]
+        if ref.get("subresource") == "binding":
+            self._bound.append((int(node), at))
+        elif event["verb"] == "delete" and event["user"]["username"] == self._user:
+            self._found.append(Stop(at, int(node)))

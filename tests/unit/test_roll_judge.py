@@ -61,6 +61,8 @@ def test_a_safe_roll_is_left_alone() -> None:
         ([look(0, BROKERS, caught_up=frozenset({0, 1}))], [Stop(1, 0)], ["UnsafeStop"]),
         # Two controllers at once.
         ([look(0, BROKERS), look(3, BROKERS)], [Stop(1, 0), Stop(1.1, 1)], ["UnsafeStop"]),
+        # One is there again and has not fetched yet, though it is within the window of what it fetched before.
+        ([look(0, BROKERS), look(2, BROKERS, fetched={0: 1.2})], [Stop(1, 0, 1.5), Stop(2.5, 1)], ["UnsafeStop"]),
     ],
 )
 def test_control_planted_harm_is_found(sightings: list[Sighting], stops: list[Stop], found: list[str]) -> None:
@@ -82,6 +84,14 @@ def test_control_a_broken_node_excuses_no_stop_that_is_made_while_it_is_away() -
 def test_a_node_that_came_back_between_two_looks_had_been_seen_by_the_operator() -> None:
     seen = [look(0, BROKERS), look(2, (4, 5)), look(6.2, BROKERS, up=BROKERS)]
     assert judge(seen, [Stop(1, 3), Stop(6.1, 4)]) == []
+
+
+def test_a_controller_that_was_restarted_too_fast_to_be_seen_away_is_back_once_it_has_fetched() -> None:
+    stops = [Stop(1, 0, 1.5), Stop(2.5, 1)]
+    assert judge([look(0, BROKERS), look(2, BROKERS, fetched={0: 1.9})], stops) == []
+    assert (
+        judge([look(0, BROKERS), look(2, BROKERS, fetched={0: 1.2}), look(2.6, BROKERS, fetched={0: 2.2})], stops) == []
+    )
 
 
 def test_a_node_that_leaves_again_without_a_stop_is_not_the_operators_doing() -> None:
@@ -107,11 +117,22 @@ def test_control_a_planted_loss_is_a_complaint(tmp_path: Path) -> None:
 
 
 def event(
-    pod: str, *, code: int = 200, user: str = USER, verb: str = "delete", at: str = "2999-01-01T00:00:00.5Z"
+    pod: str,
+    *,
+    code: int = 200,
+    user: str = USER,
+    verb: str = "delete",
+    at: str = "2999-01-01T00:00:00.5Z",
+    subresource: str | None = None,
 ) -> str:
     reference = {"resource": "pods", "namespace": NAMESPACE, "name": pod}
+    reference |= {"subresource": subresource} if subresource else {}
     known = {"verb": verb, "user": {"username": user}, "objectRef": reference, "responseStatus": {"code": code}}
     return json.dumps(known | {"requestReceivedTimestamp": at}, separators=(",", ":")) + "\n"
+
+
+def bound(pod: str, at: str, *, code: int = 201) -> str:
+    return event(pod, code=code, user="system:kube-scheduler", verb="create", at=at, subresource="binding")
 
 
 def test_stops_are_read_from_the_audit_log_as_it_grows_and_from_what_was_rotated_out_of_it(tmp_path: Path) -> None:
@@ -129,3 +150,18 @@ def test_stops_are_read_from_the_audit_log_as_it_grows_and_from_what_was_rotated
     log.write_text(event("cell-controllers-0"))
     assert [stop.node for stop in stops.all()] == [4, 5, 0]
     assert [stop.node for stop in stops.all()] == [4, 5, 0]
+
+
+def test_a_stop_knows_when_its_next_pod_was_bound(tmp_path: Path) -> None:
+    log = tmp_path / "audit.jsonl"
+    log.write_text("")
+    stops = Stops(log, USER, NAMESPACE)
+    with log.open("a") as more:
+        more.write(bound("cell-controllers-0", "2999-01-01T00:00:01Z"))
+        more.write(event("cell-controllers-0", at="2999-01-01T00:00:02Z"))
+        more.write(bound("cell-controllers-0", "2999-01-01T00:00:03Z", code=409))
+        more.write(bound("cell-controllers-1", "2999-01-01T00:00:04Z"))
+        more.write(bound("cell-controllers-0", "2999-01-01T00:00:05Z"))
+        more.write(event("cell-controllers-0", at="2999-01-01T00:00:06Z"))
+    first, second = stops.all()
+    assert (first.again, second.again) == (first.at + 3, None)

@@ -112,6 +112,7 @@ def replicas_of_quorum(states: Iterable[Any], leader: Any, window_seconds: float
             log_end_offset=state.log_end_offset,
             lag=max(0, leader.log_end_offset - state.log_end_offset),
             caught_up=state.replica_id == leader.replica_id or state.last_caught_up_timestamp >= oldest,
+            caught_up_at=state.last_caught_up_timestamp / 1000,
         )
         for state in states
     )

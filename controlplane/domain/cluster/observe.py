@@ -5,20 +5,28 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from controlplane.api import names
+from controlplane.api import conditions, names
 from controlplane.api.quantity import parse_bytes
 from controlplane.domain.observation import (
     Identity,
     NodeObservation,
     PodObservation,
+    QuorumObservation,
     Role,
     Stay,
     VolumeObservation,
+    VoterObservation,
 )
 
 KubeObject = Mapping[str, Any]
+
+START_RESOLUTION_SECONDS = 1.0
+"""Kubernetes cuts a container's start to whole seconds."""
+BELIEVED_SECONDS = 60.0
+"""A process that is older than this has fetched since, whatever the leader's clock says: the window is far shorter."""
 
 
 def observe_nodes(
@@ -87,7 +95,34 @@ def _pod(obj: KubeObject) -> PodObservation:
         format_message=next((text for container in inits if (text := _last_words(container))), None),
         machine=obj.get("spec", {}).get("nodeName") or None,
         certificates=annotations.get(names.CERTIFICATES, ""),
+        started_at=_started_at(containers),
     )
+
+
+def _started_at(containers: Iterable[KubeObject]) -> float | None:
+    running = (one.get("state", {}).get("running") or {} for one in containers if one.get("name") == "kafka")
+    text = next((state["startedAt"] for state in running if state.get("startedAt")), None)
+    return conditions.seconds(text) if text else None
+
+
+def of_running_processes(quorum: QuorumObservation, nodes: Iterable[NodeObservation]) -> QuorumObservation:
+    """`quorum` without the fetches of processes that have ended since.
+
+    The leader goes by what it heard last of a voter, for as long as the window is: one that was restarted in less time
+    looks as if it had never been away. It counts again from its first fetch after its start. Clocks that differ delay
+    that, by `BELIEVED_SECONDS` at most where it is the leader's clock that is slow.
+    """
+    starts = {node.id: node.pod.started_at for node in nodes if node.pod}
+    return replace(quorum, voters=tuple(_of_its_process(one, starts.get(one.id), quorum) for one in quorum.voters))
+
+
+def _of_its_process(voter: VoterObservation, started: float | None, quorum: QuorumObservation) -> VoterObservation:
+    if started is None or voter.caught_up_at is None or voter.id == quorum.leader:
+        return voter
+    fetched = voter.caught_up_at >= started + START_RESOLUTION_SECONDS
+    if fetched or quorum.as_of - started >= BELIEVED_SECONDS:
+        return voter
+    return replace(voter, caught_up=False)
 
 
 def _is_true(status: KubeObject, kind: str) -> bool:

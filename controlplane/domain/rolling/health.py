@@ -133,10 +133,11 @@ def _voter_behind(observation: ClusterObservation, node: NodeObservation) -> Ite
             remedy="Add it as a voter, or find out who removed it.",
         )
     elif not voter.caught_up:
+        behind = f"is {voter.lag} records behind" if voter.lag else "has not been seen to fetch the end of"
         yield Check(
             "VoterBehind",
             ok=False,
-            evidence=f"Controller {node.id} is {voter.lag} records behind the metadata log.",
+            evidence=f"Controller {node.id} {behind} the metadata log.",
             remedy="Wait; if it does not end, see its logs.",
         )
 

@@ -21,7 +21,7 @@ from controlplane.domain.cluster import addresses, growth, users
 from controlplane.domain.cluster.access import epochs
 from controlplane.domain.cluster.access_checks import stages
 from controlplane.domain.cluster.layout import lay_out
-from controlplane.domain.cluster.observe import observe_nodes
+from controlplane.domain.cluster.observe import observe_nodes, of_running_processes
 from controlplane.domain.cluster.places import stay
 from controlplane.domain.cluster.world import UserState, World, is_retired, node_id_of, retired_ids, zone_of
 from controlplane.domain.observation import (
@@ -310,7 +310,9 @@ async def _observe_kafka(
         log.info("%s/%s: no certificate to ask its brokers with", meta.namespace, meta.name)
         return None, None
     try:
-        return await admins.get(f"{meta.namespace}/{meta.name}", way.bootstrap(nodes), way.tls).observe()
+        admin = admins.get(f"{meta.namespace}/{meta.name}", way.bootstrap(nodes), way.tls)
+        kafka, quorum = await admin.observe()
     except KafkaError as error:
         log.info("%s/%s: no observation of Kafka: %s", meta.namespace, meta.name, error.message)
         return None, None
+    return kafka, of_running_processes(quorum, nodes)
