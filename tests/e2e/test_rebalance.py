@@ -1,6 +1,7 @@
 """Rebalances on real brokers under traffic: cancelled and deleted half way, stale, approved and killed all along.
 
-The tests run in order on one cluster of one controller and four brokers; in the end the fourth leaves.
+The tests run in order on one cluster of one controller and four brokers; then the fourth leaves, and in the end one
+whose disk is lost for good.
 """
 
 from __future__ import annotations
@@ -277,7 +278,8 @@ def test_what_was_approved_is_done_whenever_the_operator_dies(
     assert f"replace kafkarebalances/status {cell.namespace}/drain" in kinds
 
 
-def test_a_broker_that_shall_leave_is_emptied_first(ready: Cell, traffic: Traffic) -> None:
+@pytest.mark.usefixtures("traffic")
+def test_a_broker_that_shall_leave_is_emptied_first(ready: Cell) -> None:
     """Nothing is asked of anybody but the number. Whatever was drained before, there are replicas on the broker."""
     cell = ready
     for name, brokers in ((BULK, (4, 1)), (TOPIC, (4, 1, 2))):
@@ -296,4 +298,44 @@ def test_a_broker_that_shall_leave_is_emptied_first(ready: Cell, traffic: Traffi
     cell.wait_in_sync()
     cell.wait("the broker that is asked to know", lambda: unfinished(replicas(cell)) == [], 30)
     assert replicas(cell).on(4) == []
+
+
+def is_failing(cell: Cell, broker: int) -> bool:
+    """Started again and not up."""
+    found = cell.pods()[broker]["status"]
+    up = any((one["type"], one["status"]) == ("Ready", "True") for one in found.get("conditions", []))
+    return not up and sum(one["restartCount"] for one in found.get("containerStatuses", [])) > 1
+
+
+def test_one_that_is_lost_for_good_is_emptied_and_leaves_too(ready: Cell, sandbox: Sandbox, traffic: Traffic) -> None:
+    """Its disk is gone, so that it never starts again. What it had is copied from where else it is."""
+    cell = ready
+    cell.patch({"nodePools": pools(4)})
+    cell.wait_ready(240)
+    (lost,) = set(cell.pods()) - {0, 1, 2, 3}
+    for name, brokers in ((BULK, (lost, 1)), (TOPIC, (lost, 1, 2))):
+        reassign(cell.bootstrap(), name, brokers)
+    both = {TopicPartition(name, 0) for name in (BULK, TOPIC)}
+    cell.wait("replicas", lambda: both <= set(replicas(cell).on(lost)) and not unfinished(replicas(cell)), 90)
+    before, there = cell.pod_uids(), replicas(cell)
+    held = there.on(lost)
+    claim = f"data-0-cell-brokers-{lost}"
+    failed = sandbox.kfleet("sandbox", "fail", "disk", f"{cell.namespace}/{claim}", "--name", sandbox.config.name)
+    assert failed.returncode == 0, failed.stderr
+    cell.wait("it to fail again on what is left of its disk", lambda: is_failing(cell, lost), 60)
+    cell.patch({"nodePools": pools(3)})
+    cell.wait_ready(240)
+    (made,) = [one for one in cell.get(KIND)["items"] if one["spec"]["goal"].get("brokers") == [lost]]
+    assert "kfleet.dev/asked-by" in made["metadata"]["labels"]
+    drain = made["metadata"]["name"]
+    cell.wait("its drain to be over", lambda: reason(cell, drain, "Complete") == "Succeeded", 60)
+    assert status(cell, drain)["progress"]["replicasMoved"] == len(held)
+    assert cell.pod_uids() == {node: uid for node, uid in before.items() if node != lost}, "the others never stopped"
+    assert cell.get("pvc", claim)["metadata"]["annotations"].get("kfleet.dev/retired") == "true"
+    cell.wait_in_sync()
+    cell.wait("the broker that is asked to know", lambda: unfinished(replicas(cell)) == [], 30)
+    after = replicas(cell)
+    assert after.on(lost) == []
+    assert after.registered == {1, 2, 3}
+    assert {one: len(set(after.placed[one])) for one in both} == {one: len(there.placed[one]) for one in both}
     traffic.assert_nothing_lost()

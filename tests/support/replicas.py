@@ -22,6 +22,8 @@ class Replicas:
     leaders: Mapping[TopicPartition, int | None]
     in_flight: frozenset[TopicPartition]
     throttles: Mapping[str, str]
+    registered: frozenset[int]
+    """Brokers that Kafka knows, whether they are up or not."""
 
     def on(self, broker: int) -> list[TopicPartition]:
         return sorted(one for one, brokers in self.placed.items() if broker in brokers)
@@ -41,6 +43,8 @@ async def _asked(cell: Cell) -> Replicas:
         in_flight = await admin.list_partition_reassignments()
         kafka, _ = await admin.observe()
         topics, brokers = await admin.settings(sorted({one.topic for one in kafka.partitions}))
+        registered = await admin.registered_brokers()
+        assert registered is not None, "a Kafka that says who is registered"
     finally:
         await admins.close()
     return Replicas(
@@ -53,6 +57,7 @@ async def _asked(cell: Cell) -> Replicas:
             for key, value in config.items()
             if "throttled" in key
         },
+        registered,
     )
 
 
