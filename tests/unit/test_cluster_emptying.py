@@ -87,6 +87,17 @@ def drain(name: str, *brokers: int, approval: str = "NotRequired", by: str = "")
     return {"apiVersion": "kfleet.dev/v1alpha1", "kind": "KafkaRebalance", "metadata": meta, "spec": spec}
 
 
+def fewer(name: str, topic: str, *, replicas: int) -> Object:
+    """As a person asks for it."""
+    goal = {"type": "ChangeReplicas", "replicas": replicas, "topics": [topic]}
+    return drain(name) | {"spec": drain(name)["spec"] | {"goal": goal}}
+
+
+def reason_of(obj: Object) -> str:
+    (found,) = [one["reason"] for one in obj["status"]["conditions"] if one["type"] == "Ready"]
+    return str(found)
+
+
 async def ended(stage: Stage, name: str, reason: str, message: str = "") -> None:
     """As its own pass would have written it."""
     obj = await stage.namespace.kube.get(REBALANCES, name, "kafka")
@@ -403,6 +414,41 @@ async def test_more_replicas_than_brokers_are_refused_before_anything_is_asked_f
     assert "wide-0" in conditions["Ready"]["message"]
     assert stage.made == []
     assert placed(stage) == list(PLACED)
+
+
+@pytest.mark.parametrize("dead", [(), (4,)], ids=["up", "down"])
+async def test_what_has_too_many_replicas_can_be_given_fewer_while_they_wait(
+    stage: Stage, dead: tuple[int, ...]
+) -> None:
+    """They cannot leave before, so that it must not wait until they have left, nor for one that is down."""
+    put(stage, "wide", (4, 3, 0, 1), (0, 1, 2, 3))
+    assert isinstance(stage.namespace, Disks)
+    for broker in dead:
+        stage.namespace.lose_disk(broker)
+    await turns(stage, 10)
+    await resize(stage, 3)
+    assert "goal ChangeReplicas" in await stage.blocked("ScaleDownRefused")
+    await stage.namespace.kube.create(REBALANCES, fewer("mine", "wide", replicas=3))
+    await stage.until_ready()
+    assert left(stage) == LEAVING
+    assert [set(on) for on in placed(stage, "wide")] == [{0, 1, 2}, {0, 1, 2}]
+    assert all(len(set(on)) == 3 and not LEAVING & set(on) for on in placed(stage))
+    assert stage.namespace.kafka.harms == []
+    assert reason_of(await stage.namespace.kube.get(REBALANCES, "mine", "kafka")) == "Succeeded"
+
+
+@pytest.mark.parametrize(("topic", "replicas"), [("t", 2), ("wide", 4)], ids=["not too many", "too many still"])
+async def test_fewer_replicas_that_they_do_not_wait_for_wait_for_them(stage: Stage, topic: str, replicas: int) -> None:
+    put(stage, "wide", (0, 1, 2, 3, 4))
+    await resize(stage, 3)
+    await stage.namespace.kube.create(REBALANCES, fewer("mine", topic, replicas=replicas))
+    await turns(stage, 10, moves=True)
+    assert reason_of(await stage.namespace.kube.get(REBALANCES, "mine", "kafka")) == "BrokersLeaving"
+    assert placed(stage) == list(PLACED)
+    await resize(stage, 5)
+    await stage.until_ready()
+    await turns(stage, 20, moves=True)
+    assert reason_of(await stage.namespace.kube.get(REBALANCES, "mine", "kafka")) == "Succeeded"
 
 
 async def test_a_persons_drain_is_left_to_do_it(stage: Stage) -> None:

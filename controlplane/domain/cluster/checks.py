@@ -128,8 +128,8 @@ def _leaving(world: World, layout: Layout) -> Iterator[Check]:
             ok=False,
             evidence=f"{asked} leaves {left} brokers, {most - left} too few for {len(wide)} partitions that "
             f"have up to {most} replicas: {listing(sorted(wide))}.",
-            remedy=f"Keep {most} brokers. Or lower their replication factor (by kafka-reassign-partitions.sh, or with "
-            "the number set back by a KafkaRebalance with goal ChangeReplicas) and it goes on.",
+            remedy=f"Keep {most} brokers. Or lower their replication factor by a KafkaRebalance with goal "
+            "ChangeReplicas, and it goes on.",
         )
     declared = config_texts(world.cluster.spec.config)
     lowered = [

@@ -31,9 +31,8 @@ class Asked:
     def __init__(self, assignment: Assignment, brokers: Sequence[Broker], goal: Goal) -> None:
         self._goal = goal
         self.partitions = sorted(assignment.partitions, key=lambda partition: partition.id)
-        self.away: Ids = goal.brokers if isinstance(goal, Drain) else frozenset()
-        """Brokers that nothing may be on: not planned with."""
-        self.brokers = [broker for broker in brokers if broker.id not in self.away]
+        self._away = not_planned_with(goal)
+        self.brokers = [broker for broker in brokers if broker.id not in self._away]
         self._everybody: Ids = frozenset(broker.id for broker in self.brokers)
         self._rack = {broker.id: broker.rack for broker in brokers}
 
@@ -43,7 +42,7 @@ class Asked:
         short: list[Shortage] = []
         for partition in self.partitions:
             changes, meant = self._has_to_change(partition), self._is_meant(partition)
-            if not changes and not everything:
+            if not changes and (not everything or not self._away.isdisjoint(partition.replicas)):
                 problem.fix(partition)
                 continue
             cell, want = self._cell(partition, meant=meant), self._want(partition, meant=meant)
@@ -100,6 +99,13 @@ class Asked:
         return len({self._rack.get(one) for one in ids})
 
 
+def not_planned_with(goal: Goal) -> Ids:
+    """Brokers that get nothing, whether they are there or not."""
+    if isinstance(goal, ChangeReplicas):
+        return goal.leaving
+    return goal.brokers if isinstance(goal, Drain) else frozenset()
+
+
 def _too_few(partition: Partition, want: int, cell: Ids) -> Shortage:
     have = ", ".join(str(one) for one in sorted(cell)) or "none"
     return Shortage(
@@ -116,7 +122,7 @@ def problems_of(assignment: Assignment, brokers: Iterable[Broker], goal: Goal) -
     """What in the input makes no sense, all of it."""
     brokers = list(brokers)
     known = {broker.id for broker in brokers}
-    away = goal.brokers if isinstance(goal, Drain) else frozenset()
+    away = not_planned_with(goal)
     found: list[Shortage] = []
 
     def wrong(subject: str, message: str) -> None:

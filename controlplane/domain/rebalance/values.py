@@ -105,10 +105,12 @@ class MoveTo:
 
 @dataclass(frozen=True, slots=True)
 class ChangeReplicas:
-    """The partitions of these topics with this many replicas; None means all topics."""
+    """The partitions of these topics with this many replicas; None means all topics. Whatever has to change has nothing
+    on brokers that are `leaving` afterwards."""
 
     replicas: int
     topics: frozenset[str] | None = None
+    leaving: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from controlplane.api.rollout import ApprovalPolicy
 from controlplane.api.validate import check_rebalance
 from controlplane.api.validate import explain as explain_problems
 from controlplane.domain.check import Check
-from controlplane.domain.cluster.layout import lay_out
+from controlplane.domain.cluster.layout import Layout, lay_out
 from controlplane.domain.cluster.observe import capacities
 from controlplane.domain.cluster.world import World
 from controlplane.domain.membership.brokers import known
@@ -84,8 +84,8 @@ class RebalanceRecipe:
         except CellGoneError:
             return (cluster_not_found(cell),)
         kafka = world.observation.kafka
-        unwell = gate.gates(world.observation, None, emptied=_emptied(rebalance, world))
-        if why := (*_not_alone(rebalance, cluster), *unwell, *_leaving(rebalance, world)):
+        unwell = gate.gates(world.observation, None, emptied=_emptied(rebalance.spec.goal, world))
+        if why := (*_not_alone(rebalance, cluster), *unwell, *_leaving(rebalance.spec.goal, world)):
             return why
         if kafka is None:  # a gate has said so
             raise AssertionError("a cluster that is well has no observation of Kafka")
@@ -102,7 +102,8 @@ class RebalanceRecipe:
         brokers = brokers_of(kafka, world.observation.nodes)
         assignment = assignment_of(kafka, earlier, brokers, bounds)
         try:
-            proposal = await self._planner.propose(assignment, brokers, goal_of(rebalance.spec.goal))
+            goal = goal_of(rebalance.spec.goal, leaving=frozenset(_layout(world).leaving))
+            proposal = await self._planner.propose(assignment, brokers, goal)
         except PlanningError as error:
             return (Check("PlanningFailed", ok=False, evidence=f"{error}.", remedy="It is tried again."),)
         if isinstance(proposal, goals.Infeasible):
@@ -190,7 +191,7 @@ class RebalanceRecipe:
         except CellGoneError:
             return (cluster_not_found(cell),)
         world = await self._cells.observe(cluster)
-        emptied = _emptied(KafkaRebalance.model_validate(obj | {"status": {}}), world)
+        emptied = _emptied(KafkaRebalance.model_validate(obj | {"status": {}}).spec.goal, world)
         return gate.gates(world.observation, cluster.status.operation, cluster.status.load_shedding, emptied=emptied)
 
     def described(
@@ -223,7 +224,8 @@ class RebalanceRecipe:
         return pace
 
 
-def goal_of(goal: api.RebalanceGoal) -> goals.Goal:
+def goal_of(goal: api.RebalanceGoal, *, leaving: frozenset[int] = frozenset()) -> goals.Goal:
+    """`leaving`: nodes that are to leave the cluster."""
     brokers, topics = frozenset(goal.brokers), frozenset(goal.topics)
     match goal.type:
         case api.GoalType.BALANCE:
@@ -240,7 +242,7 @@ def goal_of(goal: api.RebalanceGoal) -> goals.Goal:
         case api.GoalType.MOVE_TO:
             return goals.MoveTo(brokers, topics)
         case api.GoalType.CHANGE_REPLICAS:
-            return goals.ChangeReplicas(goal.replicas or 0, topics or None)
+            return goals.ChangeReplicas(goal.replicas or 0, topics or None, leaving)
         case api.GoalType.MOVE_AWAY:
             return goals.MoveAway(brokers)
 
@@ -311,22 +313,33 @@ def _not_alone(rebalance: KafkaRebalance, cluster: KafkaCluster) -> tuple[Check,
     )
 
 
-def _to_leave(world: World) -> tuple[int, ...]:
-    return lay_out(world.cluster, world.observation.nodes, world.zones, formed=True).leaving
+def _layout(world: World) -> Layout:
+    return lay_out(world.cluster, world.observation.nodes, world.zones, formed=True)
 
 
-def _emptied(rebalance: KafkaRebalance, world: World) -> frozenset[int]:
-    """Nodes that nothing may be on afterwards."""
-    goal = rebalance.spec.goal
-    return frozenset((*goal.brokers, *_to_leave(world))) if goal.type is api.GoalType.DRAIN else frozenset()
+def _emptied(goal: api.RebalanceGoal, world: World) -> frozenset[int]:
+    """Nodes that nothing of what is moved may be on afterwards."""
+    if goal.type is api.GoalType.DRAIN:
+        return frozenset((*goal.brokers, *_layout(world).leaving))
+    return frozenset(_layout(world).leaving) if _makes_them_fit(goal, world) else frozenset()
 
 
-def _leaving(rebalance: KafkaRebalance, world: World) -> tuple[Check, ...]:
-    """Nothing but a drain is planned with brokers that are to go: it would give them replicas."""
-    gone = _to_leave(world)
+def _makes_them_fit(goal: api.RebalanceGoal, world: World) -> bool:
+    """Whether it lowers the number of replicas of a partition that has more than brokers stay: those that are to leave
+    wait for that (ScaleDownRefused), so that it must not wait for them."""
+    stay, kafka = len(_layout(world).brokers), world.observation.kafka
+    if goal.type is not api.GoalType.CHANGE_REPLICAS or kafka is None or (goal.replicas or 0) > stay:
+        return False
+    return any(len(one.replicas) > stay for one in kafka.partitions if not goal.topics or one.topic in goal.topics)
+
+
+def _leaving(goal: api.RebalanceGoal, world: World) -> tuple[Check, ...]:
+    """Nothing but a drain is planned with brokers that are to go, or what has to come before it: any other goal would
+    give them replicas."""
+    gone = _layout(world).leaving
     brokers = known(world.observation.kafka, gone) if world.observation.kafka is not None else ()
-    empties = rebalance.spec.goal.type is api.GoalType.DRAIN and set(brokers) <= set(rebalance.spec.goal.brokers)
-    if not brokers or empties:
+    empties = goal.type is api.GoalType.DRAIN and set(brokers) <= set(goal.brokers)
+    if not brokers or empties or _makes_them_fit(goal, world):
         return ()
     return (
         Check(
