@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from support.fake_kube import DELETED_AT
 from support.simulation import Namespace
 
 from controlplane.api import names
@@ -46,6 +47,18 @@ class Disks(Namespace):
         self.contents.pop(claim["metadata"]["uid"])
         del self.kube.objects[(CLAIM, "kafka", claim["metadata"]["name"])]
         self._crash(node)
+
+    def lose_machine(self, node: int, pool: str = "nodes") -> None:
+        """With its disk. Nobody says that the process has ended: the pod, whose deletion was asked for, stays."""
+        claim, meta = self.claim(node, pool), self.kube.objects[("pods", "kafka", f"cell-{pool}-{node}")]["metadata"]
+        assert claim is not None
+        self.contents.pop(claim["metadata"]["uid"])
+        meta |= {"finalizers": ["test/machine-is-lost"], "deletionTimestamp": DELETED_AT}
+        self.kafka.stop_broker(node)
+
+    def remove_machine(self, node: int, pool: str = "nodes") -> None:
+        """Kubernetes then lets go of its pods."""
+        del self.kube.objects[("pods", "kafka", f"cell-{pool}-{node}")]
 
     def _crash(self, node: int) -> None:
         self.kube.objects.pop(("pods", "kafka", f"cell-nodes-{node}"))

@@ -185,6 +185,30 @@ async def test_one_that_is_lost_is_emptied_and_leaves_all_the_same(
     assert stage.namespace.kafka.harms == []
 
 
+async def test_one_whose_machine_is_lost_is_emptied_before_its_pod_goes(stage: Stage) -> None:
+    """That may be never: a person has to remove the machine, or the pod by force."""
+    namespace = stage.namespace
+    assert isinstance(namespace, Disks)
+    nodes = (await namespace.kube.get(KAFKA_CLUSTERS, "cell", "kafka"))["spec"]["nodePools"][0]
+    brokers = nodes | {"name": "brokers", "roles": ["Broker"]}
+    await namespace.change(nodePools=[nodes, brokers | {"replicas": 2}])
+    await run_until_ready(namespace, DieAt())
+    put(stage, "u", (6, 0, 1), (5, 6, 2))
+    namespace.lose_machine(6, "brokers")
+    await turns(stage, 5)
+    await namespace.change(nodePools=[nodes, brokers | {"replicas": 1}])
+    await turns(stage, 40, moves=True)
+    assert not any(6 in on for on in placed(stage, "u"))
+    operation = (await namespace.status())["operation"]
+    assert (operation["step"]["verb"], operation["step"]["target"]) == ("AwaitMember", "6")
+    assert "delete the pod by force" in operation["message"]
+    assert left(stage) == set()
+    namespace.remove_machine(6, "brokers")
+    await stage.until_ready()
+    assert left(stage) == {6}
+    assert namespace.kafka.harms == []
+
+
 async def test_one_that_stays_and_is_down_holds_a_drain(stage: Stage) -> None:
     """The control: it could come back with what is missing elsewhere."""
     assert isinstance(stage.namespace, Disks)

@@ -277,8 +277,8 @@ class _Membership:
         return self.quorum is None or quorum.voter(self.quorum, node.id) is not None
 
     def _leave(self) -> Steps:
-        """Brokers are emptied first, all that leave at once. Then nodes go one after the other; the active controller
-        last, so that leadership moves once at most."""
+        """Brokers are emptied first, all that leave at once, also while a pod ends: one whose machine is lost may never.
+        Then nodes go one after the other; the active controller last, so that leadership moves once at most."""
         leader = self.quorum.leader if self.quorum is not None else None
         filled = brokers.cannot_leave(self.kafka, self.target.leaving) if self.kafka is not None else ()
         for node_id in sorted(self.target.leaving, key=lambda node: node == leader):
@@ -294,11 +294,11 @@ class _Membership:
                 checks += quorum.cannot_remove(self.observation, self.quorum, node_id)
             elif node.pod is not None and not node.pod.terminating:
                 checks += safety.judge(self.observation, frozenset({node_id}), UnprotectedPolicy.BLOCK).failed
-            if node.pod is not None and node.pod.terminating and votes is None:
-                yield self._awaiting(node_id), True
-            elif filled and not held and self.kafka is not None:
+            if filled and not held and self.kafka is not None:
                 emptied = brokers.known(self.kafka, self.target.leaving)
                 yield DrainBrokers(emptied[-1], emptied, filled), False
+            elif node.pod is not None and node.pod.terminating and votes is None:
+                yield self._awaiting(node_id), True
             elif checks:
                 yield Refused(node_id, tuple(dict.fromkeys(checks))), False
             elif votes is not None:
