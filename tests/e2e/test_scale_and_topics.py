@@ -1,4 +1,5 @@
-"""One controller and three brokers with two disks each: topics through their life, then a fourth broker.
+"""One controller and three brokers with two disks each: topics through their life, then a fourth broker, which goes
+again.
 
 The tests run in order on one cluster.
 """
@@ -124,3 +125,27 @@ def test_what_arrives_later_is_refused_and_touches_nothing(cell: Cell) -> None:
     cell.apply(separate_cluster(4))
     cell.wait_ready(60)
     assert cell.pod_uids() == before
+
+
+def test_it_goes_once_nothing_has_more_replicas_than_brokers_stay(cell: Cell) -> None:
+    """What it waits for need not wait for it: a person asks for fewer replicas while the number stands lowered."""
+    before = cell.pod_uids()
+    cell.apply(separate_cluster(3))
+    cell.wait("the refusal", lambda: cell.condition("Ready")["reason"] == "ScaleDownRefused", 60)
+    cell.apply(
+        {
+            "apiVersion": "kfleet.dev/v1alpha1",
+            "kind": "KafkaRebalance",
+            "metadata": {"name": "fewer"},
+            "spec": {
+                "clusterRef": {"name": cell.name},
+                "goal": {"type": "ChangeReplicas", "replicas": 3, "topics": ["wide"]},
+                "limits": {"throttle": "10Mi"},
+                "approval": "NotRequired",
+            },
+        }
+    )
+    cell.wait_ready()
+    assert cell.pod_uids() == {node: uid for node, uid in before.items() if node != 4}
+    cell.wait("a client to know", lambda: sorted(kafka_metadata(cell).brokers) == [1, 2, 3])
+    assert sorted(kafka_metadata(cell).topics["wide"].partitions[0].replicas) == [1, 2, 3]

@@ -85,6 +85,7 @@ def goals(seed: int, given: World) -> list[Goal]:
         MoveAway(few),
         MoveTo(many, topic),
         ChangeReplicas(rng.randint(1, 4), rng.choice((topic, None))),
+        ChangeReplicas(rng.randint(1, 4), rng.choice((topic, None)), few),
     ]
 
 

@@ -26,6 +26,8 @@ class Disks(Namespace):
         self.contents: dict[str, str] = {}
         self.formats: dict[int, int] = {}
         self.seen: set[str] = set()
+        self.unplaced: set[int] = set()
+        """Nodes for whose pods there is no machine."""
 
     @property
     def harms(self) -> list[str]:
@@ -41,12 +43,12 @@ class Disks(Namespace):
         self.contents.pop(claim["metadata"]["uid"])
         self._crash(node)
 
-    def lose_claim(self, node: int) -> None:
-        claim = self.claim(node)
+    def lose_claim(self, node: int, pool: str = "nodes") -> None:
+        claim = self.claim(node, pool)
         assert claim is not None
         self.contents.pop(claim["metadata"]["uid"])
         del self.kube.objects[(CLAIM, "kafka", claim["metadata"]["name"])]
-        self._crash(node)
+        self._crash(node, pool)
 
     def lose_machine(self, node: int, pool: str = "nodes") -> None:
         """With its disk. Nobody says that the process has ended: the pod, whose deletion was asked for, stays."""
@@ -60,8 +62,8 @@ class Disks(Namespace):
         """Kubernetes then lets go of its pods."""
         del self.kube.objects[("pods", "kafka", f"cell-{pool}-{node}")]
 
-    def _crash(self, node: int) -> None:
-        self.kube.objects.pop(("pods", "kafka", f"cell-nodes-{node}"))
+    def _crash(self, node: int, pool: str = "nodes") -> None:
+        self.kube.objects.pop(("pods", "kafka", f"cell-{pool}-{node}"))
         self.kafka.stop_broker(node)
 
     async def ask_replacement(self, text: str) -> None:
@@ -90,7 +92,7 @@ class Disks(Namespace):
         env = {entry["name"]: entry.get("value", "") for entry in pod["spec"]["initContainers"][0]["env"]}
         volume = next(v for v in pod["spec"]["volumes"] if "persistentVolumeClaim" in v)
         claim = self.kube.objects.get((CLAIM, "kafka", volume["persistentVolumeClaim"]["claimName"]))
-        if claim is None:
+        if claim is None or node in self.unplaced:
             return self._not_ready(pod, node, "", scheduled=False)
         uid = claim["metadata"]["uid"]
         held, mark = self.contents.get(uid), env["KAFKA_FORMATTED"]

@@ -39,6 +39,8 @@ class Court:
         self.goal = goal
         self.partitions = {partition.id: partition for partition in assignment.partitions}
         self.brokers = {broker.id: broker for broker in brokers}
+        self.leaving = goal.leaving if isinstance(goal, ChangeReplicas) else frozenset()
+        """They get nothing more, and what is not spoken of stays there."""
 
     def is_meant(self, p: Partition) -> bool:
         goal = self.goal
@@ -55,6 +57,7 @@ class Court:
     def cell(self, p: Partition) -> set[int]:
         goal = self.goal
         cell = set(self.brokers) if p.allowed is None else set(p.allowed) & set(self.brokers)
+        cell -= self.leaving
         if isinstance(goal, MoveTo) and self.is_meant(p):
             return cell & goal.brokers
         if not self.is_meant(p):
@@ -136,7 +139,7 @@ class Court:
             found += [
                 f"broker {one}: {held[one]} bytes are more than its {broker.capacity}"
                 for one, broker in self.brokers.items()
-                if broker.capacity is not None and held[one] > broker.capacity
+                if broker.capacity is not None and held[one] > broker.capacity and one not in self.leaving
             ]
         return found
 

@@ -185,28 +185,67 @@ async def test_one_that_is_lost_is_emptied_and_leaves_all_the_same(
     assert stage.namespace.kafka.harms == []
 
 
+async def brokers(stage: Stage, replicas: int) -> None:
+    """A pool beside the other, of brokers alone: 5 and 6."""
+    obj = await stage.namespace.kube.get(KAFKA_CLUSTERS, "cell", "kafka")
+    nodes = obj["spec"]["nodePools"][0]
+    await stage.namespace.change(nodePools=[nodes, nodes | {"name": "more", "roles": ["Broker"], "replicas": replicas}])
+
+
+async def with_brokers(stage: Stage) -> Disks:
+    await brokers(stage, 2)
+    await run_until_ready(stage.namespace, DieAt())
+    put(stage, "u", (6, 0, 1), (5, 6, 2))
+    assert isinstance(stage.namespace, Disks)
+    return stage.namespace
+
+
 async def test_one_whose_machine_is_lost_is_emptied_before_its_pod_goes(stage: Stage) -> None:
     """That may be never: a person has to remove the machine, or the pod by force."""
-    namespace = stage.namespace
-    assert isinstance(namespace, Disks)
-    nodes = (await namespace.kube.get(KAFKA_CLUSTERS, "cell", "kafka"))["spec"]["nodePools"][0]
-    brokers = nodes | {"name": "brokers", "roles": ["Broker"]}
-    await namespace.change(nodePools=[nodes, brokers | {"replicas": 2}])
-    await run_until_ready(namespace, DieAt())
-    put(stage, "u", (6, 0, 1), (5, 6, 2))
-    namespace.lose_machine(6, "brokers")
+    namespace = await with_brokers(stage)
+    namespace.lose_machine(6, "more")
     await turns(stage, 5)
-    await namespace.change(nodePools=[nodes, brokers | {"replicas": 1}])
+    await brokers(stage, 1)
     await turns(stage, 40, moves=True)
     assert not any(6 in on for on in placed(stage, "u"))
     operation = (await namespace.status())["operation"]
     assert (operation["step"]["verb"], operation["step"]["target"]) == ("AwaitMember", "6")
     assert "delete the pod by force" in operation["message"]
     assert left(stage) == set()
-    namespace.remove_machine(6, "brokers")
+    namespace.remove_machine(6, "more")
     await stage.until_ready()
     assert left(stage) == {6}
     assert namespace.kafka.harms == []
+
+
+@pytest.mark.parametrize("gone", ["before", "afterwards"])
+async def test_one_whose_claim_is_gone_leaves_by_what_the_message_says(stage: Stage, gone: str) -> None:
+    """A claim is what tells of a node. There is no machine for another one, and none is needed."""
+    namespace = await with_brokers(stage)
+    namespace.unplaced.add(6)
+    if gone == "before":
+        namespace.lose_claim(6, "more")
+    await turns(stage, 5)
+    await brokers(stage, 1)
+    await turns(stage, 1)
+    if gone == "afterwards":
+        namespace.lose_claim(6, "more")
+    await turns(stage, 5, moves=True)
+    condition = await stage.condition()
+    assert condition["reason"] == "VolumeMissing"
+    assert "Kafka knows node 6" in condition["message"]
+    assert "set spec.nodePools[more].replicas back to 2" in condition["message"]
+    assert "kfleet cluster replace-node cell 6" in condition["message"]
+    await brokers(stage, 2)
+    await namespace.ask_replacement("6")
+    await turns(stage, 10)
+    assert namespace.claim(6, "more") is not None
+    await brokers(stage, 1)
+    await annotate(stage, REPLACE_NODE=None)
+    await stage.until_ready()
+    assert left(stage) == {6}
+    assert all(len(set(on)) == 3 and 6 not in on for on in placed(stage, "u"))
+    assert namespace.harms == []
 
 
 async def test_one_that_stays_and_is_down_holds_a_drain(stage: Stage) -> None:

@@ -217,6 +217,18 @@ def test_a_dead_broker_that_is_not_listed_can_be_drained() -> None:
     assert isinstance(propose(assigned((9, 0)), racked(3, 3), Balance(), None), Infeasible)
 
 
+def test_another_number_of_replicas_lets_brokers_leave_whether_they_are_up_or_not() -> None:
+    """Broker 4 is listed, 9 is not. What has the number already is no business of this goal, wherever it is."""
+    given = assigned((9, 4, 0, 1), (4, 1, 2), (0, 1, 2, 3))
+    proposal = planned(given, racked(5, 5), ChangeReplicas(3, leaving=frozenset({4, 9})))
+    (first, last) = proposal.moves
+    assert (first.partition, first.removing, len(first.adding)) == (0, frozenset({4, 9}), 1)
+    assert (last.partition, len(last.removing), last.adding) == (2, 1, frozenset())
+    few = propose(given, racked(5, 5), ChangeReplicas(4, leaving=frozenset({2, 3, 4, 9})), None)
+    assert isinstance(few, Infeasible)
+    assert "4 replicas need 4 brokers, 2 may have them (0, 1)" in str(few)
+
+
 @pytest.mark.parametrize("goal", [Balance(), BalanceBytes(), Leaders(), Racks(), Drain(frozenset({0}))])
 def test_an_empty_cluster_has_nothing_to_move(goal: Goal) -> None:
     answer = propose(Assignment(()), racked(3, 3), goal, SOLVER)

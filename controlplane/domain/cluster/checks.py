@@ -94,14 +94,20 @@ def _replicas(world: World, layout: Layout) -> Iterator[Check]:
     yield from _leaving(world, layout)
     present = {node.id for node in world.observation.nodes if node.volumes}
     if missing := sorted(world.known_ids - present - lost.excused(world, layout)):
-        one = missing[0]
+        replaced = f"by `kfleet cluster replace-node {world.cluster.metadata.name} {missing[0]}`"
+        beyond = lost.beyond(world, missing[0])
+        left = (
+            f" If it is to leave instead, set spec.nodePools[{beyond.name}].replicas back to {beyond.replicas + 1}, "
+            "replace it, and lower the number again once it has a PVC: it need not come up."
+            if beyond is not None
+            else ""
+        )
         yield Check(
             "VolumeMissing",
             ok=False,
             evidence=f"Kafka knows {'nodes' if len(missing) > 1 else 'node'} {', '.join(map(str, missing))}, "
             "whose volumes are gone.",
-            remedy="Restore the PVCs. A node whose disk is lost for good comes back on an empty one by `kfleet cluster "
-            f"replace-node {world.cluster.metadata.name} {one}`.",
+            remedy=f"Restore the PVCs. A node whose disk is lost for good comes back on an empty one {replaced}.{left}",
         )
     pools = {pool.name for pool in world.cluster.spec.node_pools}
     for node in world.observation.nodes:

@@ -6,6 +6,7 @@ and the others are set aside: they stay members under their ids, and no volume a
 
 from __future__ import annotations
 
+from controlplane.api.kafka_cluster import NodePool
 from controlplane.domain.check import Check
 from controlplane.domain.cluster import manifests, naming
 from controlplane.domain.cluster.layout import Layout, Lost
@@ -49,6 +50,16 @@ def lost_claims(world: World, node: NodeObservation) -> frozenset[int]:
         and (mounted is None or naming.volume(cluster, node.pool, node.id, volume.id) in mounted)
     }
     return going | gone
+
+
+def beyond(world: World, node_id: int) -> NodePool | None:
+    """The pool of a node without claims, if others make up its number of replicas: who leaves is told by claims."""
+    traced = world.trace(node_id)
+    pool = next((pool for pool in world.cluster.spec.node_pools if traced and pool.name == traced.pool), None)
+    if pool is None:
+        return None
+    whole = [node for node in world.observation.nodes if node.pool == pool.name and node.volumes]
+    return pool if len(whole) >= pool.replicas else None
 
 
 def excused(world: World, layout: Layout) -> frozenset[int]:

@@ -277,7 +277,7 @@ class _Membership:
         return self.quorum is None or quorum.voter(self.quorum, node.id) is not None
 
     def _leave(self) -> Steps:
-        """Brokers are emptied first, all that leave at once, also while a pod ends: one whose machine is lost may never.
+        """Brokers are emptied first, all that leave at once, also while a pod ends: on a lost machine it never does.
         Then nodes go one after the other; the active controller last, so that leadership moves once at most."""
         leader = self.quorum.leader if self.quorum is not None else None
         filled = brokers.cannot_leave(self.kafka, self.target.leaving) if self.kafka is not None else ()
