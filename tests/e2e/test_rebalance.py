@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from support.accounts import Person, person
 from support.cell import Cell, combined_cluster, topic
-from support.faults.replication import crawling, fill, reassign
+from support.faults.replication import crawling, fill, lead, reassign
 from support.replicas import Replicas, replicas, unfinished
 from support.sandbox import Sandbox
 from support.traffic import Traffic
@@ -219,6 +219,8 @@ def test_a_plan_that_the_world_has_overtaken_is_refused(ready: Cell, people: tup
     turned = replicas(cell).of(BULK)[0][::-1]
     reassign(cell.bootstrap(), BULK, turned)
     cell.wait("it to be turned", lambda: replicas(cell).of(BULK)[0] == turned, 60)
+    lead(cell.bootstrap(), BULK)
+    cell.wait("its leader", lambda: replicas(cell).leaders[TopicPartition(BULK, 0)] == turned[0], 60)
     before = replicas(cell)
     approved = bob.kfleet("approve", "kafkarebalance/late", "-n", cell.namespace, "--yes")
     assert approved.returncode == 0, approved.stderr

@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from confluent_kafka import Producer
+from confluent_kafka import ElectionType, Producer
+from confluent_kafka import TopicPartition as ConfluentPartition
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -69,6 +70,12 @@ def reassign(bootstrap: str, topic: str, replicas: Sequence[int]) -> None:
         assert not any(failed.values()), failed
     finally:
         admin.close()
+
+
+def lead(bootstrap: str, topic: str) -> None:
+    """Its preferred leader leads partition 0, before the controllers see to it by themselves (every five minutes)."""
+    admin, wanted = AdminClient({"bootstrap.servers": bootstrap}), [ConfluentPartition(topic, 0)]
+    admin.elect_leaders(ElectionType.PREFERRED, wanted, request_timeout=30).result(60)
 
 
 def reassigning(bootstrap: str) -> bool:
