@@ -19,7 +19,7 @@ other."""
 
 USUAL_SECONDS: Mapping[str, int] = {
     "e2e/test_main_job": 420,
-    "e2e/test_rebalance": 320,
+    "e2e/test_rebalance": 370,
     "e2e/test_rolling": 200,
     "e2e/test_operations": 200,
     "e2e/test_way_back": 190,
@@ -29,7 +29,7 @@ USUAL_SECONDS: Mapping[str, int] = {
     "e2e/test_disks": 110,
     "e2e/test_membership": 110,
     "e2e/test_tenants": 100,
-    "e2e/test_scale_and_topics": 90,
+    "e2e/test_scale_and_topics": 105,
     "e2e/test_tenant_topics": 70,
     "integration/test_docs_quickstart": 300,
     "integration/test_local": 280,

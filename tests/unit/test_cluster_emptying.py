@@ -19,6 +19,7 @@ from controlplane.ports import InvalidError, Resource
 from controlplane.services.cluster.kind import KAFKA_CLUSTERS, placement
 from controlplane.services.cluster.moves import move_of
 from controlplane.services.cluster.plan import cluster_plan
+from controlplane.services.keys import rebalance_key
 from controlplane.services.rebalance.asked import REBALANCES, operator_user
 from controlplane.services.tenants.read import KAFKA_TENANTS
 
@@ -500,18 +501,31 @@ async def test_what_has_too_many_replicas_can_be_given_fewer_while_they_wait(
     assert reason_of(await stage.namespace.kube.get(REBALANCES, "mine", "kafka")) == "Succeeded"
 
 
-@pytest.mark.parametrize(("topic", "replicas"), [("t", 2), ("wide", 4)], ids=["not too many", "too many still"])
-async def test_fewer_replicas_that_they_do_not_wait_for_wait_for_them(stage: Stage, topic: str, replicas: int) -> None:
-    put(stage, "wide", (0, 1, 2, 3, 4))
+async def test_so_can_what_does_not_fit_on_those_that_stay(stage: Stage) -> None:
+    """Of the shard of its tenant two stay."""
+    put(stage, "shop.orders", (3, 0, 1))
+    await stage.namespace.kube.create(KAFKA_TENANTS, tenant(shard=(0, 1, 3)))
     await resize(stage, 3)
-    await stage.namespace.kube.create(REBALANCES, fewer("mine", topic, replicas=replicas))
-    await turns(stage, 10, moves=True)
+    assert "shop.orders-0: 3 replicas need 3 brokers, 2 may have them" in await stage.blocked("ScaleDownRefused")
+    await stage.namespace.kube.create(REBALANCES, fewer("mine", "shop.orders", replicas=2))
+    await stage.until_ready()
+    assert [set(on) for on in placed(stage, "shop.orders")] == [{0, 1}]
+    await assert_left(stage)
+    assert reason_of(await stage.namespace.kube.get(REBALANCES, "mine", "kafka")) == "Succeeded"
+
+
+async def test_fewer_replicas_that_they_do_not_wait_for_wait_for_them(stage: Stage) -> None:
+    """The control: they would move what the Drain moves."""
+    await resize(stage, 3)
+    await stage.blocked("BrokersDraining", moves=False)
+    await stage.namespace.kube.create(REBALANCES, fewer("mine", "t", replicas=2))
+    await stage.rebalances().reconcile(rebalance_key("kafka", "mine"))
     assert reason_of(await stage.namespace.kube.get(REBALANCES, "mine", "kafka")) == "BrokersLeaving"
-    assert placed(stage) == list(PLACED)
-    await resize(stage, 5)
     await stage.until_ready()
     await turns(stage, 20, moves=True)
     assert reason_of(await stage.namespace.kube.get(REBALANCES, "mine", "kafka")) == "Succeeded"
+    assert left(stage) == LEAVING
+    assert all(len(on) == 2 and not LEAVING & set(on) for on in placed(stage))
 
 
 async def test_a_persons_drain_is_left_to_do_it(stage: Stage) -> None:

@@ -68,8 +68,8 @@ REBALANCE_CHECKS = (
         _CHECK,
         "The cluster is to have fewer nodes, and this goal might give replicas to one that is to go.",
         _NOT_PLANNED,
-        "Drain the brokers named first. A ChangeReplicas is planned before they leave only where they wait for it: it "
-        "lowers what has more replicas than brokers stay.",
+        "Drain the brokers named first. A ChangeReplicas is planned before they leave only while they cannot "
+        "(ScaleDownRefused): fewer replicas may be what they wait for.",
     ),
     Entry(
         "CapacityShort",

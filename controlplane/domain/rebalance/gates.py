@@ -3,7 +3,7 @@ the cell. Pure.
 
 A batch that has begun goes on whatever these say: adding replicas takes nothing from anybody, and a batch is bounded.
 A Drain does not wait for the brokers that it empties, nor for nodes that are to leave: nobody may bring them back, and
-what they had is copied from where else it is.
+what they had is copied from where else it is. Nor does ChangeReplicas, which those may wait for.
 """
 
 from __future__ import annotations

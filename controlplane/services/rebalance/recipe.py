@@ -6,6 +6,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
+from controlplane.api import conditions as c
 from controlplane.api import kafka_rebalance as api
 from controlplane.api import names
 from controlplane.api.kafka_cluster import KafkaCluster
@@ -15,6 +16,7 @@ from controlplane.api.rollout import ApprovalPolicy
 from controlplane.api.validate import check_rebalance
 from controlplane.api.validate import explain as explain_problems
 from controlplane.domain.check import Check
+from controlplane.domain.cluster import emptying
 from controlplane.domain.cluster.layout import Layout, lay_out
 from controlplane.domain.cluster.observe import capacities
 from controlplane.domain.cluster.world import World
@@ -319,27 +321,25 @@ def _layout(world: World) -> Layout:
 
 def _emptied(goal: api.RebalanceGoal, world: World) -> frozenset[int]:
     """Nodes that nothing of what is moved may be on afterwards."""
-    if goal.type is api.GoalType.DRAIN:
-        return frozenset((*goal.brokers, *_layout(world).leaving))
-    return frozenset(_layout(world).leaving) if _makes_them_fit(goal, world) else frozenset()
+    if goal.type not in {api.GoalType.DRAIN, api.GoalType.CHANGE_REPLICAS}:
+        return frozenset()
+    named = goal.brokers if goal.type is api.GoalType.DRAIN else ()
+    return frozenset((*named, *_layout(world).leaving))
 
 
-def _makes_them_fit(goal: api.RebalanceGoal, world: World) -> bool:
-    """Whether it lowers the number of replicas of a partition that has more than brokers stay: those that are to leave
-    wait for that (ScaleDownRefused), so that it must not wait for them."""
-    stay, kafka = len(_layout(world).brokers), world.observation.kafka
-    if goal.type is not api.GoalType.CHANGE_REPLICAS or kafka is None or (goal.replicas or 0) > stay:
-        return False
-    return any(len(one.replicas) > stay for one in kafka.partitions if not goal.topics or one.topic in goal.topics)
+def _may_help(goal: api.RebalanceGoal, world: World) -> bool:
+    """Brokers that are to leave cannot, and fewer replicas are what they may wait for: that must not wait for them."""
+    blocked = c.find_condition(world.cluster.status.conditions, c.BLOCKED)
+    return goal.type is api.GoalType.CHANGE_REPLICAS and blocked is not None and blocked.reason == emptying.IMPOSSIBLE
 
 
 def _leaving(goal: api.RebalanceGoal, world: World) -> tuple[Check, ...]:
-    """Nothing but a drain is planned with brokers that are to go, or what has to come before it: any other goal would
-    give them replicas."""
+    """Nothing but a drain is planned with brokers that are to go, or what may have to come before it: any other goal
+    would give them replicas."""
     gone = _layout(world).leaving
     brokers = known(world.observation.kafka, gone) if world.observation.kafka is not None else ()
     empties = goal.type is api.GoalType.DRAIN and set(brokers) <= set(goal.brokers)
-    if not brokers or empties or _makes_them_fit(goal, world):
+    if not brokers or empties or _may_help(goal, world):
         return ()
     return (
         Check(
