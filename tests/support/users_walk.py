@@ -77,7 +77,7 @@ class Walk:
             + [self.time] * 3
             + [self.lose_secret, self.edit_secret, self.write_password, self.drop_scram, self.drop_rule, self.add_rule]
             + [self.go_away, self.come_back, self.come_back, self.pause, self.resume, self.resume]
-            + [self.lose_brokers, self.find_brokers, self.find_brokers, self.change_stage]
+            + [self.lose_brokers, self.find_brokers, self.find_brokers, self.change_stage, self.change_stage]
         )
         told = await act()
         if self.dice.random() < 0.5:
@@ -300,7 +300,8 @@ class Walk:
 
     async def _come_to_rest(self) -> None:
         for _ in range(4):
-            await self.space.passes(3)
+            await self.space.passes(2)
+            await self.one_pass()
             self.look()
             self.space.clock.seconds += 1000
         self.space.clock.seconds += 200 * 86_400
