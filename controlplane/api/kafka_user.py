@@ -349,6 +349,16 @@ class CredentialStatus(ApiModel):
     )
 
 
+class AnnouncedStatus(ApiModel):
+    """First credentials that are about to be made. By this they are known as the user's own, should the operator end
+    before its status tells of them, and the Secret be lost."""
+
+    iterations: int | None = Field(
+        None, ge=4096, description="The number that Kafka shows of the password; scram-sha-512 only."
+    )
+    not_after: Timestamp | None = Field(None, description="When the certificate expires; tls only.")
+
+
 class ForeignStatus(ApiModel):
     """What the principal has in Kafka that is not declared here."""
 
@@ -399,6 +409,7 @@ class KafkaUserStatus(ApiModel):
     )
     binding: Binding | None = Field(None, description="Where the credentials are (Service Binding for Kubernetes).")
     credential: CredentialStatus | None = Field(None, description="How old the credentials are.")
+    announced: AnnouncedStatus | None = Field(None, description="First credentials that are about to be made.")
     acls: tuple[Annotated[str, Field(max_length=512)], ...] = Field(
         (),
         max_length=MAX_OWNED_ACLS,

@@ -9,9 +9,10 @@ import pytest
 from support.users import UserSpace
 from support.users_walk import walk
 
-from controlplane.domain.users import planner
+from controlplane.domain.users import departed, planner
 from controlplane.domain.users.acls import plan_acls
 from controlplane.services.users import carry_out, entry, service
+from controlplane.services.users import departed as remembered
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -51,6 +52,18 @@ def forget_what_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "plan_users", careless)
 
 
+def announce_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entry.Entry, "announced", None)
+
+
+def owe_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forgetful(*given: Any, **more: Any) -> Any:
+        found = departed.plan_departed(*given, **more)
+        return replace(found, records={of: replace(one, owed=False) for of, one in found.records.items()})
+
+    monkeypatch.setattr(remembered, "plan_departed", forgetful)
+
+
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
@@ -59,6 +72,8 @@ def forget_what_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
         (take_passwords_again, "is back"),
         (take_what_is_foreign, "somebody else's rules are gone"),
         (forget_what_was_made, "allow Read on topic"),
+        (announce_nothing, "CredentialExists"),
+        (owe_nothing, "a certificate that was kept out has rights"),
     ],
 )
 async def test_the_walk_sees_it(spoil: Any, says: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,8 +45,11 @@ class Witness:
     certificates: dict[str, float] = field(default_factory=dict)
     """Every certificate that a Secret held, by its text, and its end."""
     withdrawn: dict[str, float] = field(default_factory=dict)
-    """Those that were about when its user was denied; what is made while a denial stands is the next user's."""
+    """Those that were about when its user was denied, or could not be; what is made while a denial stands is the next
+    user's."""
     denied: bool = False
+    objects: set[str] = field(default_factory=set)
+    """UIDs of those that had credentials of this name."""
 
 
 class Walk:
@@ -58,6 +61,9 @@ class Walk:
         self.witnesses: dict[str, Witness] = defaultdict(Witness)
         self.foreign: set[Acl] = set()
         self.away: dict[str, object] | None = None
+        self.lets_unlisted_through = False
+        self.has_looked = True
+        """A pass has been through since the stage changed."""
         self.written = 0
 
     async def step(self, event: int) -> None:
@@ -71,7 +77,7 @@ class Walk:
             + [self.time] * 3
             + [self.lose_secret, self.edit_secret, self.write_password, self.drop_scram, self.drop_rule, self.add_rule]
             + [self.go_away, self.come_back, self.come_back, self.pause, self.resume, self.resume]
-            + [self.lose_brokers, self.find_brokers, self.find_brokers]
+            + [self.lose_brokers, self.find_brokers, self.find_brokers, self.change_stage, self.change_stage]
         )
         told = await act()
         if self.dice.random() < 0.5:
@@ -85,6 +91,19 @@ class Walk:
 
     async def one_pass(self) -> None:
         await self.space.passes()
+        self.has_looked = self.has_looked or (self.away is None and self.space.kafka.up == set(self.space.kafka.ids))
+
+    async def change_stage(self, *, to: str | None = None) -> str | None:
+        """Of whenNoAcl. When denials can be made again each broker has been restarted, and no session is left."""
+        if self.away is not None:
+            return None
+        stage = to or ("Deny" if self.lets_unlisted_through else "Allow")
+        if self.lets_unlisted_through != (stage == "Allow"):
+            self.lets_unlisted_through, self.has_looked = stage == "Allow", False
+            self.space.stage(stage)
+            for witness in self.witnesses.values():
+                witness.spent = dict.fromkeys(witness.spent, 0.0)
+        return stage
 
     async def dying_pass(self) -> str:
         die = DieAt(self.dice.randint(1, 9), self.dice.choice(["before", "after"]))
@@ -134,12 +153,8 @@ class Walk:
         return str(passed)
 
     async def with_secret(self) -> str | None:
-        """One whose Secret somebody may have seen: its status tells of it. What an operator that was killed made, and
-        somebody took away before the next one looked, nobody knows the owner of (CredentialExists)."""
         name = self.pick()
-        if name is None or not self.space.has_secret(name):
-            return None
-        return name if "credential" in (await self.space.user(name)).get("status", {}) else None
+        return name if name is not None and self.space.has_secret(name) else None
 
     async def lose_secret(self) -> str | None:
         if (name := await self.with_secret()) is not None:
@@ -228,9 +243,11 @@ class Walk:
         if denied and held is None:
             witness.spent |= witness.passwords
             witness.passwords.clear()
-        if denied and not witness.denied:
+        if (denied and not witness.denied) or self._is_out_undenied(name, witness):
             witness.withdrawn |= witness.certificates
         witness.denied = denied
+        if self.lets_unlisted_through or not self.has_looked:
+            return
         rights = {acl for acl in self.space.acls(name) if acl.startswith("allow")}
         if denied or not rights:
             return
@@ -238,6 +255,18 @@ class Walk:
             assert now >= last + REAUTHENTICATE_SECONDS, f"{name}: a session that was kept out has rights: {rights}"
         for end in witness.withdrawn.values():
             assert now >= end, f"{name}: a certificate that was kept out has rights: {rights}"
+
+    def _is_out_undenied(self, name: str, witness: Witness) -> bool:
+        """Whether one that had credentials is kept out, or has just gone, while nobody can be denied."""
+        found = [self.space.kube.objects.get(("kafkausers", "kafka", obj)) for obj in OBJECTS if OBJECTS[obj] == name]
+        there = {obj["metadata"]["uid"]: obj for obj in found if obj is not None}
+        gone, revoked = witness.objects - there.keys(), False
+        for uid, obj in there.items():
+            status = obj.get("status", {})
+            witness.objects |= {uid} if "credential" in status else set()
+            revoked |= any(c["reason"] == "DenialImpossible" for c in status.get("conditions", []))
+        witness.objects -= gone
+        return self.lets_unlisted_through and (revoked or bool(gone))
 
     def _look_for_passwords(self) -> None:
         said = self.space.everything_said()
@@ -257,6 +286,7 @@ class Walk:
         """Nobody interferes any more: what is declared is so in the end, and when all are revoked, and let in again."""
         await self.come_back()
         await self.find_brokers()
+        await self.change_stage(to="Deny")
         for name in OBJECTS:
             if self.space.has_user(name):
                 await self.space.annotate(name, paused=None)
@@ -270,7 +300,8 @@ class Walk:
 
     async def _come_to_rest(self) -> None:
         for _ in range(4):
-            await self.space.passes(3)
+            await self.space.passes(2)
+            await self.one_pass()
             self.look()
             self.space.clock.seconds += 1000
         self.space.clock.seconds += 200 * 86_400

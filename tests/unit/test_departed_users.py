@@ -105,12 +105,18 @@ async def test_who_takes_a_denial_away_has_decided() -> None:
 
 
 async def test_one_that_is_let_in_again_is_not_denied_for_who_it_was() -> None:
+    """With a certificate it is let in when nobody can be that one any more, and not before."""
     space = await user_space()
     space.stage("Allow")
     await deleted(space, user("cert", kind="tls"), user("app"))
     await space.declare_users(user("cert", rule("orders"), kind="tls"), user("app", rule("orders")))
     await space.passes(2)
     space.stage("Deny")
+    await space.passes(2)
+    assert (await space.condition("cert"))["reason"] == "CertificateStillValid"
+    assert space.acls("cert") >= DENIALS
+    assert space.acls("app") == {"allow Read on topic orders"}
+    space.clock.seconds += 91 * DAY
     await space.passes(2)
     for name in ("cert", "app"):
         assert space.acls(name) == {"allow Read on topic orders"}
@@ -172,6 +178,8 @@ def test_a_record_reads_back_as_it_was_and_nonsense_as_nothing() -> None:
         "User:a": Departed(None),
         "User:b": Departed(5.5, denied=True),
         "User:d": Departed(5.5, let_in=False, quotas={"request_percentage": 0.5}),
+        "User:e": Departed(5.5, owed=True),
+        "User:f": Departed(5.5, certificate=False, pending=True, iterations=5000),
         "User:c": Departed(None, pending=True, acls=had, quotas={"consumer_byte_rate": 5.0, "request_percentage": 0.5}),
     }
     assert len(had) == 3

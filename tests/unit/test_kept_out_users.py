@@ -10,6 +10,8 @@ from support.simulation import DieAt, Killed
 from support.tenant_users import condition_in, declare_in, declare_tenants, settle, tenant, tenants_user
 from support.users import DAY, DENIALS, SESSIONS_END, rule, user, user_space
 
+from controlplane.api.conditions import seconds, timestamp
+from controlplane.domain.users.certificates import CLOCKS_APART
 from controlplane.domain.users.departed import Departed
 from controlplane.domain.users.values import Acl
 from controlplane.ports import ConflictError, ForbiddenError, Object, Resource
@@ -179,6 +181,34 @@ async def test_a_certificate_that_was_revoked_long_ago_is_over_when_its_user_goe
     space.clock.seconds += 6 * DAY
     await space.passes(2)
     assert space.kafka.acls == set()
+
+
+@pytest.mark.parametrize("heir", ["nobody", "itself", "a password"])
+async def test_a_certificate_is_taken_to_be_valid_on_a_clock_that_is_behind(heir: str) -> None:
+    """The operator's may be ahead of the brokers': its denial is lifted when it has ended on theirs for certain."""
+    space = await user_space()
+    await space.declare_users(user("cert", rule("orders"), kind="tls"))
+    await space.passes()
+    end = seconds((await space.user("cert"))["status"]["credential"]["notAfter"])
+    await (space.annotate("cert", revoked="leaked") if heir == "itself" else space.delete("cert"))
+    await space.passes(2)
+    if heir == "itself":
+        await space.annotate("cert", revoked=None)
+    elif heir == "a password":
+        await space.declare_users(user("cert", rule("orders")))
+    for moment in (end, end + CLOCKS_APART - 1):
+        space.clock.seconds += moment - 1 - space.clock.now()
+        await space.passes()
+        assert space.acls("cert") >= DENIALS
+        if heir != "nobody":
+            condition = await space.condition("cert")
+            assert condition["reason"] == "CertificateStillValid"
+            assert f"has expired on all clocks ({timestamp(end + CLOCKS_APART)})" in condition["message"]
+    await space.passes()
+    assert not space.acls("cert") & DENIALS
+    if heir != "nobody":
+        await space.passes()
+        assert (await space.condition("cert"))["status"] == "True"
 
 
 @pytest.mark.parametrize("way", ["revoked", "deleted", "another tenant's"])

@@ -124,8 +124,9 @@ USERS = (
         _REFUSAL,
         "The principal was revoked, and certificates made for it have not expired, or nobody knows of any. A "
         "certificate cannot be called back: lifting the denial would let in whoever has it. That holds for an object "
-        "that was deleted and declared anew too, with a password or in another tenant.",
-        "The principal stays denied, and gets no new certificate, until the last one has expired.",
+        "that was deleted and declared anew too, with a password or in another tenant, and while whenNoAcl is Allow.",
+        "The principal stays denied (while whenNoAcl is Allow that is owed for when it ends), and gets no new "
+        "credentials, until the last one has expired, and a day more for clocks that differ.",
         "Use another spec.userName. If it is certain that nobody has an old certificate, delete the principal's four "
         "DENY ACLs (All on every topic, group and transactionalId, and on the cluster) with kafka-acls.",
         _DESCRIBE,

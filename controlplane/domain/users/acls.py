@@ -13,7 +13,7 @@ from __future__ import annotations
 import ipaddress
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from controlplane.api.kafka_user import AclRule, ResourceType
 from controlplane.domain.users.values import ALL, ANY_HOST, ANY_NAME, CLUSTER_RESOURCE, DENY, LITERAL, Acl
@@ -38,6 +38,16 @@ class AclPlan:
     foreign: frozenset[Acl] = frozenset()
     drifted: frozenset[Acl] = frozenset()
     owned: frozenset[Acl] = frozenset()
+
+    def without(self, acls: Iterable[Acl]) -> AclPlan:
+        """These are not made, and so are not ours."""
+        kept_back = frozenset(acls)
+        return replace(
+            self,
+            create=self.create - kept_back,
+            drifted=self.drifted - kept_back,
+            owned=self.owned - (kept_back & self.create),
+        )
 
 
 def declared(principal: str, rules: Iterable[AclRule]) -> frozenset[Acl]:

@@ -8,6 +8,9 @@ from controlplane.domain.access.pki import Inspection, Leaf
 
 RENEW_AT = 2 / 3
 """Of its life: what is left is the time that something may be broken without anybody being locked out."""
+CLOCKS_APART = 86_400.0
+"""Seconds. A certificate ends by the brokers' clocks, and the operator's may be ahead of them, by a wrong time zone at
+worst: for so long after its end it counts as valid where somebody is kept out for it."""
 
 
 class Cause(StrEnum):
@@ -44,6 +47,12 @@ def cause(
     if now >= renews_at(found, issued_at=issued_at, rotate_after=rotate_after):
         return Cause.AGED
     return Cause.ASKED if asked and asked != met else None
+
+
+def is_over(until: float | None, now: float, *, certificate: bool) -> bool:
+    """Whether nobody can be a principal any more whose last session or certificate ends at `until` (None: nobody
+    knows). `certificate`: it may be that of a certificate; a session ends by how long it lasts, not by a clock."""
+    return until is not None and now >= until + (CLOCKS_APART if certificate else 0)
 
 
 def renews_at(found: Inspection, *, issued_at: float | None, rotate_after: float | None) -> float:

@@ -85,11 +85,6 @@ def is_usable(user: str, new: SecretStr, stored: Stored) -> bool:
     )
 
 
-def is_of(user: str, stored: Stored, told: int) -> bool:
-    """Whether the password that Kafka has, by its iterations, is one that the Secret has."""
-    return told in {iterations(user, one) for one in (stored.password, stored.next) if one is not None}
-
-
 def next_step(
     user: str,
     stored: Stored,

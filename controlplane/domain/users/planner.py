@@ -6,7 +6,8 @@
   quotas that were made for it. The denial stays behind: a certificate cannot be called back, and a session lives on
   until it has to log in again.
 - While whenNoAcl is Allow nobody is denied. Denials name every topic, group and transactionalId, and a resource that
-  an ACL is about is closed to all who have none on it (StandardAuthorizer): one of them would cut off everybody.
+  an ACL is about is closed to all who have none on it (StandardAuthorizer): one of them would cut off everybody. Whose
+  certificate was to be kept out waits all the same, and is allowed nothing that it was not.
 - A principal whose password in Kafka is another's is left alone whatever its object says: nothing is made for it, it is
   denied nothing, and only what was made for it before goes.
 - A user that is barred gets nothing new, and what was made for it before stays and is looked after; its quotas go on
@@ -28,6 +29,7 @@ from controlplane.api.conditions import timestamp
 from controlplane.domain.access.listeners import REAUTHENTICATE_SECONDS
 from controlplane.domain.check import Check
 from controlplane.domain.users.acls import AclPlan, plan_acls, revocation
+from controlplane.domain.users.certificates import CLOCKS_APART, is_over
 from controlplane.domain.users.quotas import Layer, QuotaPlan, effective, plan_quotas, replace_values
 from controlplane.domain.users.tenancy import is_within
 from controlplane.domain.users.values import ALLOW, Acl
@@ -36,6 +38,7 @@ UNGUARDED = "AuthorizationDisabled"
 UNDENIABLE = "DenialImpossible"
 ANOTHERS = "CredentialExists"
 SESSIONS = "SessionsNotOver"
+STILL_VALID = "CertificateStillValid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,8 @@ class DesiredUser:
     away, and has not been kept out yet. `barred`: why it may have nothing new. `layers` None: what its quotas are is
     not known, and they stay; of a paused one they are those that its status tells of. `given_back` is what load
     shedding has set and does not ask for any more, by Kafka's key. `within` is the prefix that a tenant's user is
-    confined to.
+    confined to. `owed`: a certificate of its principal is to be kept out once somebody can be denied anything again.
+    `announced`: the iterations of a first password that was about to be made for it.
     """
 
     key: str
@@ -73,6 +77,8 @@ class DesiredUser:
     pending: bool = False
     barred: Check | None = None
     within: str | None = None
+    owed: bool = False
+    announced: int | None = None
 
     @property
     def out(self) -> bool:
@@ -81,7 +87,7 @@ class DesiredUser:
     @property
     def has_something(self) -> bool:
         """There may be something in Kafka that was made for it: another with its principal would have that too."""
-        return bool(self.owned_acls or self.owned_quotas)
+        return bool(self.owned_acls or self.owned_quotas or self.announced)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +171,9 @@ def plan_user(user: DesiredUser, observed: AccessObservation, now: float, *, unl
     told = not user.tls and user.user in observed.scram
     if observed.acls is None:
         return UserPlan(refusal=_unguarded(user), quotas=quotas, forget=told and user.out)
-    refusal = _undeniable(user) if unlisted else _still_about(user, observed.acls, now, told=told)
+    refusal = (_undeniable(user) if unlisted else None) or _still_about(
+        user, observed.acls, now, told=told, unlisted=unlisted
+    )
     denied = revocation(user.principal) if not unlisted and (user.out or refusal) else frozenset()
     declared = frozenset() if user.deleting else user.acls
     acls = plan_acls(
@@ -175,6 +183,8 @@ def plan_user(user: DesiredUser, observed: AccessObservation, now: float, *, unl
         observed.acls,
         exclusive=user.exclusive and not user.deleting,
     )
+    if unlisted and (user.out or refusal):
+        acls = acls.without(acl for acl in acls.create if acl.permission == ALLOW)
     plan = UserPlan(refusal, acls, quotas)
     return replace(plan, forget=told and (user.out or plan.waits_for_sessions))
 
@@ -255,26 +265,30 @@ def _undeniable(user: DesiredUser) -> Check | None:
     )
 
 
-def _still_about(user: DesiredUser, acls: frozenset[Acl], now: float, *, told: bool) -> Check | None:
+def _still_about(user: DesiredUser, acls: frozenset[Acl], now: float, *, told: bool, unlisted: bool) -> Check | None:
     """A denial of an earlier revocation, of a principal that somebody may still be: with a certificate, or logged in
     with a former password, which a revocation that was cut short has not taken (`told`: Kafka has it). A denial of a
-    password user that nobody noted down is lifted at once."""
-    if user.out or not (user.pending or (revocation(user.principal) - user.acls) & acls):
+    password user that nobody noted down is lifted at once, and so is one of a session where nobody is denied."""
+    was_out = user.pending or user.owed or bool((revocation(user.principal) - user.acls) & acls)
+    is_over_now = not user.pending and is_over(user.not_after, now, certificate=user.certified)
+    if user.out or not was_out or (unlisted and (is_over_now or not user.certified)):
         return None
     if user.pending and not user.certified:
         return _sessions_not_over(user, now + REAUTHENTICATE_SECONDS)
-    if not user.pending and user.not_after is not None and now >= user.not_after:
+    if is_over_now:
         return _sessions_not_over(user, now + REAUTHENTICATE_SECONDS) if told else None
     if not user.certified:
         return _sessions_not_over(user, user.not_after) if user.not_after is not None else None
-    until = f" ({timestamp(user.not_after)})" if user.not_after is not None else ", which nobody here knows"
+    end = user.not_after + CLOCKS_APART if user.not_after is not None else None
+    until = f" on all clocks ({timestamp(end)})" if end is not None else ", which nobody here knows"
+    certain = "delete the four DENY ACLs of the principal"
     return Check(
-        "CertificateStillValid",
+        STILL_VALID,
         ok=False,
         evidence=f"spec.userName: {user.principal} was revoked, and a certificate cannot be called back: whoever has "
         "it would be let in again.",
         remedy=f"Choose another spec.userName, or wait until the last certificate has expired{until}. If it is certain "
-        "that none is about any more, delete the four DENY ACLs of the principal.",
+        f"that none is about any more, {certain}{' once whenNoAcl of the cluster is Deny' if unlisted else ''}.",
     )
 
 

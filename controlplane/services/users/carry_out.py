@@ -7,6 +7,7 @@ away, and a denial is lifted last.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from controlplane.api import conditions as c
 from controlplane.api import names
@@ -19,6 +20,7 @@ from controlplane.domain.users.planner import AccessObservation, UserPlan
 from controlplane.domain.users.values import DENY, Acl
 from controlplane.ports import ForbiddenError, KafkaAdmin, KubeApi
 from controlplane.services.users import secrets
+from controlplane.services.users.claims import Claims
 from controlplane.services.users.credentials import NORMAL, WARNING, Case, Credentials, Obstacle, Told, secret_refused
 from controlplane.services.users.entry import Entry
 from controlplane.services.users.ground import Ground, GroundReader
@@ -31,8 +33,8 @@ Plans = Mapping[str, UserPlan]
 class Execution:
     """`going` are entries by key for which something may be done, each with a plan."""
 
-    def __init__(self, kube: KubeApi, ground: GroundReader, credentials: Credentials) -> None:
-        self._kube, self._ground, self._credentials = kube, ground, credentials
+    def __init__(self, kube: KubeApi, ground: GroundReader, credentials: Credentials, claims: Claims) -> None:
+        self._kube, self._ground, self._credentials, self._claims = kube, ground, credentials, claims
 
     async def keep_out(self, admin: KafkaAdmin, going: Mapping[str, Entry], plans: Plans) -> bool:
         """Denials first, which bite at the next request; then the credentials, in Kafka and in Secrets. Whether Kafka
@@ -135,6 +137,7 @@ class Execution:
             held=held,
             told=observed.scram.get(entry.user.user_name),
             rotation=entry.user.metadata.annotations.get(names.ROTATE_AT, "")[:64],
+            announce=partial(self._claims.announce, entry),
             spent=not entry.user.is_tls and entry.is_spent(observed),
             rotate_after=max(parse_seconds(rotate_after), MIN_ROTATE_AFTER) if rotate_after is not None else None,
         )

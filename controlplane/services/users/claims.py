@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from controlplane.api import names
-from controlplane.api.kafka_user import KafkaUserStatus
+from controlplane.api.kafka_user import AnnouncedStatus, KafkaUserStatus
 from controlplane.domain.users.layers import CellState
 from controlplane.domain.users.planner import UserPlan
 from controlplane.ports import Clock, ConflictError, KubeApi, NotFoundError
@@ -45,6 +45,16 @@ class Claims:
             await self._record(entry, owned_status(entry.user, plan, entry.layer_status(cell)))
         except (ConflictError, NotFoundError):
             entry.skip = True
+
+    async def announce(self, entry: Entry, announced: AnnouncedStatus) -> bool:
+        """First credentials, before they are made: whether the object says so now."""
+        if entry.user.status.announced == announced:
+            return True
+        try:
+            await self._record(entry, entry.user.status.model_copy(update={"announced": announced}))
+        except (ConflictError, NotFoundError):
+            entry.skip = True
+        return not entry.skip
 
     async def let_go(self, entry: Entry) -> None:
         if not entry.held_back:

@@ -7,15 +7,15 @@ is in any message, Event or log line.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pydantic import SecretStr
 
 from controlplane.api import names
-from controlplane.api.conditions import seconds
-from controlplane.api.kafka_user import MAX_TRUSTED, KafkaUser
+from controlplane.api.conditions import seconds, timestamp
+from controlplane.api.kafka_user import MAX_TRUSTED, AnnouncedStatus, KafkaUser
 from controlplane.domain.access.pki import Inspection, Leaf
 from controlplane.domain.users import certificates
 from controlplane.domain.users import secret as files
@@ -86,11 +86,15 @@ class Case:
     """Iterations that Kafka has."""
     rotation: str
     rotate_after: float | None
+    announce: Callable[[AnnouncedStatus], Awaitable[bool]]
+    """Have its object say what first credentials are known by; False if it has moved, and they are not to be made."""
     spent: bool = False
     """The password in the Secret was taken from Kafka, to keep its user out."""
     problem: Obstacle | None = None
     events: list[Told] = field(default_factory=list)
     drifted: int = 0
+    made: bool = False
+    """Its credentials are there."""
     changed: bool = False
     """Something was written, into the Secret or into Kafka."""
     rotate_at: float | None = None
@@ -183,6 +187,9 @@ class Credentials:
             password = _to_tell(case, steps[case.user.user_name])
             if password is not None:
                 due[case.user.user_name] = (case, password)
+        first = [found for found in due.values() if not found[0].had_credentials]
+        await each(first, lambda found: self._guarded(found[0], self._announce_password(*found)))
+        due = {user: found for user, found in due.items() if found[0].problem is None}
         told = [ScramPassword(user, password, iterations(user, password)) for user, (_, password) in due.items()]
         errors = await admin.upsert_scram(told) if told else {}
         for user, (case, _) in due.items():
@@ -193,7 +200,16 @@ class Credentials:
         promoted = [case for case in going if case.problem is None and steps[case.user.user_name] in last]
         await each(promoted, lambda case: self._guarded(case, self._promote(case)))
         for case in going:
+            case.made = case.problem is None
             case.rotate_at = rotates_at(case.held.stored, case.rotate_after)
+
+    async def _announce_password(self, case: Case, password: SecretStr) -> None:
+        await self._announce(case, AnnouncedStatus(iterations=iterations(case.user.user_name, password)))
+
+    async def _announce(self, case: Case, announced: AnnouncedStatus) -> None:
+        """Before first credentials are where somebody could use them."""
+        if not await case.announce(announced):
+            case.problem = Obstacle("Applying", "The object changed meanwhile.", waiting=True)
 
     def _step(self, case: Case) -> Step:
         return next_step(
@@ -280,6 +296,10 @@ class Credentials:
             pair = self._pki.issue(signer.authority, Leaf(case.user.user_name), self._lifetime)
             found = self._pki.inspect(pair, signer.authority.certificate)
             issued_at, rotation = now, case.rotation
+            if not case.had_credentials:
+                await self._announce(case, AnnouncedStatus(not_after=timestamp(found.leaf.not_after)))
+                if case.problem is not None:
+                    return
         wanted = Wanted(
             data=files.contents(
                 case.login, files.Identity(case.user.user_name, certificate=pair.certificate, key=pair.key)
@@ -289,7 +309,7 @@ class Credentials:
         )
         was_there = case.held.obj is not None
         case.held, keys = await secrets.write(self._kube, case.user, case.held, wanted)
-        case.changed = bool(keys)
+        case.made, case.changed = True, bool(keys)
         self._tell_of_certificate(case, why, keys, was_there=was_there)
         if signer.authority is not None and found is not None and found.trusted:
             (case.signed_by,) = self._fingerprints(signer.authority.certificate)

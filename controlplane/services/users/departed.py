@@ -54,6 +54,12 @@ class Memory:
     records: Records = field(default_factory=dict)
     readable: bool = True
 
+    def tell(self, entries: Iterable[Entry]) -> None:
+        """What is remembered of their principals."""
+        for entry in entries:
+            record = self.records.get(entry.user.principal)
+            entry.departed = record if record is not None and record.let_in else None
+
 
 class Departures:
     """`lifetime` is that of a new certificate, in seconds."""
@@ -73,19 +79,23 @@ class Departures:
             log.warning("%s: users that are gone cannot be looked for: %s", key, error.message)
             return Memory(key, readable=False)
         memory = Memory(key, obj, from_text((obj.get("data") or {}).get(PRINCIPALS, "{}")))
-        for entry in entries:
-            record = memory.records.get(entry.user.principal)
-            entry.departed = record if record is not None and record.let_in else None
+        memory.tell(entries)
         return memory
 
     async def remember(
-        self, memory: Memory, leaving: Sequence[Entry], cell: CellState, *, pending: bool = False
+        self,
+        memory: Memory,
+        leaving: Sequence[Entry],
+        cell: CellState,
+        *,
+        pending: bool = False,
+        unlisted: bool = False,
     ) -> None:
         """Before anything else is done for who is about to be gone or kept out. `pending`: nothing can be done in Kafka
-        now. Raises UnreachableError."""
+        now; `unlisted`: nobody can be denied anything. Raises UnreachableError."""
         await each((entry for entry in leaving if entry.user.is_tls), self._look_for_certificate)
         users = [entry.desired(cell) for entry in leaving]
-        records = with_departing(memory.records, users, self._clock.now(), pending=pending)
+        records = with_departing(memory.records, users, self._clock.now(), pending=pending, unlisted=unlisted)
         for user in users:
             record = records.get(user.principal)
             if pending and user.owned_acls - (record.acls if record is not None else frozenset()):
@@ -117,7 +127,8 @@ class Departures:
         return plan_departed(memory.records, heirs, observed, self._clock.now(), unlisted=unlisted)
 
     async def settle(self, memory: Memory, plan: DepartedPlan) -> None:
-        """What is known once everything was done; if it cannot be written it is found out again."""
+        """What is known once everything was done; if it cannot be written it is found out again. Where denials are
+        lifted that are owed for later also before: afterwards nothing in Kafka says whose."""
         await self._write(memory, plan.records)
 
     async def _write(self, memory: Memory, records: Records) -> bool:
@@ -182,6 +193,8 @@ def to_text(records: Records) -> str:
         principal: {"until": one.until, "denied": one.denied, "certificate": one.certificate}
         | ({"pending": True} if one.pending else {})
         | ({} if one.let_in else {"letIn": False})
+        | ({"owed": True} if one.owed else {})
+        | ({"iterations": one.iterations} if one.iterations is not None else {})
         | ({"acls": acls.to_texts(one.acls)} if one.acls else {})
         | ({"quotas": dict(one.quotas)} if one.quotas else {})
         for principal, one in sorted(records.items())
@@ -208,6 +221,8 @@ def from_text(text: str) -> dict[str, Departed]:
                 acls=_acls(principal, one.get("acls")),
                 quotas=_quotas(one.get("quotas")),
                 let_in=one.get("letIn") is not False,
+                owed=one.get("owed") is True,
+                iterations=_iterations(one.get("iterations")),
             )
     return records
 
@@ -215,6 +230,10 @@ def from_text(text: str) -> dict[str, Departed]:
 def _acls(principal: str, found: object) -> frozenset[Acl]:
     texts = [text for text in found if isinstance(text, str)] if isinstance(found, list) else []
     return acls.from_texts(principal, texts)
+
+
+def _iterations(found: object) -> int | None:
+    return found if isinstance(found, int) and not isinstance(found, bool) else None
 
 
 def _quotas(found: object) -> dict[str, float]:

@@ -14,6 +14,7 @@ from controlplane.domain.check import Check
 from controlplane.domain.shedding.tighten import SHED
 from controlplane.domain.tenants.quotas import Division
 from controlplane.domain.users import acls, quotas
+from controlplane.domain.users.certificates import is_over
 from controlplane.domain.users.departed import Departed
 from controlplane.domain.users.layers import TENANT, CellState, given_back, layers
 from controlplane.domain.users.planner import AccessObservation, DesiredUser
@@ -74,7 +75,7 @@ class Entry:
     @property
     def has_something(self) -> bool:
         """There may be rules or quotas in Kafka that were made for it."""
-        return bool(self.user.status.acls or self.user.status.quotas)
+        return bool(self.user.status.acls or self.user.status.quotas or self.user.status.announced)
 
     @property
     def of_tenant(self) -> bool:
@@ -134,6 +135,8 @@ class Entry:
             pending=self.pending,
             barred=self.barred,
             within=self._prefix,
+            owed=self.departed is not None and self.departed.owed,
+            announced=self.announced,
         )
 
     def is_spent(self, observed: AccessObservation) -> bool:
@@ -141,6 +144,12 @@ class Entry:
         denials = acls.revocation(self.user.principal) - self._declared
         was_out = self.departed is not None or bool(denials & (observed.acls or frozenset()))
         return was_out and self.user.user_name not in observed.scram
+
+    @property
+    def announced(self) -> int | None:
+        """Iterations of a first password that Kafka may have been told for it."""
+        announced = self.user.status.announced
+        return announced.iterations if announced is not None else None
 
     @property
     def pending(self) -> bool:
@@ -153,13 +162,17 @@ class Entry:
         before = self.departed.certificate if self.departed is not None else not self.let_in
         return self.user.is_tls or before
 
+    def is_over(self, now: float) -> bool:
+        """Whether nobody can be its principal any more with what was made for it before."""
+        return is_over(self._not_after, now, certificate=self._certified)
+
     @property
     def _not_after(self) -> float | None:
         """When the last certificate of its principal expires and its last session ends, those of who had it before
         among them; None where nobody knows, and for none."""
         credential = self.user.status.credential
-        own = credential.not_after if credential is not None else None
-        ends = [seconds(own) if own is not None else None, self.last_certificate]
+        own = (made.not_after for made in (credential, self.user.status.announced) if made is not None)
+        ends = [*(seconds(end) for end in own if end is not None), self.last_certificate]
         if self.departed is not None:
             if self.departed.until is None:
                 return None

@@ -7,14 +7,11 @@ import logging
 from collections.abc import Iterable
 
 from controlplane.api.access import WhenNoAcl
-from controlplane.domain.users.credentials import is_of
 from controlplane.domain.users.planner import AccessObservation
 from controlplane.domain.users.values import Acl
-from controlplane.ports import ForbiddenError, KafkaAdmin, KafkaError, KubeApi, KubeError
+from controlplane.ports import KafkaAdmin, KafkaError, KubeApi, KubeError
 from controlplane.services.access.secrets import unenrolled
 from controlplane.services.at_once import each
-from controlplane.services.users import secrets
-from controlplane.services.users.credentials import secret_refused
 from controlplane.services.users.entry import Entry
 from controlplane.services.users.ground import Ground
 
@@ -60,28 +57,14 @@ async def look_for_enrolment(kube: KubeApi, entries: Iterable[Entry]) -> None:
     await each(there, look)
 
 
-def is_unknown(entry: Entry, observed: AccessObservation) -> bool:
-    """Kafka has a password of this name, and its status tells of none. A tenant's users take over nobody's."""
-    user = entry.user
-    told = entry.let_in or entry.pending or (user.spec.exclusive and not entry.of_tenant)
-    return not user.is_tls and user.user_name in observed.scram and not told
-
-
-async def find_owner(kube: KubeApi, entry: Entry, told: int | None = None) -> None:
-    """Of a password that no status tells of: a pass that was killed has left a Secret with it. Where none can be read
-    the password is another's; who is not let in for that anyhow is told why. `told` are the iterations that Kafka has,
-    None where it cannot be asked: by them alone a Secret that somebody made is known."""
-    entry.anothers = True
-    if entry.unenrolled is not None:
-        entry.anothers = entry.out
-        return
-    try:
-        held = await secrets.read(kube, entry.user)
-    except ForbiddenError as error:
-        entry.problem = secret_refused(entry.user, error)
-        return
-    is_known = told is None or is_of(entry.user.user_name, held.stored, told)
-    entry.anothers = held.obj is None or not held.ours or not is_known
+def is_anothers(entry: Entry, observed: AccessObservation) -> bool:
+    """Kafka has a password of this name, and its status tells of none, nor announced this one in a pass that was
+    killed. A Secret proves nothing: whoever may write one can have it name the user as its owner, and find a password
+    with those iterations. A tenant's users take over nobody's. Who gets nothing for another reason is told that one."""
+    user, told = entry.user, observed.scram.get(entry.user.user_name)
+    if user.is_tls or told is None or entry.let_in or entry.pending or (user.spec.exclusive and not entry.of_tenant):
+        return False
+    return entry.announced != told and (entry.out or entry.unenrolled is None)
 
 
 def lets_unlisted_through(ground: Ground) -> bool:

@@ -18,7 +18,7 @@ from controlplane.domain.access.enrolment import is_fresh
 from controlplane.domain.shedding.tighten import Shed
 from controlplane.domain.tenants.directory import Directory
 from controlplane.domain.users.layers import CellState
-from controlplane.domain.users.planner import AccessObservation, UserPlan, plan_users
+from controlplane.domain.users.planner import STILL_VALID, AccessObservation, UserPlan, plan_users
 from controlplane.domain.users.values import DENY
 from controlplane.ports import Clock, KafkaAdmin, KafkaAdmins, KafkaError, KubeApi, Passwords, Pki
 from controlplane.services.events import EventRecorder
@@ -32,8 +32,7 @@ from controlplane.services.users.entry import Entry
 from controlplane.services.users.ground import Ground, GroundReader
 from controlplane.services.users.guarded import each_user
 from controlplane.services.users.look import (
-    find_owner,
-    is_unknown,
+    is_anothers,
     lets_unlisted_through,
     look_for_enrolment,
     observe,
@@ -62,7 +61,8 @@ class UserService:
         self._ground = GroundReader(kube, admins, by_name=settings.addressing == "DNS")
         lifetime = settings.user_certificate_lifetime
         credentials = Credentials(kube, pki, passwords, clock, lifetime=lifetime)
-        self._claims, self._execution = Claims(kube, clock), Execution(kube, self._ground, credentials)
+        self._claims = Claims(kube, clock)
+        self._execution = Execution(kube, self._ground, credentials, self._claims)
         self._departures = Departures(kube, pki, clock, lifetime=lifetime)
         self._shares, self._report = Shares(), Reporter(kube, clock, events)
 
@@ -98,9 +98,8 @@ class UserService:
         """There is nobody to be kept out of. What they have may come back with the cluster's volumes, so that who had
         something is noted down before there is no object that says so."""
         if leaving and await self._ground.may_return(ground):
-            await each_user(
-                (entry for entry in leaving if not entry.let_in), lambda entry: find_owner(self._kube, entry)
-            )
+            for entry in leaving:
+                entry.anothers = not (entry.let_in or entry.user.status.announced)
             known = [e for e in leaving if e.held_back and e.refusal is None and (e.has_something or not e.anothers)]
             await self._departures.remember(memory, known, CellState(), pending=True)
         await each_user((entry for entry in leaving if not entry.unremembered), self._claims.let_go)
@@ -122,8 +121,8 @@ class UserService:
         await look_for_enrolment(self._kube, usable)
         await each_user((entry for entry in entries if entry.refusal and entry.deleting), self._claims.let_go)
         observed = await observe(admin)
-        told, unknown = observed.scram, [entry for entry in usable if is_unknown(entry, observed)]
-        await each_user(unknown, lambda entry: find_owner(self._kube, entry, told[entry.user.user_name]))
+        for entry in usable:
+            entry.anothers = is_anothers(entry, observed)
         unlisted = lets_unlisted_through(ground)
         shares = await self._shares.look(
             ground.key.cell, admin, entries, directory, self._clock.now(), from_replicas=reads_from_replicas(ground)
@@ -131,8 +130,15 @@ class UserService:
         shed = Shed.of(KafkaCluster.model_validate(ground.cluster))
         cell = replace(shares, shed=shed, observed=observed.quotas)
         plans = self._plan(usable, cell, observed, unlisted=unlisted)
-        await self._departures.remember(memory, [e for e in usable if _is_leaving(e, plans.get(e.key))], cell)
+        leaving = [e for e in usable if _is_leaving(e, plans.get(e.key))]
+        if unlisted:
+            now = self._clock.now()
+            leaving += [e for e in usable if e not in leaving and _is_owing(e, plans.get(e.key), now)]
+        await self._departures.remember(memory, leaving, cell, unlisted=unlisted)
         gone = self._departures.plan(memory, entries, cell, observed, unlisted=unlisted)
+        if unlisted:
+            await self._departures.settle(memory, gone)
+            memory.tell(entries)
         await each_user(usable, lambda entry: self._claims.claim(entry, plans.get(entry.key), cell))
         going = {e.key: e for e in usable if e.key in plans and not e.skip and (e.out or not e.unrecorded)}
         changed = await change(admin, gone.create, create=True)
@@ -201,6 +207,14 @@ def _is_leaving(entry: Entry, plan: UserPlan | None) -> bool:
     if entry.deleting:
         return entry.held_back
     return plan.forget or (entry.revoked and any(acl.permission == DENY for acl in plan.acls.create))
+
+
+def _is_owing(entry: Entry, plan: UserPlan | None, now: float) -> bool:
+    """A certificate of its principal is about, or may be, that is to let nobody in, and no record says so yet."""
+    if plan is None or not plan.has_principal or (entry.departed is not None and entry.departed.owed):
+        return False
+    revoked = entry.revoked and entry.user.is_tls and not entry.is_over(now)
+    return revoked or (plan.refusal is not None and plan.refusal.name == STILL_VALID)
 
 
 def _is_out(plan: UserPlan | None) -> bool:

@@ -108,6 +108,7 @@ def user_status(
             observed_generation=user.metadata.generation,
             now=now,
         )
+    credential = _credential(user, case)
     known = plan is not None and (plan.refusal is None or plan.kept or plan.refusal.name == ANOTHERS)
     return KafkaUserStatus(
         conditions=conditions,
@@ -115,7 +116,8 @@ def user_status(
         principal=user.principal,
         cell=old.cell,
         binding=_binding(user, ready, case),
-        credential=_credential(user, case),
+        credential=credential,
+        announced=old.announced if credential is None else None,
         acls=acl_texts(plan.acls.owned) if plan is not None and known else old.acls,
         quotas=quota_texts(plan.quotas.owned) if plan is not None and known else old.quotas,
         quota_layers=layers if layers is not None and known else old.quota_layers,
@@ -147,9 +149,10 @@ def _binding(user: KafkaUser, ready: Standing, case: Case | None) -> Binding | N
 
 
 def _credential(user: KafkaUser, case: Case | None) -> CredentialStatus | None:
-    """The end of a certificate never moves back: one that was made before may end later than the present one."""
+    """The end of a certificate never moves back: one that was made before may end later than the present one. First
+    ones that Kafka may not have been told of are announced, and no more."""
     old = user.status.credential
-    if case is None or case.held.obj is None or not case.held.ours:
+    if case is None or case.held.obj is None or not case.held.ours or not (case.made or old is not None):
         return old
     stored = case.held.stored
     not_after = case.not_after
