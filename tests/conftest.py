@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_threa
 
 if TYPE_CHECKING:
     from support.sandbox import Sandbox
+    from support.warm_cli import WarmCli
     from xdist.remote import Producer
 
 
@@ -58,3 +60,19 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
     state = Path(tempfile.gettempdir()) / f"kfleet-tests-{os.getuid()}"
     with shared_sandbox(state, f"test-{run.name}") as shared:
         yield shared
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmCli]:
+    """`kfleet` forked from a process with all its imports: on two busy cores those are most of what a command costs."""
+    from support.operator import write_kubeconfig
+    from support.warm_cli import WarmCli
+
+    directory = tmp_path_factory.mktemp("warm")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        unreachable = directory / "unreachable.yaml"
+        server = f"https://127.0.0.1:{taken.getsockname()[1]}"
+        write_kubeconfig(unreachable, server=server, ca_pem="", token="nobody")
+        with WarmCli(unreachable, directory) as started:
+            yield started
