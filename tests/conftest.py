@@ -8,7 +8,7 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,15 +42,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ModuleS
     return ModuleScheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
-def pytest_configure() -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
     """Thousands of tests and their modules are garbage to nobody: looking for garbage among them again and again was a
-    third of what collecting them cost, and goes on being part of what each test costs."""
+    third of what collecting them cost, and went on being part of what each test cost."""
     gc.disable()
-
-
-def pytest_collection_finish() -> None:
-    gc.freeze()
-    gc.enable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
