@@ -112,7 +112,8 @@ BY_NAME = [("a static setting", 2), ("another value", 2)]
 def test_a_memory_that_goes_by_too_little_is_found(
     name: str, key: Callable[..., object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, memory = getattr(manifests, name).__wrapped__, {}
+    made = getattr(manifests, name).__wrapped__
+    memory: dict[object, str] = {}
 
     def remembered(*arguments: Any) -> str:
         return memory.setdefault(key(*arguments), made(*arguments))
