@@ -158,12 +158,6 @@ def test_an_api_server_without_kfleet(leaf: Leaf, empty_api: CannedApi) -> None:
     assert problems_of_error(done, 1, "kfleet is not installed at http://127.0.0.1") == []
 
 
-@pytest.fixture(scope="module")
-def warm(closed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmCli]:
-    with WarmCli(closed, tmp_path_factory.mktemp("warm")) as started:
-        yield started
-
-
 @contextmanager
 def waiting(tmp_path: Path) -> Iterator[tuple[Path, Callable[[], None]]]:
     """Kubeconfig of an API server that never answers; the function returns when somebody has asked it."""

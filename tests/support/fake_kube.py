@@ -50,14 +50,15 @@ class FakeKube:
         cached: bool = False,
     ) -> Sequence[Object]:
         wanted = dict(part.split("=", 1) for part in labels.split(",") if part)
-        return [
-            clone(obj)
-            for (plural, where, _), obj in sorted(self.objects.items())
-            if plural == resource.plural
-            and namespace in (None, where)
+        found = [
+            key
+            for key, obj in self.objects.items()
+            if key[0] == resource.plural
+            and namespace in (None, key[1])
             and wanted.items() <= obj["metadata"].get("labels", {}).items()
             and all(_selects(obj, field) for field in fields.split(",") if field)
         ]
+        return [clone(self.objects[key]) for key in sorted(found)]
 
     async def create(self, resource: Resource, body: Object, namespace: str | None = None) -> Object:
         meta = body["metadata"]

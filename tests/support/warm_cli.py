@@ -6,6 +6,7 @@ by it.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -90,6 +91,7 @@ def main() -> None:
     for leaf in cli_tree.leaves():
         if leaf.asks_kubernetes:  # gets as far as its connection: what it imports until then is imported
             cli_tree.run([*leaf.words, *leaf.arguments(), "--kubeconfig", unreachable])
+    gc.freeze()  # what is there for every command is neither looked through nor copied by any
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.warm_cli import WarmCli
 
 from controlplane.cli import errors
 from controlplane.cli.errors import CliError, ExitCode
@@ -20,12 +21,16 @@ HEAVY = {"kopf", "aiohttp", "cryptography", "kafka", "confluent_kafka", "rich", 
 KFLEET = Path(sys.executable).parent / "kfleet"
 
 
+def environment(state: Path) -> dict[str, str]:
+    found = os.environ | {"KFLEET_STATE": str(state), "KFLEET_RUNTIME": str(state / "runtime"), "NO_COLOR": "1"}
+    found.pop("KFLEET_DEBUG", None)
+    return found
+
+
 def kfleet(state: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"KFLEET_STATE": str(state), "KFLEET_RUNTIME": str(state / "runtime"), "NO_COLOR": "1"}
-    environment.pop("KFLEET_DEBUG", None)
     return subprocess.run(
         [KFLEET, *arguments],
-        env=environment,
+        env=environment(state),
         capture_output=True,
         text=True,
         timeout=60,
@@ -53,26 +58,31 @@ def kfleet(state: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (["sandbox", "pull", "nginx"], 1, "nginx: the sandbox has no such image"),
     ],
 )
-def test_an_error_is_one_line_on_stderr(tmp_path: Path, arguments: list[str], code: int, says: str) -> None:
-    done = kfleet(tmp_path, *arguments)
+def test_an_error_is_one_line_on_stderr(
+    warm: WarmCli, tmp_path: Path, arguments: list[str], code: int, says: str
+) -> None:
+    done = warm.run(arguments, environment(tmp_path))
     assert (done.returncode, done.stdout) == (code, ""), done.stderr
     assert done.stderr.startswith("kfleet: ")
     assert done.stderr.count("\n") == 1
     assert says in done.stderr
 
 
-def test_down_of_nothing_is_no_error_and_leaves_no_file(tmp_path: Path) -> None:
-    done = kfleet(tmp_path / "state", "sandbox", "down", "--purge")
+def test_down_of_nothing_is_no_error_and_leaves_no_file(warm: WarmCli, tmp_path: Path) -> None:
+    done = warm.run(["sandbox", "down", "--purge"], environment(tmp_path / "state"))
     assert (done.returncode, done.stdout) == (0, "")
     assert "no sandbox default" in done.stderr
     assert not (tmp_path / "state" / "sandboxes").exists()
 
 
-def test_help_and_version_go_to_stdout(tmp_path: Path) -> None:
+def test_help_and_version_go_to_stdout_and_an_error_to_stderr(tmp_path: Path) -> None:
     shown = kfleet(tmp_path, "--help")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "sandbox" in shown.stdout
     assert kfleet(tmp_path, "version").stdout == "0.1.0\n"
+    wrong = kfleet(tmp_path, "sandbx")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr == "kfleet: No such command 'sandbx'. Did you mean 'sandbox'?\n"
     alone = kfleet(tmp_path)
     assert (alone.returncode, alone.stdout) == (2, "")
     assert alone.stderr.startswith("Usage: kfleet")

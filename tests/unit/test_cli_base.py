@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from support.canned_api import kubeconfig_of
+from support.warm_cli import WarmCli
 
 from controlplane.adapters.kubernetes.config import KubeConfigError, find_config, from_kubeconfig
 from controlplane.api.kafka_cluster import KafkaCluster
@@ -257,44 +259,49 @@ def test_a_login_plugin_that_is_not_there_says_how_to_get_it(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_completion_script_names_the_program_and_its_variable(shell: str) -> None:
-    done = subprocess.run([KFLEET, "completion", shell], capture_output=True, text=True, check=True)
+def test_a_completion_script_names_the_program_and_its_variable(shell: str, warm: WarmCli) -> None:
+    done = warm.run(["completion", shell], os.environ)
+    assert done.returncode == 0
     assert "_KFLEET_COMPLETE" in done.stdout
     assert "kfleet" in done.stdout
     if shell == "bash":
         subprocess.run(["bash", "-n"], input=done.stdout, text=True, check=True)
 
 
-def complete(*words: str, **environment: str) -> list[str]:
+Complete = Callable[..., list[str]]
+
+
+@pytest.fixture
+def complete(warm: WarmCli) -> Complete:
     """What bash would offer for the last word."""
-    line = ["kfleet", *words]
-    done = subprocess.run(
-        [KFLEET],
-        env={key: value for key, value in os.environ.items() if not key.startswith("KFLEET_")}
-        | {"_KFLEET_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(line), "COMP_CWORD": str(len(line) - 1)}
-        | environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.stderr == ""
-    return done.stdout.split()
+
+    def complete(*words: str, **environment: str) -> list[str]:
+        line = ["kfleet", *words]
+        done = warm.run(
+            [],
+            {key: value for key, value in os.environ.items() if not key.startswith("KFLEET_")}
+            | {"_KFLEET_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(line), "COMP_CWORD": str(len(line) - 1)}
+            | environment,
+        )
+        assert done.stderr == ""
+        return done.stdout.split()
+
+    return complete
 
 
-def test_commands_and_options_complete() -> None:
+def test_commands_and_options_complete(complete: Complete) -> None:
     assert complete("clu") == ["cluster"]
     assert {"get", "health", "plan"} <= set(complete("cluster", ""))
     assert complete("cluster", "health", "--exit") == ["--exit-when-healthy"]
 
 
-def test_a_name_that_nobody_can_tell_is_no_completion_and_no_noise(tmp_path: Path) -> None:
+def test_a_name_that_nobody_can_tell_is_no_completion_and_no_noise(complete: Complete, tmp_path: Path) -> None:
     nowhere = written(tmp_path / "k.yaml", kubeconfig_of("http://127.0.0.1:1"))
     assert complete("cluster", "health", "", KUBECONFIG=str(nowhere)) == []
     assert complete("cluster", "health", "", KUBECONFIG=str(tmp_path / "gone")) == []
 
 
-def test_a_dead_network_does_not_hold_up_the_tab_key(tmp_path: Path) -> None:
+def test_a_dead_network_does_not_hold_up_the_tab_key(complete: Complete, tmp_path: Path) -> None:
     """A lookup that would wait an hour is ended: nothing is measured, since a busy machine may take any time for it."""
     import socket
 

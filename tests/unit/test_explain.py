@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from support.cli_tree import Leaf, commands
 from support.produced import Produced, produced
+from support.warm_cli import WarmCli
 
 from controlplane.api.operation import Outcome
 from controlplane.domain.cluster.away import AWAY
@@ -24,7 +25,6 @@ from controlplane.domain.shedding.ladder import Level
 from controlplane.domain.shedding.status import REASONS
 
 ROOT = Path(__file__).parents[2]
-KFLEET = Path(sys.executable).parent / "kfleet"
 
 ELSEWHERE: frozenset[str] = frozenset()
 """What is said at such a place is found where it comes from."""
@@ -306,11 +306,10 @@ def test_names_are_found_in_any_case_and_near_ones_offered() -> None:
     assert nearest("qqqq") == []
 
 
-def kfleet(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([KFLEET, "explain", *arguments], capture_output=True, text=True, timeout=60, check=False)
+def test_explain_as_a_command(warm: WarmCli) -> None:
+    def kfleet(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return warm.run(["explain", *arguments], os.environ)
 
-
-def test_explain_as_a_command() -> None:
     shown = kfleet("unprotectedpartitions")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert shown.stdout.startswith("UnprotectedPartitions (check)\n\nWhat it means\n")

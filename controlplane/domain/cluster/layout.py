@@ -11,6 +11,7 @@ import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from controlplane.api.kafka_cluster import KafkaCluster, NodePool
 from controlplane.domain.cluster import naming
@@ -57,7 +58,7 @@ class Lost:
     zone: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Layout:
     """`nodes` are those asked for; `leaving` exist beyond what their pool asks for: its highest ids, highest first."""
 
@@ -65,11 +66,11 @@ class Layout:
     nodes: tuple[NodeLayout, ...]
     leaving: tuple[int, ...] = ()
 
-    @property
+    @cached_property
     def controllers(self) -> tuple[NodeLayout, ...]:
         return tuple(node for node in self.nodes if node.is_controller)
 
-    @property
+    @cached_property
     def brokers(self) -> tuple[NodeLayout, ...]:
         return tuple(node for node in self.nodes if node.is_broker)
 

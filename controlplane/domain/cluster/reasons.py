@@ -7,9 +7,9 @@ Three reasons are not in the hash, because they end with the pod and not with th
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from controlplane.api import names
@@ -23,6 +23,8 @@ from controlplane.domain.observation import ClusterObservation, NodeObservation,
 from controlplane.domain.rolling.health import listing
 from controlplane.domain.rolling.values import NodeTarget, RestartReason
 
+ASPECTS = 512
+"""So many pods are remembered by what they are made of: as they are and as they are wanted in one large cluster."""
 _FOLLOWS_THE_HEAP = "log.cleaner.dedupe.buffer.size"
 
 
@@ -53,7 +55,7 @@ def restart_reasons(
     if template is None or template["metadata"]["annotations"].get(names.SPEC_HASH) != pod.spec_hash:
         return version or (RestartReason.CONFIG_CHANGED,)
     now = manifests.config_map(cluster, wanted, layout, placement)["data"]
-    old, new = (_aspects(json.loads(data[manifests.POD_TEMPLATE])) for data in (before, now))
+    old, new = (_aspects(data[manifests.POD_TEMPLATE]) for data in (before, now))
     changed = {reason for reason in old if old[reason] != new[reason]}
     kept = set(cluster.spec.config) if RestartReason.JVM_CHANGED in changed else {_FOLLOWS_THE_HEAP}
     if _settings(before, wanted, kept) != _settings(now, wanted, kept):
@@ -142,9 +144,12 @@ def claim_gate(world: World, layout: Layout, nodes: tuple[NodeTarget, ...]) -> t
     )
 
 
-def _aspects(template: Manifest) -> dict[RestartReason, Any]:
-    """What a pod is made of by reason; what no other one covers is POD_TEMPLATE_CHANGED."""
-    spec = copy.deepcopy(template["spec"])
+@lru_cache(maxsize=ASPECTS)
+def _aspects(text: str) -> Mapping[RestartReason, Any]:
+    """What a pod is made of by reason, from its template; what no other one covers is POD_TEMPLATE_CHANGED. Not to be
+    changed: the same text is asked about at every pass until its node was restarted."""
+    template = json.loads(text)
+    spec = template["spec"]
     containers = [*spec["initContainers"], *spec["containers"]]
     kafka = spec["containers"][0]
     found: dict[RestartReason, Any] = {

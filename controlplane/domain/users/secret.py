@@ -159,15 +159,17 @@ def _librdkafka(login: Login, identity: Identity) -> dict[str, str]:
     return settings
 
 
+_IN_QUOTES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
+_IN_VALUES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\f": "\\f"})
+_IN_KEYS = _IN_VALUES | str.maketrans({character: f"\\{character}" for character in "=: #!"})
+
+
 def _jaas(text: str) -> str:
     """Inside a quoted value (java.io.StreamTokenizer): a line break would end the line, a quote the value."""
-    escapes = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-    return "".join(escapes.get(character, character) for character in text)
+    return text.translate(_IN_QUOTES)
 
 
 def _property(text: str, *, in_key: bool = False) -> str:
     """java.util.Properties.store: whatever begins a comment, ends a key or a line is escaped."""
-    escapes = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\f": "\\f"}
-    escapes |= {character: f"\\{character}" for character in ("=: #!" if in_key else "")}
-    out = "".join(escapes.get(character, character) for character in text)
+    out = text.translate(_IN_KEYS if in_key else _IN_VALUES)
     return f"\\{out}" if out.startswith((" ", "#", "!")) else out

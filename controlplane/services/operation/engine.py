@@ -152,7 +152,8 @@ class Engine:
         """
         now, cell = self._around.clock.now(), self._kind.cell(obj)
         refused = self._refused.get(key, ())
-        decision = self._kind.decide(world, Permit(refused=refused), now)
+        asked = Permit(refused=refused)
+        decision = self._kind.decide(world, asked, now)
         operation = decision.operation
         if operation is None:
             return decision, True
@@ -160,7 +161,8 @@ class Engine:
             operation, obj["metadata"].get("annotations") or {}, deleting=_deleting(obj), refused=refused
         )
         permit = await self._around.approvals.judge(permit, operation, self._kind.request(world), obj)
-        decision = self._kind.decide(world, permit, now)
+        if permit != asked:  # of the same world and moment nothing else can come out under the same permit
+            decision = self._kind.decide(world, permit, now)
         operation = decision.operation
         if operation is None or ((permit.holds or decision.yields) and not decision.begun):
             return replace(decision, action=None), True

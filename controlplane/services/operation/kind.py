@@ -77,7 +77,8 @@ class Kind(Protocol[W, A]):
     def request(self, world: W) -> Request: ...
 
     def decide(self, world: W, permit: Permit, now: float) -> Decision[A]:
-        """Pure. Asked as if all were permitted; then, for the operation that comes out of it, with what really is."""
+        """Pure: equal arguments make an equal decision. Asked as if all were permitted; then, for the operation that
+        comes out of it, with what really is, where that is something else."""
         ...
 
     async def act(self, action: A, world: W) -> bool:
