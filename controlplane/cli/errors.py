@@ -55,7 +55,7 @@ def explain(error: BaseException) -> tuple[ExitCode, str]:
     if isinstance(error, CliError):
         return error.code, str(error)
     if isinstance(error, typer.TyperException):
-        return ExitCode(error.exit_code), error.format_message()
+        return ExitCode(error.exit_code), _usage(error)
     from controlplane.adapters.kubernetes.config import KubeConfigError  # noqa: PLC0415 - 200 ms: only to explain
     from controlplane.ports import ForbiddenError, KafkaError, KubeError, LedgerError  # noqa: PLC0415
     from controlplane.sandbox.errors import SandboxError  # noqa: PLC0415
@@ -69,3 +69,12 @@ def explain(error: BaseException) -> tuple[ExitCode, str]:
     if isinstance(error, OSError) and error.strerror:
         return ExitCode.FAILED, f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return ExitCode.FAILED, f"internal error: {type(error).__name__}: {error} (KFLEET_DEBUG=1 shows where)"
+
+
+def _usage(error: typer.TyperException) -> str:
+    """Typer's words, without pydantic's prefix; of a name that resembles none, with where those that exist are."""
+    said = error.format_message().replace(": Value error, ", ": ")
+    context = getattr(error, "ctx", None)
+    if context is not None and said.startswith("No such ") and "Did you mean" not in said:
+        return f"{said.rstrip('.')}; see: {context.command_path} --help"
+    return said

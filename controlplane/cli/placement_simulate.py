@@ -179,6 +179,9 @@ def _fresh(question: Question, rule: ShardRule) -> Simulation:
 def _continued(question: Question, rule: ShardRule, history: Path, *, offer: bool) -> Simulation:
     """Shards as they were, changed for brokers that have gone and come, and then more tenants one by one."""
     before, shards = _history(history)
+    if question.tenants < len(shards):
+        problem = f"{question.tenants} is less than the {len(shards)} that {history} has, and nobody is taken away"
+        raise typer.BadParameter(f"{problem}: say {len(shards)} or more", param_hint="--tenants")
     for broker in question.fleet.brokers:
         if (was := before.by_id.get(broker.id, broker).zone) != broker.zone:
             problem = f"broker {broker.id} is in {_zone(was)} there, and in {_zone(broker.zone)} here"

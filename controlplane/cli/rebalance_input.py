@@ -45,13 +45,14 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What was meant. `name` is the goal as typed; `sized`: sizes are known."""
+    """What was meant. `name` is the goal as typed; `sized`: sizes are known; `idle`: patterns that mean no topic."""
 
     name: str
     assignment: Assignment
     brokers: tuple[Broker, ...]
     goal: Goal
     sized: bool
+    idle: tuple[str, ...] = ()
 
 
 def read_given(given: Given) -> Question:
@@ -61,10 +62,11 @@ def read_given(given: Given) -> Question:
     brokers = tuple(Broker(one.id, one.rack, one.weight, one.capacity) for one in read_brokers(given.brokers))
     if given.sizes is not None:
         partitions = _sized(partitions, given.sizes)
+    idle: tuple[str, ...] = ()
     if given.allowed is not None:
-        partitions = _allowed(partitions, given.allowed)
+        partitions, idle = _allowed(partitions, given.allowed)
     goal = _goal(given, frozenset(partition.topic for partition in partitions))
-    return Question(given.goal, Assignment(partitions), brokers, goal, given.sizes is not None)
+    return Question(given.goal, Assignment(partitions), brokers, goal, given.sizes is not None, idle)
 
 
 def _goal_known(given: Given) -> None:
@@ -149,7 +151,8 @@ def _sized(partitions: tuple[Partition, ...], file: Path) -> tuple[Partition, ..
     return tuple(replace(partition, size=sizes[str(partition.id)]) for partition in partitions)
 
 
-def _allowed(partitions: tuple[Partition, ...], file: Path) -> tuple[Partition, ...]:
+def _allowed(partitions: tuple[Partition, ...], file: Path) -> tuple[tuple[Partition, ...], tuple[str, ...]]:
+    """Partitions with the brokers that they are kept on, and the patterns that mean none of them."""
     document = read_json(file)
     if not isinstance(document, dict):
         raise CliError(f'{file}: not a list of what is allowed: it is {{"PATTERN of topics": [ids]}}')
@@ -160,8 +163,10 @@ def _allowed(partitions: tuple[Partition, ...], file: Path) -> tuple[Partition, 
         for place, one in enumerate(ids):
             check_whole(f"{file}: {pattern}[{place}]", one, MOST_ID)
         rules[pattern] = frozenset(ids)
-    by_topic = {topic: _rule(file, rules, topic) for topic in {partition.topic for partition in partitions}}
-    return tuple(replace(partition, allowed=by_topic[partition.topic]) for partition in partitions)
+    topics = {partition.topic for partition in partitions}
+    by_topic = {topic: _rule(file, rules, topic) for topic in topics}
+    idle = tuple(pattern for pattern in rules if not any(fnmatchcase(topic, pattern) for topic in topics))
+    return tuple(replace(partition, allowed=by_topic[partition.topic]) for partition in partitions), idle
 
 
 def _rule(file: Path, rules: Mapping[str, frozenset[int]], topic: str) -> frozenset[int] | None:

@@ -19,6 +19,7 @@ from controlplane.domain.rebalance.capacity import gib
 from controlplane.domain.rebalance.effect import Effect, effects
 from controlplane.domain.rebalance.proposal import Proposal
 from controlplane.domain.rebalance.values import BalanceBytes, Infeasible, Leaders
+from controlplane.domain.rolling.health import listing
 
 MOST_REASONS = 3
 
@@ -61,6 +62,9 @@ def show_plan(question: Question, output: PlanOutput, *, exact: bool) -> None:
         raise CliError(f"--exact: the plan found moves {_amount(plan, plan.gap)} more than what is proven to be needed")
     if _unheld(question):
         print("kfleet: capacities of brokers are not looked at: give --sizes, which they have to hold", file=sys.stderr)
+    if question.idle:
+        said = f"--allowed {listing(question.idle)}: no topic of the assignment is meant, and nothing is kept on these"
+        print(f"kfleet: {said} brokers by it", file=sys.stderr)
     if output is PlanOutput.reassignment:
         print(json.dumps(answer.reassignment(), indent=2))
     else:

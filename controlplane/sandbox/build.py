@@ -22,7 +22,7 @@ from typing import IO, cast
 from controlplane.sandbox.config import cache_home
 from controlplane.sandbox.errors import BuildError
 from controlplane.sandbox.once import make_once, remove_tree
-from controlplane.sandbox.progress import Progress
+from controlplane.sandbox.progress import Progress, since
 
 GO_MODULE = Path(__file__).parent / "go"
 SOURCES = ("go.mod", "go.sum", "main.go")
@@ -39,7 +39,7 @@ def ensure_control_plane(progress: Progress) -> Path:
     started = time.monotonic()
 
     def waiting() -> None:
-        progress.beat(f"another process is building the control plane; waiting ({_since(started)})")
+        progress.beat(f"another process is building the control plane; waiting ({since(started)})")
 
     return make_once(target, lambda partial: _build(partial, target, progress), waiting)
 
@@ -92,17 +92,17 @@ def _build(partial: Path, target: Path, progress: Progress) -> None:
     started = time.monotonic()
     listing = _Run(["list", "-deps", "."], environment)
     while not listing.wait(POLL_SECONDS):
-        progress.beat(f"  downloading Go modules ({_since(started)})")
+        progress.beat(f"  downloading Go modules ({since(started)})")
     total = len(listing.stdout)
-    progress.say(f"  modules are here after {_since(started)}; compiling {total} packages")
+    progress.say(f"  modules are here after {since(started)}; compiling {total} packages")
     output = str(partial / BINARY)
     compiling = _Run(["build", "-v", "-trimpath", "-ldflags", _ldflags(), "-o", output, "."], environment)
     while not compiling.wait(POLL_SECONDS):
-        progress.beat(f"  compiled {len(compiling.stderr)} of at most {total} packages ({_since(started)})")
+        progress.beat(f"  compiled {len(compiling.stderr)} of at most {total} packages ({since(started)})")
     for part in PARTS:
         (partial / part).symlink_to(BINARY)
     remove_tree(work)
-    progress.say(f"  built in {_since(started)}, cached in {target}")
+    progress.say(f"  built in {since(started)}, cached in {target}")
 
 
 def _ldflags() -> str:
@@ -175,8 +175,3 @@ class _Run:
 def _collect(pipe: IO[str], lines: list[str]) -> None:
     for line in pipe:
         lines.append(line)  # noqa: PERF402 - one at a time: others watch the list grow
-
-
-def _since(started: float) -> str:
-    seconds = int(time.monotonic() - started)
-    return f"{seconds // 60}:{seconds % 60:02d}"

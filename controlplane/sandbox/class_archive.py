@@ -25,7 +25,7 @@ from pathlib import Path
 from controlplane.sandbox.config import cache_home
 from controlplane.sandbox.errors import BuildError
 from controlplane.sandbox.once import make_once, remove_tree
-from controlplane.sandbox.progress import Progress
+from controlplane.sandbox.progress import Progress, beating, since
 
 ARCHIVE = "classes.aot"
 STARTED = "Kafka Server started"
@@ -62,7 +62,9 @@ def ensure_archive(jars: Path, java: Path, progress: Progress) -> Path:
         progress.say(f"teaching Java to start Kafka {_version(jars)} faster (about 40 seconds, once)")
         work = partial / "work"
         work.mkdir()
-        _train(jars, java, work, partial / ARCHIVE)
+        started = time.monotonic()
+        with beating(progress, lambda: f"  Java is learning ({since(started)})"):
+            _train(jars, java, work, partial / ARCHIVE)
         remove_tree(work)
 
     archive = archive_file(jars)

@@ -7,9 +7,12 @@ every jar is read back in full before it counts.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
+import os
 import shutil
+import time
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +21,7 @@ from typing import Any
 from controlplane.sandbox.config import cache_home
 from controlplane.sandbox.errors import BuildError
 from controlplane.sandbox.once import make_once, remove_tree
-from controlplane.sandbox.progress import Progress
+from controlplane.sandbox.progress import Progress, beating, since
 
 LOG4J = "2.25.4"
 SLF4J_1_BINDING = "log4j-slf4j-impl"
@@ -68,10 +71,22 @@ def ensure_kafka(version: str, progress: Progress | None = None) -> Path:
 
     def make(partial: Path) -> None:
         progress.say(f"downloading Kafka {version} (60 MB of jars, usually 10 to 60 seconds, once)")
-        _download(version, partial)
+        started = time.monotonic()
+        with beating(progress, lambda: f"  {_so_far(partial)} ({since(started)})"):
+            _download(version, partial)
         progress.say(f"  Kafka {version} is here, cached in {target}")
 
     return make_once(target, make, lambda: progress.beat(f"another process is downloading Kafka {version}; waiting"))
+
+
+def _so_far(partial: Path) -> str:
+    """What has come: descriptions first, then jars, in the resolver's own directories, each maybe in two of them."""
+    sizes: dict[str, int] = {}
+    for directory, _, files in os.walk(partial):
+        for name in files:
+            with contextlib.suppress(FileNotFoundError):  # moved or removed meanwhile
+                sizes[name] = (Path(directory) / name).stat().st_size
+    return f"{len(sizes)} files are here, {sum(sizes.values()) / 1e6:.0f} MB"
 
 
 def _recipe(version: str) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
 BEAT_SECONDS = 20.0
 """Without a terminal (CI, a log file) one heartbeat line in this time; with one, the line is redrawn."""
+REDRAW_SECONDS = 1.0
 
 
 class Progress:
@@ -41,6 +45,12 @@ class Progress:
             self._drawn = False
 
 
+def since(started: float) -> str:
+    """Minutes and seconds since then, by the monotonic clock."""
+    seconds = int(time.monotonic() - started)
+    return f"{seconds // 60}:{seconds % 60:02d}"
+
+
 class Silence(Progress):
     """Says nothing: for callers that report otherwise."""
 
@@ -49,3 +59,24 @@ class Silence(Progress):
 
     def beat(self, text: str) -> None:
         del text
+
+
+@contextlib.contextmanager
+def beating(progress: Progress, words: Callable[[], str], *, every: float | None = None) -> Iterator[None]:
+    """A heartbeat of what somebody else's code does in this block, which has no place to say anything itself.
+
+    `words` is called on a thread. Over before the block's end is seen, so that nothing is drawn over what follows.
+    """
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(REDRAW_SECONDS if every is None else every):
+            progress.beat(words())
+
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

@@ -198,6 +198,15 @@ def test_history_moves_nobody_and_a_broker_that_goes_moves_one_of_a_shard(tmp_pa
     assert after["repack"]["maxOverlap"] <= after["maxOverlap"]
 
 
+def test_fewer_tenants_than_a_history_has_are_refused(tmp_path: Path) -> None:
+    """Nobody is taken away, so that the answer would be about more tenants than were asked for."""
+    before = tmp_path / "before.json"
+    before.write_text(simulate(*ZONED, "--tenants", "20", "-o", "json").stdout)
+    done = simulate(*ZONED, "--tenants", "3", "--from", str(before))
+    assert problems_of_error(done, 2, "--tenants: 3 is less than the 20 that", "say 20 or more") == []
+    assert document(*ZONED, "--tenants", "20", "--from", str(before))["placed"] == []
+
+
 def test_shards_of_other_sizes_in_a_history_are_judged_as_they_are(tmp_path: Path) -> None:
     """Two of four brokers that share all, and one of two: the smallest says what is survived, those alike what is
     proven."""

@@ -165,6 +165,14 @@ def test_shards_are_kept(tmp_path: Path) -> None:
     assert rows == [["1", "-", "4", "2"], ["2", "-", "0", "2"], ["3", "-", "0", "0"]]
 
 
+def test_a_pattern_of_allowed_that_means_no_topic_is_told(tmp_path: Path) -> None:
+    """Mistyped it would let go of a shard without a word; of a tenant without topics it is right."""
+    done = plan(tmp_path, assignment([1], [2]), TWO, "balance", allowed={"t": [1, 2], "chekcout.*": [1]})
+    assert (done.code, done.stderr.count("\n")) == (0, 1)
+    assert "--allowed chekcout.*: no topic of the assignment is meant" in done.stderr
+    assert plan(tmp_path, assignment([1], [2]), TWO, "balance", allowed={"t": [1, 2]}).stderr == ""
+
+
 def test_topics_are_moved_to_no_broker_that_they_are_not_allowed_on(tmp_path: Path) -> None:
     brokers = [{"id": one} for one in range(1, 7)]
     parts, allowed = assignment([1, 2], [2, 3]), {"t": [1, 2, 3, 4]}
