@@ -9,6 +9,8 @@ from controlplane.ports import Object
 
 WAITS = "Awaiting"
 """The verb of steps that only wait: the nodes' own lines say as much."""
+BLOCKED = "Blocked"
+"""The verb where nothing is begun: the operation's message says why."""
 
 
 class RollWatch:
@@ -42,7 +44,7 @@ class RollWatch:
             self._cluster.progress.say(f"  {self.roll_s:4.0f} s  every node is back on {self._version}")
         final = status.get("metadataVersion") == self._metadata_version
         done = finished and there and final and status.get("version") == self._version
-        return done, (operation.get("message") or why).partition(". ")[0]
+        return done, _sentence(operation.get("message") or why)
 
     def _tell_step(self, operation: Object) -> None:
         step = operation.get("step")
@@ -52,7 +54,10 @@ class RollWatch:
         if step["verb"] == WAITS:
             return
         why = f" ({step['why']})" if step.get("why") else ""
-        self._say(f"step {step['id']}: {step['verb']} {step.get('target', '')}{why}")
+        if step["verb"] == BLOCKED:
+            why = f": {_sentence(operation.get('message') or 'no reason is given')}"
+        target = f" {step['target']}" if step.get("target") else ""
+        self._say(f"step {step['id']}: {step['verb']}{target}{why}")
 
     def _tell_nodes(self, nodes: list[Object]) -> None:
         for node in nodes:
@@ -64,3 +69,8 @@ class RollWatch:
 
     def _say(self, text: str) -> None:
         self._cluster.progress.say(f"  {time.monotonic() - self.begin:4.0f} s  {text}")
+
+
+def _sentence(text: str) -> str:
+    """The first one: what is wrong, without what to do."""
+    return text.partition(". ")[0]

@@ -108,6 +108,19 @@ async def test_a_roll_is_over_only_when_it_is_finalised() -> None:
     assert "node 1 (brokers, zone a): 4.3.1 Starting" in said
 
 
+async def test_a_step_without_a_target_says_what_there_is_to_say() -> None:
+    """A blocked one says why, in a sentence; and nothing is left hanging at the end of a line."""
+    world = ScriptedCluster()
+    watch = RollWatch(world, "4.3.1", "4.3-IV0", {"a"})
+    blocked = {"id": "op-1", "message": "Node 2 is behind. See its log.", "step": {"id": 1, "verb": "Blocked"}}
+    world.found = cluster_at("4.2.0", ready=False, operation=blocked)
+    await watch.look()
+    world.found = cluster_at("4.2.0", ready=False, operation={"id": "op-1", "step": {"id": 2, "verb": "Soaking"}})
+    await watch.look()
+    said = [line.split("s  ", 1)[1] for line in world.out.getvalue().splitlines() if "step" in line]
+    assert said == ["step 1: Blocked: Node 2 is behind", "step 2: Soaking"]
+
+
 async def test_a_pod_replaced_twice_counts_twice() -> None:
     world = ScriptedCluster()
     watch = RollWatch(world, "4.3.1", "4.3-IV0", {"a"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -47,5 +48,5 @@ def test_a_block_that_fails_beats_no_more() -> None:
 
 
 def test_since(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.time, "monotonic", lambda: 225.9)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: 225.9))
     assert (module.since(100.0), module.since(225.0)) == ("2:05", "0:00")
