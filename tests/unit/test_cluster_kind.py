@@ -115,7 +115,7 @@ async def test_fewer_replicas_are_refused_and_touch_nothing() -> None:
             await one.reconcile(KEY)
         conditions = {c["type"]: c for c in (await namespace.status())["conditions"]}
         assert conditions["Ready"]["reason"] == reason, conditions["Ready"]
-        assert "kafka-reassign-partitions" in conditions["Ready"]["message"]
+        assert "goal ChangeReplicas" in conditions["Ready"]["message"]
         assert [pod["metadata"]["uid"] for pod in await namespace.kube.list(PODS, "kafka")] == pods
 
 
