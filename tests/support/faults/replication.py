@@ -75,7 +75,8 @@ def reassign(bootstrap: str, topic: str, replicas: Sequence[int]) -> None:
 def lead(bootstrap: str, topic: str) -> None:
     """Its preferred leader leads partition 0, before the controllers see to it by themselves (every five minutes)."""
     admin, wanted = AdminClient({"bootstrap.servers": bootstrap}), [ConfluentPartition(topic, 0)]
-    admin.elect_leaders(ElectionType.PREFERRED, wanted, request_timeout=30).result(60)
+    # Without request_timeout, which this call alone cannot take (confluent-kafka 2.x: SystemError about its keywords).
+    admin.elect_leaders(ElectionType.PREFERRED, wanted).result(60)
 
 
 def reassigning(bootstrap: str) -> bool:
