@@ -63,17 +63,17 @@ drift: $(STAMP)
 	@$(BIN)/python -m controlplane.api.generate --check
 
 unit: $(STAMP)
-	@echo 'check: unit, property and contract tests, evidence (usually three and a half minutes)'
+	@echo 'check: unit, property and contract tests, evidence (usually three minutes)'
 	@$(PYTEST) -q -n $(WORKERS) -m 'not sandbox and not kafka' tests/unit tests/property tests/contract
 
 test: check integration e2e
 
 integration: images
-	@echo 'test: integration, on a sandbox and on real brokers (usually 10 minutes; 7 more the first time, to build Kubernetes)'
+	@echo 'test: integration, on a sandbox and on real brokers (usually nine minutes; seven more the first time, to build Kubernetes)'
 	@$(PYTEST) -n $(WAITERS) --dist loadfile --durations=25 tests/integration
 
 e2e: images
-	@echo 'test: end to end, real clusters under traffic (usually 23 minutes)'
+	@echo 'test: end to end, real clusters under traffic (usually 25 minutes)'
 	@$(PYTEST) -n $(WORKERS) --dist loadfile --durations=25 tests/e2e
 
 crds: $(STAMP)
@@ -113,12 +113,12 @@ campaign-crash: images
 	@$(PYTEST) -s --timeout=10800 tests/campaign/test_crash.py
 
 campaign-rolling: images
-	@echo 'campaign: rolls under traffic while things break around them (usually twenty minutes, needs root for one tmpfs); its record goes to docs/evidence'
+	@echo 'campaign: rolls under traffic while things break around them (usually twelve minutes, needs root for one tmpfs); its record goes to docs/evidence'
 	@$(BIN)/kfleet sandbox pull kfleet/kafka:4.1.2
 	@$(PYTEST) -s --timeout=3600 tests/campaign/test_rolling.py
 
 campaign-access: images
-	@echo 'campaign: who is let in while authorities, certificates and passwords change (usually fifteen minutes; as root: it gives itself an /etc/hosts of its own); its record goes to docs/evidence'
+	@echo 'campaign: who is let in while authorities, certificates and passwords change (usually eight minutes; as root: it gives itself an /etc/hosts of its own); its record goes to docs/evidence'
 	@hosts=$$(mktemp) && cat /etc/hosts > "$$hosts" && trap 'rm -f "$$hosts"' EXIT && KFLEET_CAMPAIGN_HOSTS="$$hosts" unshare --mount \
 		sh -c 'mount --bind "$$KFLEET_CAMPAIGN_HOSTS" /etc/hosts && exec $(PYTEST) -s --timeout=3600 tests/campaign/test_access.py'
 
