@@ -109,7 +109,8 @@ async def test_killed_anywhere_in_the_stage_it_is_kept_out_afterwards(what: str,
     assert await is_kept_out(space), die.calls
 
 
-async def test_who_takes_the_denial_away_has_decided_for_the_stages_to_come() -> None:
+async def with_denial_taken_away() -> UserSpace:
+    """Of one that was revoked and let in again: somebody knows that nobody has the certificate."""
     space = await with_certificate()
     await space.annotate("cert", revoked="leaked")
     await space.passes(2)
@@ -117,6 +118,11 @@ async def test_who_takes_the_denial_away_has_decided_for_the_stages_to_come() ->
     await space.passes()
     space.kafka.acls = {acl for acl in space.kafka.acls if acl.permission == "allow"}
     await space.passes()
+    return space
+
+
+async def test_who_takes_the_denial_away_has_decided_for_the_stages_to_come() -> None:
+    space = await with_denial_taken_away()
     assert (await space.condition("cert"))["status"] == "True"
     certificate = (await space.secret("cert"))["user.crt"]
     for stage in ("Allow", "Deny"):
@@ -127,13 +133,7 @@ async def test_who_takes_the_denial_away_has_decided_for_the_stages_to_come() ->
 
 
 async def test_who_was_revoked_again_after_that_is_kept_out() -> None:
-    space = await with_certificate()
-    await space.annotate("cert", revoked="leaked")
-    await space.passes(2)
-    await space.annotate("cert", revoked=None)
-    await space.passes()
-    space.kafka.acls = {acl for acl in space.kafka.acls if acl.permission == "allow"}
-    await space.passes()
+    space = await with_denial_taken_away()
     space.stage("Allow")
     await space.passes()
     await space.annotate("cert", revoked="leaked")
